@@ -1,0 +1,105 @@
+//! What every request gets, whatever it asks: checks, a timeout, errors as problems, headers, and counting.
+
+use crate::gate::Gate;
+use crate::handles::Handles;
+use crate::metrics::Metrics;
+use crate::problem::{Problem, ProblemKind};
+use crate::roles::{self, Match};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use warp::filters::BoxedFilter;
+use warp::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use warp::http::{Method, Request, StatusCode};
+use warp::reply::Response;
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) handles: Handles,
+    pub(crate) gate: Gate,
+    pub(crate) metrics: Metrics,
+    pub(crate) reads: Arc<Semaphore>,
+    pub(crate) request_timeout: Duration,
+}
+
+/// The routes as a function; the type of warp's own service can't be named.
+pub(crate) type Routes = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+
+/// A route's answer, in the making.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// The routes of a filter.
+pub(crate) fn routes(filter: BoxedFilter<(Response,)>) -> Routes {
+    let service = TowerToHyperService::new(warp::service(filter));
+    Arc::new(move |request| {
+        let answering = service.call(request);
+        Box::pin(async move {
+            let Ok(response) = answering.await;
+            response
+        })
+    })
+}
+
+/// Answers one request, always.
+pub(crate) async fn answer(
+    shared: Arc<Shared>,
+    routes: Routes,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let path = request.uri().path().to_owned();
+    let route = match roles::find(request.method(), &path) {
+        Match::Found(route) => Some(route.path),
+        _ => None,
+    };
+    let checked = shared
+        .gate
+        .check(request.method(), request.uri(), request.headers(), &shared.handles);
+    let response = match checked {
+        Ok(_) => routed(&shared, routes, request).await,
+        Err(problem) => problem.response(&path),
+    };
+    let response = finished(response, &path);
+    shared.metrics.http.answered(route, response.status());
+    Ok(response)
+}
+
+/// What the routes say, in time. A HEAD is answered as a GET; hyper leaves the body away.
+async fn routed(shared: &Shared, routes: Routes, mut request: Request<Incoming>) -> Response {
+    if request.method() == Method::HEAD {
+        *request.method_mut() = Method::GET;
+    }
+    let path = request.uri().path().to_owned();
+    match tokio::time::timeout(shared.request_timeout, routes(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(ProblemKind::TooSlow, "ask for less, or again later").response(&path),
+    }
+}
+
+/// Writes the problem that a route left, or that warp itself had, and adds the headers that all answers have.
+fn finished(mut response: Response, path: &str) -> Response {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = problem.response(path);
+    } else if !response.status().is_success() && !is_problem(&response) {
+        let kind = match response.status() {
+            StatusCode::NOT_FOUND => ProblemKind::UnknownPath,
+            StatusCode::METHOD_NOT_ALLOWED => ProblemKind::WrongMethod,
+            status if status.is_client_error() => ProblemKind::BadRequest,
+            _ => ProblemKind::Internal,
+        };
+        response = Problem::new(kind, "GET /v1/ lists what there is").response(path);
+    }
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn is_problem(response: &Response) -> bool {
+    let of = response.headers().get(warp::http::header::CONTENT_TYPE);
+    of.is_some_and(|of| of == "application/problem+json")
+}

@@ -1,0 +1,100 @@
+//! All that the server hands to the API.
+
+use crate::reader::{ReadError, SeriesReader};
+use crate::sink_stats::SinkStats;
+use std::fmt;
+use std::sync::Arc;
+use tidewatch_dataflow::stats::Stats;
+
+/// Says whether the process can do its work.
+pub trait Readiness: Send + Sync {
+    /// Why it can't, a short sentence each; empty when it can.
+    ///
+    /// It must not block. Anybody may read the reasons, so no address, path or secret belongs in them.
+    fn not_ready(&self) -> Vec<String>;
+}
+
+/// Which build this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// The version, as in `0.1.0`.
+    pub version: String,
+    /// The revision of the source, or empty when it isn't known.
+    pub revision: String,
+}
+
+/// All that the server hands to the API.
+#[derive(Clone)]
+pub struct Handles {
+    /// The engine's counters.
+    pub stats: Arc<Stats>,
+    /// The partitions' names, as labels, in the order of [`Stats::partitions`]; one without a name gets its number.
+    pub partition_names: Vec<String>,
+    /// What is counted about each sink; their names differ.
+    pub sinks: Vec<Arc<SinkStats>>,
+    /// Where rows are read.
+    pub series: Arc<dyn SeriesReader>,
+    /// Whether the process can do its work.
+    pub readiness: Arc<dyn Readiness>,
+    /// Which build this is.
+    pub build: BuildInfo,
+    /// Called for what a log should say; it must not block.
+    pub events: Arc<dyn Fn(Event<'_>) + Send + Sync>,
+}
+
+/// What the API tells the log, each once; its [`Display`](fmt::Display) is the line.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Rows couldn't be read; the client got a 500 or 503.
+    ReadFailed {
+        /// The request's path.
+        path: &'a str,
+        /// Why.
+        error: &'a ReadError,
+    },
+    /// The reader panicked; the client got a 500.
+    ReadPanicked {
+        /// The request's path.
+        path: &'a str,
+    },
+    /// A connection ended in a panic; others go on.
+    ConnectionPanicked,
+    /// A connection couldn't be accepted; accepting goes on after a pause.
+    AcceptFailed {
+        /// What the system said.
+        error: &'a std::io::Error,
+    },
+    /// The token file changed and can't be used: until it can, nobody gets in.
+    TokensRefused {
+        /// What is wrong with it.
+        problem: &'a str,
+    },
+    /// The token file changed and is in force.
+    TokensLoaded {
+        /// How many tokens it holds.
+        tokens: usize,
+    },
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::ReadFailed { path, error } => {
+                write!(f, "can't read rows for {path}: {error}")?;
+                let mut cause = std::error::Error::source(*error);
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
+            }
+            Event::ReadPanicked { path } => write!(f, "reading rows for {path} panicked"),
+            Event::ConnectionPanicked => f.write_str("an api connection panicked"),
+            Event::AcceptFailed { error } => write!(f, "can't accept an api connection: {error}"),
+            Event::TokensRefused { problem } => {
+                write!(f, "api.token_file: {problem}; nobody gets in until it is mended")
+            }
+            Event::TokensLoaded { tokens } => write!(f, "api.token_file: {tokens} tokens in force"),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Rows in memory: the plainest [`SeriesReader`], for tests and for what has no store.
+
+use crate::reader::{ReadError, SeriesQuery, SeriesReader, Take};
+use std::collections::BTreeMap;
+use std::sync::RwLock;
+use tidewatch_proto::ids::Name;
+use tidewatch_proto::row::{Job, Row, Status};
+use tidewatch_proto::time::EventTime;
+
+type SeriesKey = (Job, Name, Name);
+
+/// Keeps every row it is given; unbounded, so not for production.
+#[derive(Debug, Default)]
+pub struct MemoryReader {
+    series: RwLock<BTreeMap<SeriesKey, BTreeMap<EventTime, Row>>>,
+}
+
+impl MemoryReader {
+    /// A reader of these rows.
+    pub fn new(rows: impl IntoIterator<Item = Row>) -> MemoryReader {
+        let reader = MemoryReader::default();
+        for row in rows {
+            reader.upsert(row);
+        }
+        reader
+    }
+
+    /// Adds a row, unless there is one of its window that is published or of a greater revision, as a store does.
+    pub fn upsert(&self, row: Row) {
+        let mut series = self.series.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let windows = series
+            .entry((row.job, row.key.clone(), row.metric.clone()))
+            .or_default();
+        let standing = windows.get(&row.window_start).map(rank);
+        if standing.is_none_or(|standing| standing <= rank(&row)) {
+            windows.insert(row.window_start, row);
+        }
+    }
+}
+
+/// Published before live, then by revision.
+fn rank(row: &Row) -> (bool, u64) {
+    (row.status != Status::Live, row.revision.0)
+}
+
+impl SeriesReader for MemoryReader {
+    fn series(&self, query: SeriesQuery) -> Result<Option<Vec<Row>>, ReadError> {
+        let series = self.series.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Some(windows) = series.get(&(query.job, query.key, query.metric)) else {
+            return Ok(None);
+        };
+        if query.from >= query.to {
+            return Ok(Some(Vec::new()));
+        }
+        let matching = windows.range(query.from..query.to).map(|(_, row)| row.clone());
+        Ok(Some(match query.take {
+            Take::Oldest => matching.take(query.limit).collect(),
+            Take::Newest => {
+                let mut rows: Vec<Row> = matching.rev().take(query.limit).collect();
+                rows.reverse();
+                rows
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_the_contract() {
+        let reader = MemoryReader::default();
+        crate::conformance::check(&reader, |row| reader.upsert(row));
+    }
+}

@@ -1,0 +1,172 @@
+//! Errors as `application/problem+json` (RFC 9457): one table from kind to status.
+
+use crate::reader::ReadErrorKind;
+use serde::Serialize;
+use warp::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use warp::http::{Response, StatusCode};
+use warp::reply::Response as WarpResponse;
+
+/// What kind of problem a client has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProblemKind {
+    BadRequest,
+    Unauthorized,
+    RoleTooLow,
+    ForeignOrigin,
+    UnknownPath,
+    UnknownSeries,
+    WrongMethod,
+    ForeignHost,
+    Internal,
+    NotReady,
+    Busy,
+    Unavailable,
+    TooSlow,
+}
+
+impl ProblemKind {
+    /// The table: status, last part of the type, and title of each kind.
+    fn row(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            ProblemKind::BadRequest => (
+                StatusCode::BAD_REQUEST,
+                "bad-request",
+                "The request can't be understood",
+            ),
+            ProblemKind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid token is needed"),
+            ProblemKind::RoleTooLow => (
+                StatusCode::FORBIDDEN,
+                "role-too-low",
+                "The token's role doesn't suffice",
+            ),
+            ProblemKind::ForeignOrigin => (
+                StatusCode::FORBIDDEN,
+                "foreign-origin",
+                "Pages of this origin may not ask",
+            ),
+            ProblemKind::UnknownPath => (StatusCode::NOT_FOUND, "unknown-path", "There is nothing here"),
+            ProblemKind::UnknownSeries => (StatusCode::NOT_FOUND, "unknown-series", "There is no such series"),
+            ProblemKind::WrongMethod => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "wrong-method",
+                "The method isn't supported here",
+            ),
+            ProblemKind::ForeignHost => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "foreign-host",
+                "This server doesn't answer for this host",
+            ),
+            ProblemKind::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong here",
+            ),
+            ProblemKind::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
+            ProblemKind::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much is asked at once"),
+            ProblemKind::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The rows can't be reached",
+            ),
+            ProblemKind::TooSlow => (StatusCode::GATEWAY_TIMEOUT, "too-slow", "The answer took too long"),
+        }
+    }
+
+    /// The status that goes with it.
+    pub(crate) fn status(self) -> StatusCode {
+        self.row().0
+    }
+}
+
+impl From<ReadErrorKind> for ProblemKind {
+    fn from(kind: ReadErrorKind) -> ProblemKind {
+        match kind {
+            ReadErrorKind::Busy => ProblemKind::Busy,
+            ReadErrorKind::Unavailable => ProblemKind::Unavailable,
+            ReadErrorKind::Failed => ProblemKind::Internal,
+        }
+    }
+}
+
+/// One problem: what a route answers instead of its reply.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) kind: ProblemKind,
+    detail: String,
+    reasons: Vec<String>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    reasons: &'a [String],
+}
+
+impl Problem {
+    /// A problem of a kind; the detail is a sentence for a person.
+    pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind,
+            detail: detail.into(),
+            reasons: Vec::new(),
+            header: None,
+        }
+    }
+
+    /// The same problem with its reasons listed.
+    pub(crate) fn because(mut self, reasons: Vec<String>) -> Problem {
+        self.reasons = reasons;
+        self
+    }
+
+    /// The same problem with a header beside it.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.header = Some(Box::new((name, value)));
+        self
+    }
+
+    /// The body, for the request of that path.
+    pub(crate) fn body(&self, instance: &str) -> Vec<u8> {
+        let (status, name, title) = self.kind.row();
+        let r#type = format!("urn:tidewatch:problem:{name}");
+        let (detail, reasons) = (self.detail.as_str(), self.reasons.as_slice());
+        let body = Body {
+            r#type,
+            title,
+            status: status.as_u16(),
+            detail,
+            instance,
+            reasons,
+        };
+        serde_json::to_vec(&body).expect("strings and a number are always JSON")
+    }
+
+    /// The whole response, for the request of that path.
+    pub(crate) fn response(&self, instance: &str) -> WarpResponse {
+        let mut response = Response::new(self.body(instance).into());
+        *response.status_mut() = self.kind.status();
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(header) = &self.header {
+            response.headers_mut().insert(header.0.clone(), header.1.clone());
+        }
+        response
+    }
+}
+
+/// Leaves a note for `answer`, which knows the path and writes the body.
+impl warp::Reply for Problem {
+    fn into_response(self) -> WarpResponse {
+        let mut response = WarpResponse::default();
+        *response.status_mut() = self.kind.status();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,113 @@
+//! How rows are read: the contract between the API and whoever keeps them.
+
+use std::error::Error as StdError;
+use std::fmt;
+use tidewatch_proto::ids::{Epoch, Name};
+use tidewatch_proto::row::{Job, Row};
+use tidewatch_proto::time::EventTime;
+
+/// Which rows to give when there are more than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// Those of the earliest windows.
+    Oldest,
+    /// Those of the latest windows.
+    Newest,
+}
+
+/// Which rows of one key and metric are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesQuery {
+    /// The job whose rows are wanted; it says what `key` names and how long the windows are.
+    pub job: Job,
+    /// The device, or the site or fleet for rollups.
+    pub key: Name,
+    /// The metric.
+    pub metric: Name,
+    /// Windows that start at or after this instant.
+    pub from: EventTime,
+    /// Windows that start before this instant; without an end it is the first instant of the year 6000.
+    pub to: EventTime,
+    /// Rows at most; at least 1.
+    pub limit: usize,
+    /// Which rows to give when there are more.
+    pub take: Take,
+}
+
+/// Reads rows: published ones from the hot store, open windows from the engine.
+///
+/// The contract, which [`crate::conformance`] checks:
+///
+/// * The answer holds one row a window, the one of the greatest revision; a `live` row only where the window has no
+///   published one.
+/// * Rows are ascending by `window_start`, all of them match the query, and there are at most `limit`.
+/// * `None` means that the series is unknown: neither the store nor the engine has any row of it. A known series
+///   without rows in the range is `Some` of nothing.
+/// * It may block: it is called on a thread for that, by several requests at a time.
+pub trait SeriesReader: Send + Sync {
+    /// The rows that match, or `None` when there is no such series.
+    fn series(&self, query: SeriesQuery) -> Result<Option<Vec<Row>>, ReadError>;
+
+    /// The epoch through which rows read from now on are complete, if that is known; it must not block.
+    ///
+    /// Asked before [`series`](SeriesReader::series), so that what it says holds for the rows. Rows say it as `as_of`;
+    /// without it they say their own revision.
+    fn as_of(&self) -> Option<Epoch> {
+        None
+    }
+}
+
+/// What a failed read means for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadErrorKind {
+    /// Too much is asked at once: try again soon.
+    Busy,
+    /// What keeps the rows can't be reached: try again later.
+    Unavailable,
+    /// It can't be read, and trying again won't help.
+    Failed,
+}
+
+/// Why rows can't be read.
+#[derive(Debug)]
+pub struct ReadError {
+    kind: ReadErrorKind,
+    what: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ReadError {
+    /// An error of a kind; `what` names the object in lower case and goes to the log, never to the client.
+    pub fn new(kind: ReadErrorKind, what: impl Into<String>) -> ReadError {
+        ReadError {
+            kind,
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    /// The same error with its cause.
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> ReadError {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What it means for the caller.
+    pub fn kind(&self) -> ReadErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl StdError for ReadError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_ref()
+            .map(|source| source.as_ref() as &(dyn StdError + 'static))
+    }
+}

@@ -1,0 +1,28 @@
+//! `/metrics`: the page for Prometheus.
+
+use super::{reply, with};
+use crate::answer::Shared;
+use crate::metrics::CONTENT_TYPE;
+use crate::problem::{Problem, ProblemKind};
+use std::sync::Arc;
+use warp::filters::BoxedFilter;
+use warp::reply::{Reply, Response};
+use warp::{Filter, path};
+
+/// The route.
+pub(super) fn route(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
+    path!("metrics")
+        .and(with(shared))
+        .map(|shared: Arc<Shared>| reply(page(&shared)))
+        .boxed()
+}
+
+fn page(shared: &Shared) -> Result<impl Reply + use<>, Problem> {
+    match shared.metrics.render() {
+        Ok(page) => Ok(warp::reply::with_header(page, "content-type", CONTENT_TYPE)),
+        Err(_) => Err(Problem::new(
+            ProblemKind::Internal,
+            "the metrics can't be written as text",
+        )),
+    }
+}

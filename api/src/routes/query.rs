@@ -1,0 +1,194 @@
+//! What a request for rows asks: path and query, checked.
+
+use crate::problem::{Problem, ProblemKind};
+use crate::reader::{SeriesQuery, Take};
+use crate::rfc3339;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use std::borrow::Cow;
+use tidewatch_proto::ids::Name;
+use tidewatch_proto::limits::name_is_good;
+use tidewatch_proto::row::Job;
+use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
+
+/// Rows of a page unless the client says otherwise.
+const LIMIT_DEFAULT: usize = 100;
+/// Rows of a page at most.
+const LIMIT_MAX: usize = 1_000;
+/// Bytes of a device's, site's, fleet's or metric's name at most: more than any record may hold.
+const NAME_BYTES_MAX: usize = 1_024;
+
+/// What rows are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Device,
+    Site,
+    Fleet,
+}
+
+impl Scope {
+    /// What a key of it is called.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Scope::Device => "device",
+            Scope::Site => "site",
+            Scope::Fleet => "fleet",
+        }
+    }
+
+    /// The windows it has, and the job of each; the first one is the default.
+    fn windows(self) -> &'static [(&'static str, Job)] {
+        match self {
+            Scope::Device => &[("1m", Job::Minute), ("5m", Job::FiveMinutes), ("1h", Job::Hour)],
+            Scope::Site => &[("1m", Job::SiteMinute)],
+            Scope::Fleet => &[("1m", Job::FleetMinute)],
+        }
+    }
+}
+
+/// The query parameters as they were sent.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params<'a> {
+    #[serde(borrow)]
+    from: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    to: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    limit: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    window: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
+}
+
+/// What a request asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// What the rows are of.
+    pub(super) scope: Scope,
+    /// The windows' name.
+    pub(super) window: &'static str,
+    /// What the reader is asked.
+    pub(super) query: SeriesQuery,
+}
+
+impl Asked {
+    /// Checks the path's two names, still percent-encoded, and the query string.
+    ///
+    /// With `from` rows are taken from there on; without it the newest are.
+    pub(super) fn parse(scope: Scope, key: &str, metric: &str, query: &str) -> Result<Asked, Problem> {
+        let params: Params<'_> =
+            serde_urlencoded::from_str(query).map_err(|error| bad(format!("the query can't be used: {error}")))?;
+        let (window, job) = window(scope, params.window.as_deref())?;
+        let take = if params.from.is_some() {
+            Take::Oldest
+        } else {
+            Take::Newest
+        };
+        let from = params
+            .from
+            .as_deref()
+            .map_or(Ok(EVENT_TIME_MIN), |text| time("from", text))?;
+        // The range ends before `to`, so the last possible instant is within it.
+        let to = params
+            .to
+            .as_deref()
+            .map_or(Ok(EventTime(EVENT_TIME_MAX.0 + 1)), |text| time("to", text))?;
+        let mut query = SeriesQuery {
+            job,
+            key: name(scope.noun(), key)?,
+            metric: name("metric", metric)?,
+            from,
+            to,
+            limit: limit(params.limit.as_deref())?,
+            take,
+        };
+        if let Some(cursor) = params.cursor {
+            go_on(&mut query, &cursor)?;
+        }
+        Ok(Asked { scope, window, query })
+    }
+
+    /// The query for one row more than the page holds, which tells whether there is a next page.
+    pub(super) fn query_one_more(&self) -> SeriesQuery {
+        SeriesQuery {
+            limit: self.query.limit + 1,
+            ..self.query.clone()
+        }
+    }
+}
+
+/// Where the next page begins: a letter for the direction, and the start of the last window given.
+pub(super) fn cursor(take: Take, last: EventTime) -> String {
+    match take {
+        Take::Oldest => format!("a{}", last.0),
+        Take::Newest => format!("b{}", last.0),
+    }
+}
+
+/// Narrows the query to what lies behind a cursor.
+fn go_on(query: &mut SeriesQuery, cursor: &str) -> Result<(), Problem> {
+    let unknown = || bad("cursor: send `next` of the page before, with its other parameters unchanged".to_owned());
+    let direction = match query.take {
+        Take::Oldest => 'a',
+        Take::Newest => 'b',
+    };
+    let last: i64 = cursor
+        .strip_prefix(direction)
+        .and_then(|ms| ms.parse().ok())
+        .ok_or_else(unknown)?;
+    if !(EVENT_TIME_MIN.0..=EVENT_TIME_MAX.0).contains(&last) {
+        return Err(unknown());
+    }
+    match query.take {
+        Take::Oldest => query.from = query.from.max(EventTime(last + 1)),
+        Take::Newest => query.to = query.to.min(EventTime(last)),
+    }
+    Ok(())
+}
+
+fn bad(detail: String) -> Problem {
+    Problem::new(ProblemKind::BadRequest, detail)
+}
+
+fn name(what: &str, encoded: &str) -> Result<Name, Problem> {
+    let bytes: Cow<'_, [u8]> = percent_decode_str(encoded).into();
+    match std::str::from_utf8(&bytes) {
+        Ok(name) if name_is_good(&bytes, NAME_BYTES_MAX) => Ok(name.into()),
+        _ => Err(bad(format!(
+            "the {what} in the path is not 1 to {NAME_BYTES_MAX} bytes of percent-encoded UTF-8 without control characters"
+        ))),
+    }
+}
+
+fn window(scope: Scope, text: Option<&str>) -> Result<(&'static str, Job), Problem> {
+    let windows = scope.windows();
+    let found = match text {
+        None => windows.first(),
+        Some(text) => windows.iter().find(|(name, _)| *name == text),
+    };
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = windows.iter().map(|(name, _)| *name).collect();
+        bad(format!("window: a {} has {}", scope.noun(), names.join(", ")))
+    })
+}
+
+fn limit(text: Option<&str>) -> Result<usize, Problem> {
+    let Some(text) = text else { return Ok(LIMIT_DEFAULT) };
+    match text.parse() {
+        Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+        _ => Err(bad(format!("limit: a number from 1 to {LIMIT_MAX}"))),
+    }
+}
+
+fn time(what: &str, text: &str) -> Result<EventTime, Problem> {
+    let time = text.parse().map(EventTime).ok().or_else(|| rfc3339::parse(text));
+    match time {
+        Some(time) if (EVENT_TIME_MIN..=EVENT_TIME_MAX).contains(&time) => Ok(time),
+        Some(_) => Err(bad(format!("{what}: a time in the years 0000 to 5999"))),
+        None => Err(bad(format!(
+            "{what}: a time such as 2025-01-31T23:59:59Z, or milliseconds since 1970"
+        ))),
+    }
+}

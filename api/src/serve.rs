@@ -1,0 +1,144 @@
+//! Listens, and takes connections until it is told to stop.
+
+mod connection;
+
+use crate::answer::{self, Routes, Shared};
+use crate::config::Settings;
+use crate::error::Error;
+use crate::gate::Gate;
+use crate::gate::hosts::Hosts;
+use crate::handles::{Event, Handles};
+use crate::metrics::Metrics;
+use crate::routes;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How long accepting pauses after it failed, so that a lack of descriptors isn't spun on.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections beyond the cap that are told so; further ones are closed without a word.
+const REFUSALS_MAX: usize = 16;
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct BoundServer {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl BoundServer {
+    /// Where it listens: the real port when 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until it was told to stop and every connection has ended: `request_timeout` later at the latest.
+    pub async fn stopped(self) {
+        // The task is never aborted, and a panic in it has been printed.
+        let _ = self.task.await;
+    }
+}
+
+/// Listens and answers until `shutdown` says true or its sender is gone.
+///
+/// Then it takes no more connections, lets requests that are under way finish, and closes idle connections.
+pub async fn serve(
+    settings: Settings,
+    handles: Handles,
+    shutdown: watch::Receiver<bool>,
+) -> Result<BoundServer, Error> {
+    let bind_error = |source| Error::Bind {
+        address: settings.listen,
+        source,
+    };
+    let listener = TcpListener::bind(settings.listen).await.map_err(bind_error)?;
+    let address = listener.local_addr().map_err(bind_error)?;
+    let hosts = Hosts::new(address, settings.public_hosts, settings.allowed_origins);
+    let shared = Arc::new(Shared {
+        gate: Gate::new(hosts, settings.tokens),
+        metrics: Metrics::new(&handles),
+        handles,
+        reads: Arc::new(Semaphore::new(settings.reads_max)),
+        request_timeout: settings.request_timeout,
+    });
+    let acceptor = Acceptor {
+        routes: answer::routes(routes::all(&shared)),
+        shared,
+        header_timeout: settings.header_timeout,
+        connections_max: settings.connections_max,
+        connections: JoinSet::new(),
+        refusals: JoinSet::new(),
+    };
+    Ok(BoundServer {
+        address,
+        task: tokio::spawn(acceptor.run(listener, shutdown)),
+    })
+}
+
+/// Takes connections and keeps count of them.
+struct Acceptor {
+    shared: Arc<Shared>,
+    routes: Routes,
+    header_timeout: Duration,
+    connections_max: usize,
+    connections: JoinSet<()>,
+    refusals: JoinSet<()>,
+}
+
+impl Acceptor {
+    async fn run(mut self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = told(&mut shutdown) => break,
+                Some(ended) = self.connections.join_next() => self.ended(ended.is_err()),
+                Some(_) = self.refusals.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.take(stream, &shutdown),
+                    Err(error) => {
+                        (self.shared.handles.events)(Event::AcceptFailed { error: &error });
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+        drop(listener);
+        while let Some(ended) = self.connections.join_next().await {
+            self.ended(ended.is_err());
+        }
+    }
+
+    fn take(&mut self, stream: TcpStream, shutdown: &watch::Receiver<bool>) {
+        if self.connections.len() < self.connections_max {
+            self.shared.metrics.http.connections.inc();
+            let (shared, routes) = (self.shared.clone(), self.routes.clone());
+            self.connections.spawn(connection::run(
+                stream,
+                shared,
+                routes,
+                self.header_timeout,
+                shutdown.clone(),
+            ));
+            return;
+        }
+        self.shared.metrics.http.refused.inc();
+        if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.spawn(connection::refuse(stream));
+        }
+    }
+
+    fn ended(&self, panicked: bool) {
+        self.shared.metrics.http.connections.dec();
+        if panicked {
+            (self.shared.handles.events)(Event::ConnectionPanicked);
+        }
+    }
+}
+
+/// Comes back when it is time to stop.
+async fn told(shutdown: &mut watch::Receiver<bool>) {
+    // An error says that the sender is gone, which means the same.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,4 @@
+//! Workloads, their independent oracles, and the measuring of whole processes.
+
+pub mod measure;
+pub mod w1;

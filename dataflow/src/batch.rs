@@ -1,0 +1,101 @@
+//! Readings in columns: what moves between operators.
+
+use serde::{Deserialize, Serialize};
+use tidewatch_proto::ids::{Offset, Partition};
+use tidewatch_proto::time::PaneNo;
+
+/// Readings of one partition for one worker, in the order of the log, message by message.
+///
+/// Devices and metrics go by numbers that the sending worker (`origin`) gave them; a number is explained in
+/// `new_devices` or `new_metrics` of the batch that uses it first, or of an earlier one. Batches of one
+/// origin arrive in the order they were sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The worker that the batch is for.
+    pub target: u32,
+    /// The worker that made it.
+    pub origin: u32,
+    /// The partition it was read from.
+    pub partition: Partition,
+    /// Names of devices numbered on from the last ones, for this target.
+    pub new_devices: Vec<Box<str>>,
+    /// Names of metrics numbered on from the last ones, for this target.
+    pub new_metrics: Vec<Box<str>>,
+    /// The messages' columns.
+    pub messages: Messages,
+    /// By reading: its metric.
+    pub metric: Vec<u32>,
+    /// By reading: its value.
+    pub value: Vec<f64>,
+    /// The partition's progress after the last message.
+    pub progress: Progress,
+}
+
+/// The columns of messages, all of the same length.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Messages {
+    /// The device's number.
+    pub device: Vec<u32>,
+    /// The event time in milliseconds since 1970.
+    pub event_time: Vec<i64>,
+    /// The last pane that the partition's watermark had closed when the message came.
+    pub closed: Vec<PaneNo>,
+    /// A hash of event time, metrics and value bits, whatever their order.
+    pub fingerprint: Vec<u64>,
+    /// The message's place in the partition.
+    pub offset: Vec<Offset>,
+    /// Where the message's readings end in the columns of readings.
+    pub readings_end: Vec<u32>,
+}
+
+impl Messages {
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.device.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.device.is_empty()
+    }
+}
+
+/// How far a partition has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The watermark in milliseconds since 1970; `i64::MIN` before the first record.
+    pub watermark_ms: i64,
+    /// Windows that end with this pane or before are published although they may not be closed: the
+    /// partition is idle, or its input has ended.
+    pub publish_through: PaneNo,
+    /// Nothing has come for the idle time: what spans partitions no longer waits for this one.
+    pub idle: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress { watermark_ms: i64::MIN, publish_through: PaneNo::NONE, idle: false }
+    }
+}
+
+impl Batch {
+    /// The range of the readings of a message.
+    pub fn readings(&self, message: usize) -> std::ops::Range<usize> {
+        let begin = match message {
+            0 => 0,
+            _ => self.messages.readings_end[message - 1] as usize,
+        };
+        begin..self.messages.readings_end[message] as usize
+    }
+}
+
+/// What the ingest operator says of a partition's position at the end of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The partition.
+    pub partition: Partition,
+    /// Where reading goes on.
+    pub next: Offset,
+    /// The running maximum that the watermark follows, in milliseconds since 1970.
+    pub clock_ms: i64,
+}

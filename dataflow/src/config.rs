@@ -1,0 +1,112 @@
+//! What the engine is told at its start, resolved: nothing optional, all durations in milliseconds.
+
+use tidewatch_proto::ids::{EPOCH_MS, Epoch};
+use tidewatch_proto::limits::Limits;
+use tidewatch_proto::row::Job;
+use tidewatch_proto::time::PaneNo;
+
+/// The panes that a five-minute window is combined from.
+pub const HOP_PANES: i32 = 5;
+/// The panes of an hour.
+pub const HOUR_PANES: i32 = 60;
+
+/// The engine's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineConfig {
+    /// Worker threads.
+    pub threads: usize,
+    /// How far the watermark stays behind the log's running maximum.
+    pub lateness_ms: i64,
+    /// How long after the closing of its last window a pane can still be corrected.
+    pub correction_horizon_ms: i64,
+    /// Bytes of closed panes that one worker keeps at most; beyond it the oldest leave early.
+    pub correction_bytes_max: usize,
+    /// A window's corrections are published at most once in this time.
+    pub correction_interval_ms: i64,
+    /// After so long without a record a partition's windows are published by the wall clock.
+    pub idle_ms: i64,
+    /// How far an event time may be ahead of the log's timestamp.
+    pub future_max_ms: i64,
+    /// How far an event time may be behind the log's timestamp; `None`: any.
+    pub age_max_ms: Option<i64>,
+    /// Whether a message that a device sends again is dropped.
+    pub drop_duplicates: bool,
+    /// Whether quantiles are kept.
+    pub quantiles: bool,
+    /// Whether five-minute windows, hopping by one, are kept.
+    pub five_minutes: bool,
+    /// Whether one-hour windows are kept.
+    pub hour: bool,
+    /// What is accepted.
+    pub limits: Limits,
+    /// How many epochs the source may be ahead of the slowest worker.
+    pub epochs_ahead_max: u64,
+    /// Bytes of records that one worker takes into one epoch at most.
+    pub epoch_bytes_max: usize,
+    /// Bytes that sinks may have left to confirm before the source waits.
+    pub outbox_bytes_max: usize,
+    /// Records that one poll of the source takes at most.
+    pub poll_records_max: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> EngineConfig {
+        EngineConfig {
+            threads: 1,
+            lateness_ms: 10_000,
+            correction_horizon_ms: 15 * 60_000,
+            correction_bytes_max: 4 << 30,
+            correction_interval_ms: 1_000,
+            idle_ms: 10_000,
+            future_max_ms: 10 * 60_000,
+            age_max_ms: None,
+            drop_duplicates: true,
+            quantiles: true,
+            five_minutes: true,
+            hour: true,
+            limits: Limits::default(),
+            epochs_ahead_max: 4,
+            epoch_bytes_max: 256 << 20,
+            outbox_bytes_max: 512 << 20,
+            poll_records_max: 4_096,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// How many panes the longest window combined from panes spans.
+    pub fn panes_per_window_max(&self) -> i32 {
+        if self.five_minutes { HOP_PANES } else { 1 }
+    }
+
+    /// The last pane that has left memory when a partition's watermark stands at `watermark_ms`: its last
+    /// window closed more than the horizon ago. A reading in it is beyond the horizon.
+    pub fn expired_by(&self, watermark_ms: i64) -> PaneNo {
+        let closed = PaneNo::closed_by(tidewatch_proto::time::EventTime(
+            watermark_ms.saturating_sub(self.correction_horizon_ms),
+        ));
+        closed.plus(1 - self.panes_per_window_max())
+    }
+
+    /// The per-series jobs that are on.
+    pub fn jobs(&self) -> Vec<Job> {
+        let mut jobs = vec![Job::Minute];
+        jobs.extend(self.five_minutes.then_some(Job::FiveMinutes));
+        jobs.extend(self.hour.then_some(Job::Hour));
+        jobs
+    }
+}
+
+/// The engine's only view of time: given by whoever runs it, so that tests can stop it.
+pub trait Clock: Send + Sync {
+    /// The epoch now. It never goes back; it goes on from the epoch that was restored.
+    fn epoch(&self) -> Epoch;
+
+    /// The wall clock, milliseconds since 1970.
+    fn wall_ms(&self) -> i64;
+}
+
+/// How many epochs a duration spans, at least one.
+pub fn epochs_of(ms: i64) -> u64 {
+    (ms.max(0) as u64).div_ceil(EPOCH_MS).max(1)
+}

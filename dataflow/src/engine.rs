@@ -1,0 +1,177 @@
+//! The engine from outside: start it, tell it, take what it yields, end it.
+
+use crate::batch::Position;
+use crate::capture::Captured;
+use crate::command::Command;
+use crate::config::{Clock, EngineConfig};
+use crate::rollup::Level;
+use crate::series::{GroupState, PartitionSnapshot};
+use crate::stats::Stats;
+use crate::worker::{self, Shared};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+use tidewatch_proto::ids::{Epoch, KeyGroup};
+use tidewatch_proto::registry::RegistryChange;
+use tidewatch_proto::row::Row;
+use tidewatch_proto::source::SourceFactory;
+
+/// How many epochs ahead a command takes effect, so that every worker has it before.
+pub const EFFECT_AFTER: u64 = 5;
+
+/// The state to go on from.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Where reading goes on.
+    pub positions: Vec<Position>,
+    /// How far partitions had come.
+    pub partitions: Vec<PartitionSnapshot>,
+    /// Series by key group.
+    pub groups: BTreeMap<KeyGroup, GroupState>,
+}
+
+/// A running engine.
+pub struct Engine {
+    handle: Handle,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// Tells a running engine what to do. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    commands: Arc<Mutex<Vec<mpsc::Sender<Command>>>>,
+    clock: Arc<dyn Clock>,
+    /// The engine's counters.
+    pub stats: Arc<Stats>,
+}
+
+impl Engine {
+    /// Starts the workers. What they yield comes from the receiver; each worker's last message is
+    /// [`Captured::Ended`], which says why when it was not meant to end (a panic, a source that failed).
+    pub fn start(
+        config: EngineConfig,
+        source: Arc<dyn SourceFactory>,
+        clock: Arc<dyn Clock>,
+        restored: Option<Restored>,
+    ) -> (Engine, mpsc::Receiver<Captured>) {
+        let stats = Arc::new(Stats::new(source.partitions().len()));
+        let (capture, captured) = mpsc::channel();
+        let threads = config.threads.max(1);
+        let shared = Shared {
+            config: Arc::new(config),
+            clock: clock.clone(),
+            stats: stats.clone(),
+            source,
+            restored: Arc::new(restored),
+            capture,
+        };
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel()).unzip();
+        let handle = Handle { commands: Arc::new(Mutex::new(senders)), clock, stats };
+        let receivers: Mutex<Vec<Option<mpsc::Receiver<Command>>>> =
+            Mutex::new(receivers.into_iter().map(Some).collect());
+        let main = std::thread::Builder::new().name("tidewatch-engine".into());
+        let main = main.spawn(move || run_workers(threads, &Arc::new(receivers), &shared));
+        let threads = main.into_iter().collect();
+        (Engine { handle, threads }, captured)
+    }
+
+    /// The handle.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits until all workers have ended.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A panic was reported as the worker's end.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run_workers(threads: usize, receivers: &Arc<Mutex<Vec<Option<mpsc::Receiver<Command>>>>>, shared: &Shared) {
+    let mut config = match threads {
+        1 => timely::Config::thread(),
+        _ => timely::Config::process(threads),
+    };
+    let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1_000));
+    differential_dataflow::configure(&mut config.worker, &merging);
+    let receivers = receivers.clone();
+    let workers = shared.clone();
+    // `catch_unwind`: timely's guards panic once more when a worker has.
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        let guards = timely::execute(config, move |timely_worker| {
+            let index = timely_worker.index();
+            let taken = receivers.lock().unwrap_or_else(PoisonError::into_inner)[index].take();
+            let Some(commands) = taken else { return };
+            let ran = catch_unwind(AssertUnwindSafe(|| worker::run(timely_worker, &workers, &commands)));
+            let error = match ran {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(panic) => Some(format!("worker {index} panicked: {}", panic_text(panic.as_ref()))),
+            };
+            let _ = workers.capture.send(Captured::Ended { worker: index, error });
+        });
+        guards.map(|guards| guards.join().into_iter().for_each(drop))
+    }));
+    if let Ok(Err(problem)) = ended {
+        let _ = shared.capture.send(Captured::Ended { worker: 0, error: Some(problem) });
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
+}
+
+impl Handle {
+    /// Sends a command to every worker, in one order for all.
+    fn send(&self, command: &Command) {
+        let senders = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        for sender in senders.iter() {
+            // A worker that has ended obeys no more.
+            let _ = sender.send(command.clone());
+        }
+    }
+
+    fn effective(&self) -> Epoch {
+        Epoch(self.clock.epoch().0 + EFFECT_AFTER)
+    }
+
+    /// Has the state saved at the end of an epoch, which it gives, and goes on.
+    pub fn cut(&self) -> Epoch {
+        let epoch = self.effective();
+        self.send(&Command::Cut(epoch));
+        epoch
+    }
+
+    /// Ends the run at an epoch, which it gives: what was read is completed and the state saved.
+    pub fn stop(&self) -> Epoch {
+        let epoch = self.effective();
+        self.send(&Command::Stop(epoch));
+        epoch
+    }
+
+    /// Runs a rollup.
+    pub fn start_rollup(&self, level: Level) {
+        self.send(&Command::StartRollup(level));
+    }
+
+    /// Ends a rollup.
+    pub fn stop_rollup(&self, level: Level) {
+        self.send(&Command::StopRollup(level));
+    }
+
+    /// Changes the registry.
+    pub fn change_registry(&self, change: RegistryChange) {
+        self.send(&Command::Registry(Arc::new(change)));
+    }
+
+    /// The open windows of a series as they stand; `None` when the engine doesn't answer within `wait`.
+    pub fn peek(&self, device: &str, metric: &str, wait: Duration) -> Option<Vec<Row>> {
+        let (answer, answers) = mpsc::channel();
+        self.send(&Command::Peek { device: device.into(), metric: metric.into(), answer });
+        answers.recv_timeout(wait).ok()
+    }
+}

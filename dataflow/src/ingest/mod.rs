@@ -1,0 +1,112 @@
+//! From a source to batches: reading, decoding, watermarks, idleness. No timely in here.
+
+mod decode;
+mod devices;
+mod metrics;
+mod outbound;
+mod series;
+mod watermark;
+
+pub use decode::Decoder;
+pub use watermark::PartitionClock;
+
+use crate::batch::{Batch, Position};
+use crate::config::{Clock, EngineConfig, epochs_of};
+use crate::stats::Stats;
+use std::sync::Arc;
+use tidewatch_proto::ids::{Epoch, Partition};
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::source::{Polled, Source, SourceError};
+use tidewatch_proto::time::{EventTime, PaneNo};
+
+/// One worker's reader: a source, its decoder, and when each partition was last heard of.
+pub struct Reader {
+    source: Box<dyn Source>,
+    decoder: Decoder,
+    clock: Arc<dyn Clock>,
+    config: Arc<EngineConfig>,
+    stats: Arc<Stats>,
+    partitions: Vec<Partition>,
+    heard: Vec<Heard>,
+    finished: bool,
+}
+
+/// When a partition was last heard of, and where it stood then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    at: Epoch,
+    position: Option<Position>,
+    idle: bool,
+}
+
+impl Reader {
+    /// A reader of the partitions that `source` was opened with.
+    pub fn new(
+        source: Box<dyn Source>,
+        decoder: Decoder,
+        partitions: Vec<Partition>,
+        clock: Arc<dyn Clock>,
+        config: Arc<EngineConfig>,
+        stats: Arc<Stats>,
+    ) -> Reader {
+        let at = clock.epoch();
+        let heard = partitions.iter().map(|p| Heard { at, position: decoder.position(*p), idle: false }).collect();
+        Reader { source, decoder, clock, config, stats, partitions, heard, finished: false }
+    }
+
+    /// Takes what the source has, once. The bytes and records taken come with the answer.
+    ///
+    /// # Errors
+    /// When reading can't go on.
+    pub fn poll(&mut self) -> Result<(Polled, usize), SourceError> {
+        if self.finished {
+            return Ok((Polled::Finished, 0));
+        }
+        let polled = self.source.poll(&mut self.decoder, self.config.poll_records_max)?;
+        let (bytes, _) = self.decoder.take_volume();
+        self.stats.bytes.add(bytes as u64);
+        if polled == Polled::Finished {
+            self.finished = true;
+            for partition in &self.partitions {
+                self.decoder.hint(*partition, PaneNo(i32::MAX), true);
+            }
+        }
+        Ok((polled, bytes))
+    }
+
+    /// What was decoded since the last call, in the order of the log; with it goes the partitions' progress.
+    pub fn take(&mut self) -> (Vec<Batch>, Vec<Reject>) {
+        if !self.finished {
+            self.look_for_idle();
+        }
+        self.decoder.flush(&self.partitions)
+    }
+
+    fn look_for_idle(&mut self) {
+        let now = self.clock.epoch();
+        for (partition, heard) in self.partitions.iter().zip(&mut self.heard) {
+            let position = self.decoder.position(*partition);
+            if position != heard.position {
+                *heard = Heard { at: now, position, idle: false };
+                self.decoder.hint(*partition, PaneNo::NONE, false);
+            } else if now.0.saturating_sub(heard.at.0) >= epochs_of(self.config.idle_ms) {
+                heard.idle = true;
+                let wall = EventTime(self.clock.wall_ms().saturating_sub(self.config.lateness_ms));
+                self.decoder.hint(*partition, PaneNo::closed_by(wall), true);
+            }
+        }
+    }
+
+    /// The positions of the partitions, for the end of an epoch.
+    pub fn positions(&self) -> Vec<Position> {
+        let positions: Vec<Position> = self.partitions.iter().filter_map(|p| self.decoder.position(*p)).collect();
+        for (position, heard) in positions.iter().zip(&self.heard) {
+            if let Some(stats) = self.stats.partitions.get(position.partition.index()) {
+                stats.next_offset.set(position.next.0);
+                stats.watermark_ms.set(self.decoder.progress(position.partition).watermark_ms);
+                stats.idle.set(i64::from(heard.idle));
+            }
+        }
+        positions
+    }
+}

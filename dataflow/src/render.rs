@@ -1,0 +1,60 @@
+//! The only place where operators are chained.
+
+use crate::capture::{CaptureSender, Captured, ROW_BYTES, reject_bytes};
+use crate::config::{Clock, EngineConfig};
+use crate::ingest::Reader;
+use crate::operators::capture::capture;
+use crate::operators::ingest::{IngestControl, ingest};
+use crate::operators::series::{PendingCut, series};
+use crate::rollup::bus::Bus;
+use crate::series::SeriesState;
+use crate::stats::Stats;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::Row;
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::probe::Handle as Probe;
+use timely::worker::Worker;
+
+/// What the main dataflow is built from, on one worker.
+pub struct Parts {
+    /// The reader.
+    pub reader: Reader,
+    /// The state of the worker's series.
+    pub state: Rc<RefCell<SeriesState>>,
+    /// How ingest is told to end.
+    pub control: Rc<RefCell<IngestControl>>,
+    /// When to save the state.
+    pub cut: PendingCut,
+    /// The way to rollups.
+    pub bus: Rc<RefCell<Bus>>,
+    /// The settings.
+    pub config: Arc<EngineConfig>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The counters.
+    pub stats: Arc<Stats>,
+    /// Where results go.
+    pub capture: CaptureSender,
+}
+
+/// Builds the main dataflow: ingest, series, capture. The probe shows what has been captured.
+pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
+    let probe = Probe::new();
+    let Parts { reader, state, control, cut, bus, config, clock, stats, capture: sender } = parts;
+    let outbox = stats.clone();
+    let weigh_rows = move |rows: &[Row]| outbox.outbox_bytes.add(rows.len() as i64 * ROW_BYTES);
+    let outbox = stats.clone();
+    let weigh_rejects = move |list: &[Reject]| outbox.outbox_bytes.add(list.iter().map(reject_bytes).sum());
+    worker.dataflow_named::<u64, _, _>("main", |scope| {
+        let ingested = ingest(scope, reader, clock, config, stats, control, probe.clone());
+        let published = series(ingested.batches, state, cut, bus, sender.clone());
+        let rejects = ingested.rejects.concat(published.rejects);
+        capture(published.rows, sender.clone(), &probe, weigh_rows, Captured::Rows);
+        capture(rejects, sender.clone(), &probe, weigh_rejects, Captured::Rejects);
+        capture(ingested.positions, sender, &probe, |_| {}, Captured::Positions);
+    });
+    probe
+}

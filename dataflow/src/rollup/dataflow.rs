@@ -1,0 +1,176 @@
+//! The dataflows of rollups: the shared arrangements, and one dataflow a job on top of them.
+
+use super::bus::Bus;
+use super::rows::GroupRows;
+use super::{GroupKey, GroupValue, Level, Ordered, Total};
+use crate::operators::panes::{bus_source, publish_groups};
+use crate::series::{Names, PaneRecord};
+use differential_dataflow::operators::CountTotal;
+use differential_dataflow::operators::arrange::agent::ShutdownButton;
+use differential_dataflow::operators::arrange::arrangement::arrange_core;
+use differential_dataflow::operators::arrange::TraceAgent;
+use differential_dataflow::trace::TraceReader;
+use differential_dataflow::trace::implementations::spine_fueled::SpineBatch;
+use differential_dataflow::trace::implementations::{ValBatcher, ValSpine};
+use differential_dataflow::{AsCollection, VecCollection};
+use std::cell::RefCell;
+use std::rc::Rc;
+use tidewatch_proto::ids::{Epoch, Name, stable_hash};
+use tidewatch_proto::row::Row;
+use tidewatch_proto::time::EventTime;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::CapabilitySet;
+use timely::dataflow::operators::probe::{Handle as Probe, Probe as _};
+use timely::dataflow::{Scope, Stream};
+use timely::progress::frontier::AntichainRef;
+use timely::worker::Worker;
+
+type PaneTrace = TraceAgent<ValSpine<u32, Rc<PaneRecord>, u64, isize>>;
+type PlacementTrace = TraceAgent<ValSpine<u32, Stay, u64, isize>>;
+
+/// Where a device belongs, and when: a placement without the device.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stay {
+    site: Name,
+    fleet: Name,
+    from: EventTime,
+    to: Option<EventTime>,
+}
+
+/// The arrangements that all rollups of a worker share: closed panes and registry, both by device.
+pub struct SharedPanes {
+    panes: PaneTrace,
+    placements: PlacementTrace,
+    running: Rc<RefCell<bool>>,
+    probe: Probe<u64>,
+}
+
+impl SharedPanes {
+    /// Builds them, and begins to listen to the bus.
+    pub fn build(worker: &mut Worker, bus: &Rc<RefCell<Bus>>, names: &Rc<RefCell<Names>>) -> SharedPanes {
+        bus.borrow_mut().listen();
+        let running = Rc::new(RefCell::new(true));
+        let probe = Probe::new();
+        let (panes, placements) = worker.dataflow_named::<u64, _, _>("panes", |scope| {
+            let panes = bus_source(scope, "panes", bus.clone(), running.clone(), |bus| std::mem::take(&mut bus.panes));
+            let panes = flatten(panes, |record: Rc<PaneRecord>| (record.device, record));
+            let names = names.clone();
+            let placements =
+                bus_source(scope, "registry", bus.clone(), running.clone(), |bus| std::mem::take(&mut bus.placements));
+            let placements = flatten(placements, move |placement| {
+                let number = names.borrow_mut().devices.intern(&placement.device);
+                let stay =
+                    Stay { site: placement.site, fleet: placement.fleet, from: placement.from, to: placement.to };
+                (number, stay)
+            });
+            let panes = arrange_core(panes.inner, Pipeline, "arrange panes", ValBatcher::new);
+            let placements = arrange_core(placements.inner, Pipeline, "arrange registry", ValBatcher::new);
+            panes.stream.clone().probe_with(&probe);
+            placements.stream.clone().probe_with(&probe);
+            (panes.trace, placements.trace)
+        });
+        SharedPanes { panes, placements, running, probe }
+    }
+
+    /// Lets the arrangements forget the difference between all times before now.
+    pub fn compact(&mut self) {
+        let frontier = self.probe.with_frontier(|frontier| frontier.to_owned());
+        let frontier: AntichainRef<'_, u64> = frontier.borrow();
+        self.panes.set_logical_compaction(frontier);
+        self.panes.set_physical_compaction(frontier);
+        self.placements.set_logical_compaction(frontier);
+        self.placements.set_physical_compaction(frontier);
+    }
+
+    /// How many records the arrangement of panes holds.
+    pub fn records(&self) -> usize {
+        let mut records = 0;
+        self.panes.clone().map_spans(|span| records += span.inner.as_ref().map_or(0, |batch| batch.len()));
+        records
+    }
+
+    /// Ends the sources, and with them the arrangements and all rollups that import them.
+    pub fn stop(self, bus: &Rc<RefCell<Bus>>) {
+        *self.running.borrow_mut() = false;
+        bus.borrow().wake.iter().for_each(timely::scheduling::Activator::activate);
+        bus.borrow_mut().hush();
+    }
+}
+
+fn flatten<'scope, D, K, V>(
+    stream: Stream<'scope, u64, Vec<(Epoch, (D, isize))>>,
+    mut key: impl FnMut(D) -> (K, V) + 'static,
+) -> VecCollection<'scope, u64, (K, V), isize>
+where
+    D: Clone + 'static,
+    K: Clone + 'static,
+    V: Clone + 'static,
+{
+    use timely::dataflow::operators::vec::Map;
+    stream.map(move |(epoch, (item, diff))| (key(item), epoch.0, diff)).as_collection()
+}
+
+/// What ends a rollup's imports.
+pub type RollupButtons =
+    (ShutdownButton<CapabilitySet<u64>>, ShutdownButton<CapabilitySet<u64>>);
+
+/// Builds a rollup on the shared arrangements. Its rows go to `yield_rows`.
+pub fn build_rollup(
+    worker: &mut Worker,
+    shared: &mut SharedPanes,
+    level: Level,
+    rows: GroupRows,
+    bus: &Rc<RefCell<Bus>>,
+    names: &Rc<RefCell<Names>>,
+    probe: &Probe<u64>,
+    yield_rows: impl FnMut(Epoch, Vec<Row>) + 'static,
+) -> RollupButtons {
+    worker.dataflow_named::<u64, _, _>(level.job().as_str(), |scope: Scope<'_, u64>| {
+        let (panes, stop_panes) = shared.panes.import_core(scope, "import panes");
+        let (placements, stop_placements) = shared.placements.import_core(scope, "import registry");
+        let names = names.clone();
+        let placed = panes.join_core(placements, move |_device, record: &Rc<PaneRecord>, stay: &Stay| {
+            let start = record.pane.number.start();
+            let here = stay.from <= start && stay.to.is_none_or(|to| start < to);
+            here.then(|| {
+                let names = names.borrow();
+                let group = match level {
+                    Level::Site => stay.site.clone(),
+                    Level::Fleet => stay.fleet.clone(),
+                };
+                let metric = names.metrics.name(record.metric).clone();
+                let device = stable_hash(names.devices.name(record.device).as_bytes());
+                (GroupKey { pane: record.pane.number, group, metric }, device, Total::of(record), bounds_of(record))
+            })
+        });
+        let totals = placed.clone().explode(|(key, _, total, _)| Some((key, total))).count_total();
+        let bounds = placed
+            .flat_map(|(key, device, _, bounds)| bounds.map(|bounds| ((key, device & 0xfff), bounds)))
+            .reduce(|_, input, output| output.push((widest(input), 1)))
+            .map(|((key, bucket), bounds)| ((key, bucket & 0x3f), bounds))
+            .reduce(|_, input, output| output.push((widest(input), 1)))
+            .map(|((key, _), bounds)| (key, bounds))
+            .reduce(|_, input, output| output.push((widest(input), 1)));
+        // Groups without valid readings have no bounds: they join with nothing and stay as they are.
+        let unbounded = totals.clone().filter(|(_, total)| total.count == 0).map(|(key, total)| {
+            (key, GroupValue { total, bounds: None })
+        });
+        let values = totals
+            .filter(|(_, total)| total.count != 0)
+            .join_map(bounds, |key, total, bounds| (key.clone(), GroupValue { total: total.clone(), bounds: Some(*bounds) }))
+            .concat(unbounded);
+        publish_groups(values.inner, rows, bus.clone(), probe, yield_rows);
+        (stop_panes, stop_placements)
+    })
+}
+
+type Extent = (Ordered, Ordered);
+
+fn bounds_of(record: &PaneRecord) -> Option<Extent> {
+    (record.pane.count > 0).then(|| (Ordered::of(record.pane.min), Ordered::of(record.pane.max)))
+}
+
+fn widest(input: &[(&Extent, isize)]) -> Extent {
+    let (first, _) = input[0];
+    input.iter().fold(*first, |(min, max), ((low, high), _)| (min.min(*low), max.max(*high)))
+}

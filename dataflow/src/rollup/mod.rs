@@ -1,0 +1,114 @@
+//! What crosses series: rollups of closed panes by site and fleet, differential.
+//!
+//! One shared arrangement of closed panes stands while at least one rollup runs. A rollup joins it with the
+//! registry as of event time and keeps totals (exact differences) and bounds (a tree of reduces).
+
+pub mod bus;
+mod dataflow;
+mod diff;
+mod exact;
+mod rows;
+
+pub use dataflow::{RollupButtons, SharedPanes, build_rollup};
+pub use diff::Total;
+pub use exact::ExactSum;
+pub use rows::GroupRows;
+
+use serde::{Deserialize, Serialize};
+use tidewatch_proto::ids::Name;
+use tidewatch_proto::registry::Placement;
+use tidewatch_proto::row::{Job, Values};
+use tidewatch_proto::sketch::bucket_quantiles;
+use tidewatch_proto::time::PaneNo;
+
+/// What a rollup groups by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The site that a device stands in.
+    Site,
+    /// The fleet that a device belongs to.
+    Fleet,
+}
+
+impl Level {
+    /// The job whose rows the rollup makes.
+    pub fn job(self) -> Job {
+        match self {
+            Level::Site => Job::SiteMinute,
+            Level::Fleet => Job::FleetMinute,
+        }
+    }
+
+    /// The group of a placement.
+    pub fn group(self, placement: &Placement) -> &Name {
+        match self {
+            Level::Site => &placement.site,
+            Level::Fleet => &placement.fleet,
+        }
+    }
+}
+
+/// The key of a rollup's window.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GroupKey {
+    /// Which minute.
+    pub pane: PaneNo,
+    /// The site or fleet.
+    pub group: Name,
+    /// The metric.
+    pub metric: Name,
+}
+
+/// The value of a rollup's window.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GroupValue {
+    /// Counts, sum and buckets.
+    pub total: Total,
+    /// The least and the greatest value, in the order of their bits; `None` without valid readings.
+    pub bounds: Option<(Ordered, Ordered)>,
+}
+
+/// A floating point number by its bits, so ordered that integers compare as the numbers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ordered(u64);
+
+impl Ordered {
+    /// A number, which is not NaN.
+    pub fn of(value: f64) -> Ordered {
+        let bits = value.to_bits();
+        Ordered(if bits >> 63 == 0 { bits | 1 << 63 } else { !bits })
+    }
+
+    /// The number.
+    pub fn value(self) -> f64 {
+        f64::from_bits(if self.0 >> 63 == 1 { self.0 & !(1 << 63) } else { !self.0 })
+    }
+}
+
+impl GroupValue {
+    /// The row's values.
+    pub fn values(&self) -> Values {
+        let total = &self.total;
+        let count = total.count.max(0) as u64;
+        let sum = if total.overflowed != 0 { f64::INFINITY } else { total.sum.value() };
+        let bounds = self.bounds.map(|(min, max)| (min.value(), max.value()));
+        let quantiles = bounds.and_then(|(min, max)| {
+            let buckets = total.buckets.iter().map(|(number, count)| (*number, (*count).max(0) as u64));
+            bucket_quantiles(buckets, min, max)
+        });
+        Values {
+            count,
+            invalid_count: total.invalid.max(0) as u64,
+            devices: total.devices.max(0) as u64,
+            sum,
+            min: bounds.map(|b| b.0),
+            max: bounds.map(|b| b.1),
+            first: None,
+            last: None,
+            mean: (count > 0).then(|| sum / count as f64),
+            stddev: None,
+            quantiles,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Panes that changed after a window with them was published, until the correction is.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tidewatch_proto::time::PaneNo;
+
+/// What a published pane's change means for the windows that it is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Windows that end here or before were published before the last reading came: they need a correction.
+    pub through: PaneNo,
+    /// Windows that end here or before were published when the pane had no reading yet.
+    pub fresh_through: PaneNo,
+}
+
+/// The changed panes, by slot.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    panes: BTreeMap<(u32, PaneNo), Change>,
+}
+
+impl Dirty {
+    /// Notes a reading for a pane, when windows through `published` have been published. `first`: it had none.
+    pub fn note(&mut self, slot: usize, pane: PaneNo, published: PaneNo, first: bool) {
+        let fresh_through = if first { published } else { PaneNo::NONE };
+        let change = self.panes.entry((slot as u32, pane)).or_insert(Change { through: published, fresh_through });
+        change.through = published;
+    }
+
+    /// Whether the window that ends with `end` was published when this pane had no reading.
+    pub fn is_fresh(changes: &BTreeMap<(u32, PaneNo), Change>, slot: usize, pane: PaneNo, end: PaneNo) -> bool {
+        changes.get(&(slot as u32, pane)).is_some_and(|change| end <= change.fresh_through)
+    }
+
+    /// The changes of a slot.
+    pub fn of(&self, slot: usize) -> Vec<(PaneNo, Change)> {
+        let slot = slot as u32;
+        self.panes.range((slot, PaneNo::NONE)..=(slot, PaneNo(i32::MAX))).map(|((_, pane), c)| (*pane, *c)).collect()
+    }
+
+    /// Puts back a change that was saved.
+    pub fn restore(&mut self, slot: usize, pane: PaneNo, change: Change) {
+        self.panes.insert((slot as u32, pane), change);
+    }
+
+    /// Takes all of it.
+    pub fn take(&mut self) -> BTreeMap<(u32, PaneNo), Change> {
+        std::mem::take(&mut self.panes)
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.panes.is_empty()
+    }
+}

@@ -1,0 +1,189 @@
+//! The state of the series that one worker owns: plain structs, tested without timely.
+//!
+//! * `apply`: batches in. Panes take readings and close as the log says, record by record.
+//! * `publish`: windows out, at the end of an epoch: closed ones once, corrected ones again.
+//! * `snapshot`: all of it as bytes by key group, and back.
+//! * `feed`: closed panes as differences, for what crosses series.
+
+mod apply;
+mod closed;
+mod dirty;
+mod feed;
+mod hours;
+mod names;
+mod open;
+mod publish;
+mod slots;
+mod snapshot;
+
+pub use feed::{Feed, PaneChange, PaneRecord};
+pub use names::{NameTable, Names};
+pub use snapshot::{GroupState, PartitionSnapshot};
+
+use crate::config::EngineConfig;
+use crate::stats::Stats;
+use closed::Block;
+use dirty::Dirty;
+use hours::Hours;
+use open::OpenPanes;
+use slots::{DeviceState, Slots};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use tidewatch_proto::ids::{Epoch, Partition};
+use tidewatch_proto::pane::Pane;
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::sketch::Sketch;
+use tidewatch_proto::time::PaneNo;
+
+/// How many fingerprints of its last messages are kept of a device.
+const FINGERPRINTS: usize = 8;
+
+/// The state of one worker's series.
+pub struct SeriesState {
+    config: Arc<EngineConfig>,
+    stats: Arc<Stats>,
+    names: Rc<RefCell<Names>>,
+    origins: Vec<Origin>,
+    devices: Vec<DeviceState>,
+    fingerprints: Vec<[u64; FINGERPRINTS]>,
+    slots: Slots,
+    open: OpenPanes,
+    partitions: Vec<PartitionState>,
+    hours: Hours,
+    dirty: Dirty,
+    feed: Feed,
+    rejects: Vec<Reject>,
+    corrected_at: Epoch,
+    reported: Reported,
+}
+
+/// What a sending worker's numbers mean here.
+#[derive(Clone, Debug, Default)]
+struct Origin {
+    devices: Vec<u32>,
+    metrics: Vec<u32>,
+}
+
+/// How far a partition has come here, and the closed panes of the devices at home on it.
+#[derive(Debug)]
+struct PartitionState {
+    /// The watermark, `i64::MIN` before the first record.
+    watermark_ms: i64,
+    /// Nothing comes: what spans partitions doesn't wait.
+    idle: bool,
+    /// The last pane that the log has closed.
+    closed: PaneNo,
+    /// The last pane that must be published.
+    due: PaneNo,
+    /// The last pane whose windows were published.
+    published: PaneNo,
+    /// The last pane that was forgotten.
+    expired: PaneNo,
+    blocks: BTreeMap<PaneNo, Block>,
+}
+
+impl Default for PartitionState {
+    fn default() -> PartitionState {
+        PartitionState {
+            watermark_ms: i64::MIN,
+            idle: false,
+            closed: PaneNo::NONE,
+            due: PaneNo::NONE,
+            published: PaneNo::NONE,
+            expired: PaneNo::NONE,
+            blocks: BTreeMap::new(),
+        }
+    }
+}
+
+/// What was last added to the process's gauges.
+#[derive(Debug, Default)]
+struct Reported {
+    devices: i64,
+    series: i64,
+    panes_open: i64,
+    panes_closed: i64,
+}
+
+impl SeriesState {
+    /// The state of a worker without series, for a source of so many partitions.
+    pub fn new(config: Arc<EngineConfig>, stats: Arc<Stats>, names: Rc<RefCell<Names>>, partitions: usize) -> SeriesState {
+        SeriesState {
+            open: OpenPanes::new(config.quantiles),
+            config,
+            stats,
+            names,
+            origins: Vec::new(),
+            devices: Vec::new(),
+            fingerprints: Vec::new(),
+            slots: Slots::default(),
+            partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
+            hours: Hours::default(),
+            dirty: Dirty::default(),
+            feed: Feed::default(),
+            rejects: Vec::new(),
+            corrected_at: Epoch(0),
+            reported: Reported::default(),
+        }
+    }
+
+    /// The closed panes as differences.
+    pub fn feed(&mut self) -> &mut Feed {
+        &mut self.feed
+    }
+
+    /// Begins to give out closed panes; those in memory come with the next epoch.
+    pub fn start_feed(&mut self) {
+        let partitions = self.partitions.len();
+        self.feed.start(partitions);
+    }
+
+    /// Readings that could not be used here although the reader had let them pass, since the last call.
+    pub fn take_rejects(&mut self) -> Vec<Reject> {
+        std::mem::take(&mut self.rejects)
+    }
+
+    /// The last pane that every partition with data has closed, not waiting for idle ones.
+    pub fn closed_everywhere(&self) -> PaneNo {
+        let heard = || self.partitions.iter().filter(|p| p.watermark_ms != i64::MIN);
+        match heard().filter(|p| !p.idle).map(|p| p.closed).min() {
+            Some(least) => least,
+            // All are idle: what was published by the wall clock counts.
+            None => heard().map(|p| p.due).max().unwrap_or(PaneNo::NONE),
+        }
+    }
+
+    /// The last pane that is beyond the horizon for what spans partitions.
+    pub fn expired_everywhere(&self) -> PaneNo {
+        let busy = self.partitions.iter().filter(|p| p.watermark_ms != i64::MIN && !p.idle);
+        busy.map(|p| self.config.expired_by(p.watermark_ms)).min().unwrap_or(PaneNo(i32::MAX))
+    }
+
+    fn home(&self, slot: usize) -> Partition {
+        self.devices[self.slots.device(slot) as usize].home
+    }
+
+    /// A pane of a slot, open or closed.
+    fn pane(&self, home: Partition, slot: usize, number: PaneNo) -> Option<(&Pane, Option<&Sketch>)> {
+        self.open
+            .get(slot, number)
+            .or_else(|| self.partitions[home.index()].blocks.get(&number).and_then(|block| block.get(slot)))
+    }
+
+    /// Brings the process's gauges up to date.
+    pub fn report(&mut self) {
+        let now = Reported {
+            devices: self.devices.iter().filter(|d| !d.is_unseen()).count() as i64,
+            series: self.slots.series() as i64,
+            panes_open: self.open.len() as i64,
+            panes_closed: self.partitions.iter().flat_map(|p| p.blocks.values()).map(|b| b.len() as i64).sum(),
+        };
+        self.stats.devices.add(now.devices - self.reported.devices);
+        self.stats.series.add(now.series - self.reported.series);
+        self.stats.panes_open.add(now.panes_open - self.reported.panes_open);
+        self.stats.panes_closed.add(now.panes_closed - self.reported.panes_closed);
+        self.reported = now;
+    }
+}

@@ -1,0 +1,54 @@
+//! The names of the devices and metrics that one worker owns, numbered densely.
+
+use std::collections::HashMap;
+use tidewatch_proto::ids::Name;
+
+/// Names by number and numbers by name.
+#[derive(Debug, Default)]
+pub struct NameTable {
+    numbers: HashMap<Name, u32>,
+    names: Vec<Name>,
+}
+
+impl NameTable {
+    /// The number of a name, which it gets now if it has none.
+    pub fn intern(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        let name: Name = name.into();
+        self.names.push(name.clone());
+        self.numbers.insert(name, number);
+        number
+    }
+
+    /// The number of a name, if it has one.
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    /// The name of a number that this table gave.
+    pub fn name(&self, number: u32) -> &Name {
+        &self.names[number as usize]
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// Devices and metrics of one worker. The registry may name a device before its first reading.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// The devices.
+    pub devices: NameTable,
+    /// The metrics.
+    pub metrics: NameTable,
+}

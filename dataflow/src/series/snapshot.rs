@@ -1,0 +1,152 @@
+//! The state as it is saved, by key group, and taken back by whatever number of workers.
+
+use super::dirty::Change;
+use super::hours::HourWindow;
+use super::open::Sketched;
+use super::{FINGERPRINTS, SeriesState};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tidewatch_proto::ids::{KeyGroup, Partition};
+use tidewatch_proto::time::PaneNo;
+
+/// The devices of one key group with all that is known of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupState {
+    /// The devices, in no order.
+    pub devices: Vec<DeviceSnapshot>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceSnapshot {
+    /// Its id.
+    pub name: String,
+    /// The partition whose watermark closes its windows.
+    pub home: Partition,
+    /// The fingerprints of its last messages.
+    pub fingerprints: [u64; FINGERPRINTS],
+    /// Its series.
+    pub series: Vec<SeriesSnapshot>,
+}
+
+/// A series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesSnapshot {
+    /// Its metric.
+    pub metric: String,
+    /// Panes that still take readings.
+    pub open: Vec<Sketched>,
+    /// Panes that the log has closed.
+    pub closed: Vec<Sketched>,
+    /// Hours.
+    pub hours: Vec<(i32, HourWindow)>,
+    /// Corrections that are not published yet.
+    pub changes: Vec<(PaneNo, Change)>,
+}
+
+/// How far a partition has come. The same on every worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionSnapshot {
+    /// The watermark.
+    pub watermark_ms: i64,
+    /// The last closed pane.
+    pub closed: PaneNo,
+    /// The last pane whose windows were published.
+    pub published: PaneNo,
+    /// The last forgotten pane.
+    pub expired: PaneNo,
+}
+
+impl SeriesState {
+    /// The whole state, by key group, and how far each partition has come.
+    pub fn snapshot(&self) -> (BTreeMap<KeyGroup, GroupState>, Vec<PartitionSnapshot>) {
+        let names = self.names.borrow();
+        let mut series: BTreeMap<u32, Vec<SeriesSnapshot>> = BTreeMap::new();
+        for slot in (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot)) {
+            let metric = names.metrics.name(self.slots.metric(slot));
+            series.entry(self.slots.device(slot)).or_default().push(self.series_snapshot(slot, metric));
+        }
+        let mut groups: BTreeMap<KeyGroup, GroupState> = BTreeMap::new();
+        for (number, series) in series {
+            let name = names.devices.name(number);
+            groups.entry(KeyGroup::of(name.as_bytes())).or_default().devices.push(DeviceSnapshot {
+                name: name.to_string(),
+                home: self.devices[number as usize].home,
+                fingerprints: self.fingerprints[number as usize],
+                series,
+            });
+        }
+        let partitions = self.partitions.iter().map(|p| PartitionSnapshot {
+            watermark_ms: p.watermark_ms,
+            closed: p.closed,
+            published: p.published,
+            expired: p.expired,
+        });
+        (groups, partitions.collect())
+    }
+
+    fn series_snapshot(&self, slot: usize, metric: &str) -> SeriesSnapshot {
+        let owned = |(pane, sketch): (&tidewatch_proto::pane::Pane, Option<&tidewatch_proto::sketch::Sketch>)| {
+            (*pane, sketch.cloned().map(Box::new))
+        };
+        let home = self.home(slot);
+        let blocks = self.partitions[home.index()].blocks.values();
+        let hours = self.hours.numbers().into_iter();
+        SeriesSnapshot {
+            metric: metric.to_string(),
+            open: self.open.numbers(slot).into_iter().filter_map(|n| self.open.get(slot, n)).map(owned).collect(),
+            closed: blocks.filter_map(|block| block.get(slot)).map(owned).collect(),
+            hours: hours.filter_map(|hour| self.hours.get(hour, slot).map(|window| (hour, window.clone()))).collect(),
+            changes: self.dirty.of(slot),
+        }
+    }
+
+    /// Takes back how far the partitions had come.
+    pub fn restore_partitions(&mut self, partitions: &[PartitionSnapshot]) {
+        for (state, saved) in self.partitions.iter_mut().zip(partitions) {
+            state.watermark_ms = saved.watermark_ms;
+            state.closed = saved.closed;
+            state.due = saved.published;
+            state.published = saved.published;
+            state.expired = saved.expired;
+        }
+    }
+
+    /// Takes back a group that this worker owns.
+    pub fn restore_group(&mut self, group: GroupState) {
+        for device in group.devices {
+            let number = {
+                let mut names = self.names.borrow_mut();
+                names.devices.intern(&device.name)
+            };
+            self.grow_devices();
+            let metrics: Vec<u32> = {
+                let mut names = self.names.borrow_mut();
+                device.series.iter().map(|series| names.metrics.intern(&series.metric)).collect()
+            };
+            let settled = self.slots.settle(number, device.home, &metrics);
+            self.devices[number as usize] = settled;
+            self.fingerprints[number as usize] = device.fingerprints;
+            for ((place, metric), series) in metrics.into_iter().enumerate().zip(device.series) {
+                let slot = self.slots.slot(number, &settled, metric, place);
+                self.open.grow(self.slots.capacity());
+                self.restore_series(device.home, slot, series);
+            }
+        }
+    }
+
+    fn restore_series(&mut self, home: Partition, slot: usize, series: SeriesSnapshot) {
+        for pane in series.open {
+            self.open.restore(slot, pane);
+        }
+        for pane in series.closed {
+            self.partitions[home.index()].blocks.entry(pane.0.number).or_default().insert(slot, pane);
+        }
+        for (hour, window) in series.hours {
+            *self.hours.window(hour, slot) = window;
+        }
+        for (pane, change) in series.changes {
+            self.dirty.restore(slot, pane, change);
+        }
+    }
+}

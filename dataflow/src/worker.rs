@@ -1,0 +1,223 @@
+//! A worker: take commands, step, report. One screen.
+
+use crate::batch::Position;
+use crate::capture::{CaptureSender, Captured};
+use crate::command::Command;
+use crate::config::{Clock, EngineConfig, epochs_of};
+use crate::engine::Restored;
+use crate::ingest::{Decoder, Reader};
+use crate::operators::ingest::IngestControl;
+use crate::operators::series::PendingCut;
+use crate::render::{Parts, render};
+use crate::rollup::bus::Bus;
+use crate::rollup::{GroupRows, Level, SharedPanes, build_rollup};
+use crate::series::{Names, SeriesState};
+use crate::stats::Stats;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tidewatch_proto::ids::{Epoch, KeyGroup, Partition};
+use tidewatch_proto::source::{Assignment, SourceError, SourceFactory};
+use timely::dataflow::operators::probe::Handle as Probe;
+use timely::worker::Worker;
+
+/// What every worker is given.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) source: Arc<dyn SourceFactory>,
+    pub(crate) restored: Arc<Option<Restored>>,
+    pub(crate) capture: CaptureSender,
+}
+
+/// How long a worker sleeps at most when it has nothing to do.
+const PARK: Duration = Duration::from_millis(20);
+
+/// Runs a worker until all is done or it is told to stop.
+pub(crate) fn run(worker: &mut Worker, shared: &Shared, commands: &mpsc::Receiver<Command>) -> Result<(), SourceError> {
+    let mut own = Own::build(worker, shared)?;
+    let mut reported = None;
+    let mut reported_bounds = 0;
+    loop {
+        while let Ok(command) = commands.try_recv() {
+            own.obey(worker, shared, command);
+        }
+        let more = worker.step_or_park(Some(PARK));
+        let through = own.main.with_frontier(|frontier| frontier.first().map(|next| next.saturating_sub(1)));
+        let through = own.rollups.values().fold(through, |least, rollup| {
+            let own = rollup.probe.with_frontier(|frontier| frontier.first().map(|next| next.saturating_sub(1)));
+            least.into_iter().chain(own).min()
+        });
+        if through != reported {
+            reported = through;
+            if let Some(epoch) = through {
+                let _ = shared.capture.send(Captured::Through { worker: worker.index(), epoch: Epoch(epoch) });
+            }
+        }
+        if through.unwrap_or(0) >= reported_bounds + 10 {
+            reported_bounds = through.unwrap_or(0);
+            own.tend(shared);
+        }
+        if !more || (through.is_none() && own.main.done() && worker.installed_dataflows().is_empty()) {
+            break;
+        }
+    }
+    let failed = own.control.borrow_mut().error.take();
+    failed.map_or(Ok(()), |problem| Err(SourceError::new("source", problem)))
+}
+
+/// What one worker holds beside its dataflows.
+struct Own {
+    main: Probe<u64>,
+    state: Rc<RefCell<SeriesState>>,
+    names: Rc<RefCell<Names>>,
+    control: Rc<RefCell<IngestControl>>,
+    cut: PendingCut,
+    bus: Rc<RefCell<Bus>>,
+    shared_panes: Option<SharedPanes>,
+    rollups: BTreeMap<Level, Rollup>,
+    records: i64,
+}
+
+struct Rollup {
+    probe: Probe<u64>,
+    buttons: crate::rollup::RollupButtons,
+}
+
+impl Own {
+    fn build(worker: &mut Worker, shared: &Shared) -> Result<Own, SourceError> {
+        let partitions = shared.source.partitions().len();
+        let (index, peers) = (worker.index(), worker.peers());
+        let names = Rc::new(RefCell::new(Names::default()));
+        let state = SeriesState::new(shared.config.clone(), shared.stats.clone(), names.clone(), partitions);
+        let state = Rc::new(RefCell::new(state));
+        let mut decoder = Decoder::new(shared.config.clone(), shared.stats.clone(), index, peers, partitions);
+        let assigned: Vec<Partition> =
+            (0..partitions as u32).map(Partition).filter(|p| p.index() % peers == index).collect();
+        let mut from = vec![None; partitions];
+        if let Some(restored) = shared.restored.as_ref() {
+            restore(restored, &assigned, &mut decoder, &mut state.borrow_mut(), index, peers);
+            restored.positions.iter().for_each(|position| from[position.partition.index()] = Some(position.next));
+        }
+        let assignments: Vec<Assignment> =
+            assigned.iter().map(|p| Assignment { partition: *p, from: from[p.index()] }).collect();
+        let source = shared.source.open(&assignments)?;
+        let reader = Reader::new(
+            source,
+            decoder,
+            assigned,
+            shared.clock.clone(),
+            shared.config.clone(),
+            shared.stats.clone(),
+        );
+        let control = Rc::new(RefCell::new(IngestControl::default()));
+        let (cut, bus) = (PendingCut::default(), Rc::new(RefCell::new(Bus::default())));
+        let parts = Parts {
+            reader,
+            state: state.clone(),
+            control: control.clone(),
+            cut: cut.clone(),
+            bus: bus.clone(),
+            config: shared.config.clone(),
+            clock: shared.clock.clone(),
+            stats: shared.stats.clone(),
+            capture: shared.capture.clone(),
+        };
+        let main = render(worker, parts);
+        Ok(Own { main, state, names, control, cut, bus, shared_panes: None, rollups: BTreeMap::new(), records: 0 })
+    }
+
+    fn obey(&mut self, worker: &mut Worker, shared: &Shared, command: Command) {
+        match command {
+            Command::Cut(epoch) => *self.cut.borrow_mut() = Some(epoch),
+            Command::Stop(epoch) => self.control.borrow_mut().stop_after = Some(epoch),
+            Command::StartRollup(level) => self.start_rollup(worker, shared, level),
+            Command::StopRollup(level) => self.stop_rollup(shared, level),
+            Command::Registry(change) => {
+                self.bus.borrow_mut().change_registry(&change, worker.index(), worker.peers());
+            }
+            Command::Peek { device, metric, answer } => {
+                if KeyGroup::of(device.as_bytes()).worker(worker.peers()) == worker.index() {
+                    let as_of = shared.clock.epoch();
+                    // The one who asked may have left.
+                    let _ = answer.send(self.state.borrow().live(&device, &metric, as_of));
+                }
+            }
+        }
+    }
+
+    fn start_rollup(&mut self, worker: &mut Worker, shared: &Shared, level: Level) {
+        if self.rollups.contains_key(&level) {
+            return;
+        }
+        if self.shared_panes.is_none() {
+            self.state.borrow_mut().start_feed();
+            self.shared_panes = Some(SharedPanes::build(worker, &self.bus, &self.names));
+        }
+        let Some(shared_panes) = self.shared_panes.as_mut() else { return };
+        let probe = Probe::new();
+        let rows = GroupRows::new(level, epochs_of(shared.config.correction_interval_ms));
+        let (sender, stats) = (shared.capture.clone(), shared.stats.clone());
+        let yield_rows = move |epoch, rows: Vec<tidewatch_proto::row::Row>| {
+            stats.outbox_bytes.add(rows.len() as i64 * crate::capture::ROW_BYTES);
+            let _ = sender.send(Captured::Rows(epoch, rows));
+        };
+        let buttons =
+            build_rollup(worker, shared_panes, level, rows, &self.bus, &self.names, &probe, yield_rows);
+        self.rollups.insert(level, Rollup { probe, buttons });
+        if worker.index() == 0 {
+            shared.stats.rollups.add(1);
+        }
+    }
+
+    fn stop_rollup(&mut self, shared: &Shared, level: Level) {
+        let Some(mut rollup) = self.rollups.remove(&level) else { return };
+        rollup.buttons.0.press();
+        rollup.buttons.1.press();
+        if self.rollups.is_empty()
+            && let Some(panes) = self.shared_panes.take()
+        {
+            panes.stop(&self.bus);
+            self.state.borrow_mut().feed().stop();
+        }
+        shared.stats.rollups.set(self.rollups.len() as i64);
+        self.tend(shared);
+    }
+
+    /// Now and then: lets arrangements compact, and counts their records.
+    fn tend(&mut self, shared: &Shared) {
+        if let Some(panes) = self.shared_panes.as_mut() {
+            panes.compact();
+        }
+        let records = self.shared_panes.as_ref().map_or(0, |panes| panes.records() as i64);
+        shared.stats.arrangement_records.add(records - self.records);
+        self.records = records;
+    }
+}
+
+fn restore(
+    restored: &Restored,
+    assigned: &[Partition],
+    decoder: &mut Decoder,
+    state: &mut SeriesState,
+    index: usize,
+    peers: usize,
+) {
+    state.restore_partitions(&restored.partitions);
+    for position in restored.positions.iter().filter(|position| assigned.contains(&position.partition)) {
+        decoder.restore(Position { ..*position });
+    }
+    for (group, saved) in &restored.groups {
+        for device in saved.devices.iter().filter(|device| assigned.contains(&device.home)) {
+            let metrics: Vec<&str> = device.series.iter().map(|series| series.metric.as_str()).collect();
+            decoder.restore_device(&device.name, &metrics);
+        }
+        if group.worker(peers) == index {
+            state.restore_group(saved.clone());
+        }
+    }
+}

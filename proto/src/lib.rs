@@ -1,0 +1,28 @@
+//! The vocabulary of Tidewatch: what flows, on the wire and in memory. No IO.
+//!
+//! * [`wire`]: protobuf `Telemetry` as prost types, for the edges.
+//! * [`walk`]: the same wire format walked in place, for the engine.
+//! * [`ids`], [`time`]: positions and times as types, never bare integers.
+//! * [`source`]: the contract between whatever holds a log and the engine.
+//! * [`limits`], [`reject`]: what is accepted, and why a record is not.
+//! * [`pane`], [`aggregate`], [`sketch`]: what readings become.
+//! * [`registry`]: which site and fleet a device belongs to, and since when.
+//! * [`row`]: what the engine yields.
+
+pub mod aggregate;
+pub mod ids;
+pub mod limits;
+pub mod pane;
+pub mod registry;
+pub mod reject;
+pub mod row;
+pub mod sketch;
+pub mod source;
+pub mod time;
+pub mod walk;
+
+/// Generated protobuf types, for the edges: gateway, clients and tests.
+#[allow(missing_docs)]
+pub mod wire {
+    include!(concat!(env!("OUT_DIR"), "/tidewatch.rs"));
+}

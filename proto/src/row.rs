@@ -1,0 +1,143 @@
+//! What the engine yields: rows of windows.
+
+use crate::ids::{Epoch, Generation, KeyGroup, Name};
+use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
+
+/// How far a row can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The window is still open.
+    Live,
+    /// The first published row of a closed window.
+    Final,
+    /// A later row of a window that was published before.
+    Corrected,
+}
+
+impl Status {
+    /// The status as it stands in tables and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Live => "live",
+            Status::Final => "final",
+            Status::Corrected => "corrected",
+        }
+    }
+}
+
+/// Which job made a row. The name is part of the row's key and fixed for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// One minute, tumbling, per device and metric.
+    Minute,
+    /// Five minutes, hopping by one, per device and metric.
+    FiveMinutes,
+    /// One hour, tumbling, per device and metric.
+    Hour,
+    /// One minute, tumbling, per site and metric.
+    SiteMinute,
+    /// One minute, tumbling, per fleet and metric.
+    FleetMinute,
+}
+
+impl Job {
+    /// Every built-in job.
+    pub const ALL: [Job; 5] = [Job::Minute, Job::FiveMinutes, Job::Hour, Job::SiteMinute, Job::FleetMinute];
+
+    /// The name as it stands in keys, tables and paths.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Job::Minute => "minute",
+            Job::FiveMinutes => "five_minutes",
+            Job::Hour => "hour",
+            Job::SiteMinute => "site_minute",
+            Job::FleetMinute => "fleet_minute",
+        }
+    }
+
+    /// Whether rows are keyed by a device (otherwise by a site or fleet).
+    pub fn is_per_series(self) -> bool {
+        matches!(self, Job::Minute | Job::FiveMinutes | Job::Hour)
+    }
+}
+
+/// The p50, p95 and p99 of a window, each within 1.6 % of a reading of that rank (exact up to 16 readings).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: f64,
+    /// The 95th percentile.
+    pub p95: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+}
+
+/// The values of a window. Values that a window with no valid reading can't have are `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Values {
+    /// Valid readings: neither NaN nor infinite.
+    pub count: u64,
+    /// NaN and infinite readings, which enter nothing else.
+    pub invalid_count: u64,
+    /// Devices that sent a reading; 1 in a per-series row.
+    pub devices: u64,
+    /// The sum, added in the order of the log (across series: exact, rounded once).
+    pub sum: f64,
+    /// The least value.
+    pub min: Option<f64>,
+    /// The greatest value.
+    pub max: Option<f64>,
+    /// The value of the earliest event time (of several, the first in the log); per series only.
+    pub first: Option<f64>,
+    /// The value of the latest event time (of several, the last in the log); per series only.
+    pub last: Option<f64>,
+    /// The sum divided by the count.
+    pub mean: Option<f64>,
+    /// The sample standard deviation (n - 1), from two readings on; per series only.
+    pub stddev: Option<f64>,
+    /// Quantiles, when they are kept.
+    pub quantiles: Option<Quantiles>,
+}
+
+/// One row: the state of one window of one key, as of an epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The job that made it.
+    pub job: Job,
+    /// The device, or the site or fleet for rollups.
+    pub key: Name,
+    /// The metric.
+    pub metric: Name,
+    /// The window's first instant.
+    pub window_start: EventTime,
+    /// The first instant after the window.
+    pub window_end: EventTime,
+    /// What the window holds.
+    pub values: Values,
+    /// How far it can be relied on.
+    pub status: Status,
+    /// The epoch that produced the row: it only grows, so a store keeps the greatest.
+    pub revision: Epoch,
+}
+
+impl Row {
+    /// The outbox part the row belongs to: the key group of its key.
+    pub fn part(&self) -> KeyGroup {
+        KeyGroup::of(self.key.as_bytes())
+    }
+}
+
+/// What a sink is asked to make durable in one step: everything of the epochs up to `through`
+/// that was not delivered before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery<T> {
+    /// The run that produced it.
+    pub generation: Generation,
+    /// The last epoch it is complete through.
+    pub through: Epoch,
+    /// The rows or rejects, in the order of their epochs; the same key may come twice, the later one wins.
+    pub items: Vec<T>,
+}

@@ -1,0 +1,97 @@
+//! The checks of a sink for dead letters.
+
+use crate::{DeadLetterSink, ErrorKind};
+use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
+use tidewatch_proto::reject::{Reason, Reject};
+use tidewatch_proto::row::Delivery;
+use tidewatch_proto::time::LogTime;
+
+/// A large payload: near the largest message that Kafka takes by default.
+pub const LARGE_BYTES: usize = 700_000;
+
+/// A sink for dead letters under test.
+pub struct LetterSubject<'a> {
+    /// Opens the sink, anew each time, on the same store.
+    pub sink: &'a dyn Fn() -> Box<dyn DeadLetterSink>,
+    /// Reads back every (partition, offset) once, in any order.
+    pub letters: &'a dyn Fn() -> Vec<Reject>,
+    /// Whether an older generation is refused.
+    pub fences: bool,
+    /// The largest payload to try, [`LARGE_BYTES`] where nothing speaks against it.
+    pub payload_bytes: usize,
+}
+
+/// Puts a sink through every check. The store must be empty; partitions 0 and 1 are used.
+///
+/// # Panics
+/// When it fails one.
+pub fn dead_letter_sink(subject: &LetterSubject<'_>) {
+    let deliver = |generation: u64, through: u64, items: &[Reject]| {
+        let delivery =
+            Delivery { generation: Generation(generation), through: Epoch(through), items: items.to_vec() };
+        (subject.sink)().deliver(&delivery)
+    };
+    let accept = |through, items: &[Reject]| {
+        if let Err(error) = deliver(1, through, items) {
+            panic!("the delivery through {through} failed: {error}");
+        }
+    };
+    let mut letters = samples(subject.payload_bytes);
+    accept(1, &letters[..2]);
+    expect(subject, "two letters", &letters[..2]);
+    accept(2, &letters);
+    accept(2, &letters);
+    expect(subject, "the same again in a larger delivery", &letters);
+    accept(3, &[]);
+    letters.extend((0..3_000).map(|offset| letter(1, 1_000 + offset, b"many")));
+    accept(4, &letters);
+    expect(subject, "three thousand more", &letters);
+    if subject.fences {
+        if let Err(error) = deliver(2, 3, &[]) {
+            panic!("the new generation was refused: {error}");
+        }
+        match deliver(1, 5, &[letter(0, 9_999, b"late")]) {
+            Ok(()) => panic!("an old generation was let in"),
+            Err(error) => assert_eq!(error.kind, ErrorKind::Stop, "{error}"),
+        }
+        expect(subject, "what an old generation wrote", &letters);
+    }
+}
+
+fn letter(partition: u32, offset: i64, payload: &[u8]) -> Reject {
+    Reject {
+        partition: Partition(partition),
+        offset: Offset(offset),
+        log_time: Some(LogTime(1_700_000_000_000 + offset)),
+        reason: Reason::Schema,
+        detail: "field 3 ends after the message".into(),
+        key: Some(b"dev-1".to_vec()),
+        payload: payload.to_vec(),
+    }
+}
+
+/// Every reason, awkward keys, bytes and texts; the same offset in two partitions.
+fn samples(payload_bytes: usize) -> Vec<Reject> {
+    let mut letters: Vec<Reject> = Reason::ALL
+        .into_iter()
+        .zip(1..)
+        .map(|(reason, offset)| Reject { reason, ..letter(0, offset, &[0, 255, 10, offset as u8]) })
+        .collect();
+    letters.push(Reject { key: None, log_time: None, ..letter(1, 1, b"") });
+    letters.push(Reject { key: Some(vec![0, 159, 146, 150]), ..letter(1, 2, &[0; 32]) });
+    letters.push(Reject { detail: "Ünïcøde 温度 \"quoted\"".into(), ..letter(1, 3, b"x") });
+    letters.push(letter(1, 4, &vec![7; payload_bytes]));
+    letters
+}
+
+fn expect(subject: &LetterSubject<'_>, what: &str, expected: &[Reject]) {
+    let mut found = (subject.letters)();
+    let place = |reject: &Reject| (reject.partition, reject.offset);
+    found.sort_by_key(place);
+    let mut expected = expected.to_vec();
+    expected.sort_by_key(place);
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected, "{what}");
+    }
+}

@@ -1,0 +1,50 @@
+//! Counts what it is given and drops it: for measurements, and for outputs nobody wants.
+
+use crate::{DeadLetterSink, Sink, SinkError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::{Delivery, Row};
+
+/// A sink for rows and dead letters that keeps only their number. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Discard {
+    items: Arc<AtomicU64>,
+}
+
+impl Discard {
+    /// A counter at 0.
+    pub fn new() -> Discard {
+        Discard::default()
+    }
+
+    /// Rows and rejects so far, counting what was delivered again.
+    pub fn items(&self) -> u64 {
+        self.items.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, items: usize) -> Result<(), SinkError> {
+        self.items.fetch_add(items as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Sink for Discard {
+    fn name(&self) -> &'static str {
+        "discard"
+    }
+
+    fn deliver(&mut self, delivery: &Delivery<Row>) -> Result<(), SinkError> {
+        self.count(delivery.items.len())
+    }
+}
+
+impl DeadLetterSink for Discard {
+    fn name(&self) -> &'static str {
+        "discard"
+    }
+
+    fn deliver(&mut self, delivery: &Delivery<Reject>) -> Result<(), SinkError> {
+        self.count(delivery.items.len())
+    }
+}

@@ -1,0 +1,28 @@
+//! Kafka: rows to a compacted topic, dead letters to another.
+//!
+//! Protocol: a delivery is produced by an idempotent producer with `acks=all`, flushed, and every delivery report is
+//! looked at. When one is missing or bad, the outcome is unknown: the producer is destroyed, and the delivery fails
+//! as a whole and comes again with a new one.
+//!
+//! Guarantee: at least once, in order. A row's key in the topic is its key in the stream, so that compaction keeps
+//! the last one; its headers `epoch`, `generation` and `revision` tell consumers what is older. While a delivery is
+//! repeated they may see an earlier revision after a later one, and take the greatest. Older generations are not
+//! refused: a topic has no condition to check. Dead letters are told apart by topic, partition and offset.
+//!
+//! * [`config`]: what is configured, and what it resolves to; [`connection`]: how to reach the brokers.
+//! * `topic`: whether a topic is there, and making it.
+//! * `producer`: messages in, everything acknowledged or an error out.
+//! * `message`, `sink`, `dead_letter`: what is sent.
+
+pub mod config;
+pub mod connection;
+mod dead_letter;
+mod message;
+mod producer;
+mod sink;
+mod topic;
+
+pub use config::{KafkaSinkConfig, KafkaSinkSettings};
+pub use connection::{KafkaConnection, SaslMechanism, SecurityProtocol};
+pub use dead_letter::KafkaDeadLetters;
+pub use sink::KafkaSink;

@@ -1,0 +1,86 @@
+//! Where results go: the contract of a sink, the connectors, and the conformance suite that each passes.
+//!
+//! * [`Sink`], [`DeadLetterSink`], [`hot::HotStore`]: the contracts.
+//! * [`postgres`], [`kafka`], [`memory`], [`discard`]: the connectors.
+//! * [`retry`]: wraps a sink and tries again what may go through later.
+//! * [`conformance`]: the suite; memory passes it here, the others in the crate `tests`.
+
+pub mod conformance;
+pub mod discard;
+pub mod hot;
+pub mod kafka;
+pub mod memory;
+mod newest;
+pub mod parts;
+pub mod postgres;
+pub mod retry;
+pub mod secret;
+pub mod span;
+
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::{Delivery, Row};
+
+/// How a sink failed, which says what the caller does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// It may go through later: the same delivery is tried again.
+    Retry,
+    /// It never will: the run ends.
+    Stop,
+}
+
+/// A sink could not take a delivery.
+#[derive(Debug, thiserror::Error)]
+#[error("{object}: {problem}")]
+pub struct SinkError {
+    /// What the caller does.
+    pub kind: ErrorKind,
+    /// What was written to: an address with a table or topic.
+    pub object: String,
+    /// What is wrong, and what to do about it.
+    pub problem: String,
+}
+
+impl SinkError {
+    /// An error after which the same delivery is tried again.
+    pub fn retry(object: impl Into<String>, problem: impl Into<String>) -> SinkError {
+        SinkError { kind: ErrorKind::Retry, object: object.into(), problem: problem.into() }
+    }
+
+    /// An error that ends the run.
+    pub fn stop(object: impl Into<String>, problem: impl Into<String>) -> SinkError {
+        SinkError { kind: ErrorKind::Stop, object: object.into(), problem: problem.into() }
+    }
+}
+
+/// Takes what the engine yields and makes it durable.
+///
+/// * A delivery is taken whole: when `deliver` returns, all of it is durable. After an error the caller may
+///   deliver the same again, alone or as the beginning of a larger one.
+/// * A row that was delivered before changes nothing when it comes again. Of rows with the same key
+///   (job, key, metric, window) the one with the greatest revision stays; within a delivery the later one.
+/// * Deliveries come in the order of their epochs. A delivery without items is allowed: it records progress.
+/// * Where the store can tell, a delivery shuts out older generations: theirs are refused from then on with
+///   [`ErrorKind::Stop`]. So a new run begins with an empty delivery, before its sources open.
+pub trait Sink: Send {
+    /// The name in logs and metrics: `postgres`, `kafka`, ….
+    fn name(&self) -> &'static str;
+
+    /// Makes the rows durable.
+    ///
+    /// # Errors
+    /// When the store refused; see [`SinkError::kind`].
+    fn deliver(&mut self, delivery: &Delivery<Row>) -> Result<(), SinkError>;
+}
+
+/// Takes records that can't be used. The same contract as [`Sink`]; a record's key is (partition, offset).
+pub trait DeadLetterSink: Send {
+    /// The name in logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Makes the records durable.
+    ///
+    /// # Errors
+    /// When the store refused; see [`SinkError::kind`].
+    fn deliver(&mut self, delivery: &Delivery<Reject>) -> Result<(), SinkError>;
+}

@@ -1,0 +1,101 @@
+//! The latest dead letters in memory.
+
+use super::{MemoryConfig, refuse_older};
+use crate::{DeadLetterSink, SinkError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidewatch_proto::ids::{Generation, Offset, Partition};
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::Delivery;
+
+/// The latest rejects, each (partition, offset) once. Clones share them.
+#[derive(Clone, Debug)]
+pub struct MemoryDeadLetters {
+    letters: Arc<Mutex<Letters>>,
+}
+
+#[derive(Debug)]
+struct Letters {
+    generation: Generation,
+    known: BTreeSet<(Partition, Offset)>,
+    kept: VecDeque<Reject>,
+    bytes: usize,
+    evicted: u64,
+    letters_max: usize,
+    bytes_max: usize,
+}
+
+impl MemoryDeadLetters {
+    /// Empty, with the bounds for dead letters.
+    pub fn new(config: &MemoryConfig) -> MemoryDeadLetters {
+        let letters = Letters {
+            generation: Generation(0),
+            known: BTreeSet::new(),
+            kept: VecDeque::new(),
+            bytes: 0,
+            evicted: 0,
+            letters_max: config.dead_letters_max,
+            bytes_max: config.dead_letter_bytes_max,
+        };
+        MemoryDeadLetters { letters: Arc::new(Mutex::new(letters)) }
+    }
+
+    /// The latest `limit` rejects, the latest first.
+    pub fn latest(&self, limit: usize) -> Vec<Reject> {
+        self.lock().kept.iter().rev().take(limit).cloned().collect()
+    }
+
+    /// Rejects held now.
+    pub fn len(&self) -> usize {
+        self.lock().kept.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rejects that left because of a bound.
+    pub fn evicted(&self) -> u64 {
+        self.lock().evicted
+    }
+
+    // A panic while the lock was held leaves letters that are each whole: they can still be read.
+    fn lock(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DeadLetterSink for MemoryDeadLetters {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn deliver(&mut self, delivery: &Delivery<Reject>) -> Result<(), SinkError> {
+        let mut letters = self.lock();
+        refuse_older(letters.generation, delivery.generation)?;
+        letters.generation = delivery.generation;
+        delivery.items.iter().for_each(|reject| letters.put(reject));
+        Ok(())
+    }
+}
+
+impl Letters {
+    fn put(&mut self, reject: &Reject) {
+        if !self.known.insert((reject.partition, reject.offset)) {
+            return;
+        }
+        self.bytes += size_of_reject(reject);
+        self.kept.push_back(reject.clone());
+        while self.kept.len() > self.letters_max || self.bytes > self.bytes_max {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.known.remove(&(oldest.partition, oldest.offset));
+            self.bytes -= size_of_reject(&oldest);
+            self.evicted += 1;
+        }
+    }
+}
+
+fn size_of_reject(reject: &Reject) -> usize {
+    size_of::<Reject>() + reject.payload.len() + reject.detail.len() + reject.key.as_ref().map_or(0, Vec::len)
+}

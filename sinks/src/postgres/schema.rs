@@ -1,0 +1,149 @@
+//! The tables: made and brought up to date by versioned migrations, and kept within the retention.
+
+use super::failure::Failure;
+use super::session::Session;
+use super::tables::WINDOWED;
+use super::{PostgresSettings, Timescale};
+use crate::SinkError;
+use postgres::{Client, Transaction};
+
+/// Each migration is applied once, in this order. Never change one that is out: add another.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_tables.sql")];
+/// The advisory lock that whoever migrates holds ("tidewatc" in ASCII).
+const MIGRATION_LOCK: i64 = 0x7469_6465_7761_7463;
+
+/// How windows are divided in storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// TimescaleDB makes chunks by itself.
+    Hypertables,
+    /// PostgreSQL's own partitions, one a day, which we make.
+    DailyPartitions,
+}
+
+/// A name as it stands in SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Tries to have the extension. Says whether the connection is still good.
+pub(super) fn create_extension(client: &mut Client) -> bool {
+    // Without the right or the library it fails; whether it is there is looked up afterwards.
+    let wanted = "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb' AND installed_version IS NULL";
+    if let Ok(Some(_)) = client.query_opt(wanted, &[]) {
+        let _ = client.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb CASCADE");
+    }
+    !client.is_closed() && client.batch_execute("SELECT 1").is_ok()
+}
+
+/// Makes the tables or brings them up to date, and says how they are laid out.
+pub(super) fn prepare(client: &mut Client, settings: &PostgresSettings) -> Result<Layout, Failure> {
+    if version(client)? != Some(MIGRATIONS.len()) {
+        migrate(client, settings)?;
+    }
+    let kind = "SELECT relkind::text FROM pg_class
+                WHERE relname = 'aggregates_minute' AND relnamespace = current_schema()::regnamespace";
+    let kind: String = client.query_one(kind, &[])?.get(0);
+    Ok(if kind == "p" { Layout::DailyPartitions } else { Layout::Hypertables })
+}
+
+/// How many migrations have been applied; `None` without a table of them.
+fn version(client: &mut impl postgres::GenericClient) -> Result<Option<usize>, Failure> {
+    let there = "SELECT 1 FROM pg_class WHERE relname = 'tidewatch_migrations'
+                 AND relnamespace = current_schema()::regnamespace";
+    if client.query_opt(there, &[])?.is_none() {
+        return Ok(None);
+    }
+    let last: i32 = client.query_one("SELECT coalesce(max(version), 0) FROM tidewatch_migrations", &[])?.get(0);
+    Ok(Some(last.unsigned_abs() as usize))
+}
+
+/// Applies what is missing, in one transaction; whoever else wants to, waits and then finds nothing missing.
+fn migrate(client: &mut Client, settings: &PostgresSettings) -> Result<(), Failure> {
+    let mut transaction = client.transaction()?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])?;
+    if transaction.query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&settings.schema])?.is_none() {
+        transaction.batch_execute(&format!("CREATE SCHEMA {}", quoted(&settings.schema)))?;
+    }
+    let applied = version(&mut transaction)?;
+    if applied.is_none() {
+        transaction.batch_execute(
+            "CREATE TABLE tidewatch_migrations (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())",
+        )?;
+    }
+    let applied = applied.unwrap_or(0);
+    if applied > MIGRATIONS.len() {
+        let problem = format!(
+            "schema {} was written by a newer release (its migration {applied}, this one knows {}): update tidewatch",
+            settings.schema,
+            MIGRATIONS.len()
+        );
+        return Err(SinkError::stop(&settings.target, problem).into());
+    }
+    let layout = wanted_layout(&mut transaction, settings)?;
+    for (place, sql) in MIGRATIONS.iter().enumerate().skip(applied) {
+        apply(&mut transaction, settings, layout, place + 1, sql)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn apply(
+    transaction: &mut Transaction<'_>,
+    settings: &PostgresSettings,
+    layout: Layout,
+    version: usize,
+    sql: &str,
+) -> Result<(), Failure> {
+    let by_window = match layout {
+        Layout::DailyPartitions => "PARTITION BY RANGE (window_start)",
+        Layout::Hypertables => "",
+    };
+    transaction.batch_execute(&sql.replace("{by window}", by_window))?;
+    if version == 1 && layout == Layout::Hypertables {
+        let seconds = settings.chunk_interval.as_secs();
+        for table in WINDOWED {
+            transaction.batch_execute(&format!(
+                "SELECT create_hypertable('{}', 'window_start', chunk_time_interval => INTERVAL '{seconds} seconds',
+                                          create_default_indexes => false)",
+                table.name
+            ))?;
+        }
+    }
+    transaction.execute("INSERT INTO tidewatch_migrations (version) VALUES ($1)", &[&(version as i32)])?;
+    Ok(())
+}
+
+fn wanted_layout(transaction: &mut Transaction<'_>, settings: &PostgresSettings) -> Result<Layout, Failure> {
+    let extension = "SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'";
+    let has_extension = transaction.query_opt(extension, &[])?.is_some();
+    match settings.timescale {
+        Timescale::Require if !has_extension => {
+            let problem = "the extension timescaledb can't be had (postgres.timescale = \"require\"): install it, \
+                           preload it (shared_preload_libraries), and let a superuser CREATE EXTENSION timescaledb";
+            Err(SinkError::stop(&settings.target, problem).into())
+        }
+        Timescale::Auto | Timescale::Require if has_extension => Ok(Layout::Hypertables),
+        _ => Ok(Layout::DailyPartitions),
+    }
+}
+
+/// Deletes chunks, partitions and dead letters that are older than the retention.
+pub(super) fn keep_retention(session: &mut Session, settings: &PostgresSettings) -> Result<(), Failure> {
+    if let Some(kept) = settings.retention {
+        let seconds = kept.as_secs();
+        match session.layout {
+            Layout::Hypertables => {
+                for table in WINDOWED {
+                    let sql = format!("SELECT drop_chunks('{}', now() - INTERVAL '{seconds} seconds')", table.name);
+                    session.client.batch_execute(&sql)?;
+                }
+            }
+            Layout::DailyPartitions => session.days.drop_older(&mut session.client, seconds)?,
+        }
+    }
+    if let Some(kept) = settings.dead_letter_retention {
+        let sql = "DELETE FROM dead_letters WHERE stored_at < now() - make_interval(secs => $1)";
+        session.client.execute(sql, &[&kept.as_secs_f64()])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! One connection, made when it is needed and given up after any error.
+
+use super::days::Days;
+use super::failure::{Failure, connect_error};
+use super::schema::{self, Layout};
+use super::{PostgresSettings, Timescale};
+use crate::SinkError;
+use postgres::{Client, NoTls, Statement, Transaction};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How long to wait between two looks for what is older than the retention.
+const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// The way to the database: settings, and a session while there is one.
+pub(super) struct Link {
+    settings: PostgresSettings,
+    session: Option<Session>,
+    retention_due: Instant,
+}
+
+/// A connection whose tables are there.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) layout: Layout,
+    /// The days that have a partition, as far as this session knows.
+    pub(super) days: Days,
+    statements: HashMap<String, Statement>,
+}
+
+impl Link {
+    pub(super) fn new(settings: PostgresSettings) -> Link {
+        Link { settings, session: None, retention_due: Instant::now() }
+    }
+
+    pub(super) fn settings(&self) -> &PostgresSettings {
+        &self.settings
+    }
+
+    /// Does something on the session, which is made first if there is none. After an error there is none.
+    pub(super) fn run<T>(
+        &mut self,
+        work: impl FnOnce(&mut Session, &PostgresSettings) -> Result<T, Failure>,
+    ) -> Result<T, SinkError> {
+        let mut session = match self.session.take() {
+            Some(session) if !session.client.is_closed() => session,
+            _ => Session::open(&self.settings)?,
+        };
+        let done = work(&mut session, &self.settings).map_err(|failure| failure.about(&self.settings.target))?;
+        self.session = Some(session);
+        Ok(done)
+    }
+
+    /// Deletes what is older than the retention, once in a while. After an error the next look is as far away,
+    /// so that deliveries go on.
+    pub(super) fn keep_retention(&mut self) -> Result<(), SinkError> {
+        let settings = &self.settings;
+        let nothing_leaves = settings.retention.is_none() && settings.dead_letter_retention.is_none();
+        if nothing_leaves || Instant::now() < self.retention_due {
+            return Ok(());
+        }
+        self.retention_due = Instant::now() + RETENTION_EVERY;
+        self.run(schema::keep_retention)
+    }
+}
+
+impl Session {
+    fn open(settings: &PostgresSettings) -> Result<Session, SinkError> {
+        let mut client = connect(settings)?;
+        if settings.timescale != Timescale::Never && !schema::create_extension(&mut client) {
+            // A server whose library isn't preloaded ends the connection over it.
+            client = connect(settings)?;
+        }
+        let layout = schema::prepare(&mut client, settings).map_err(|failure| failure.about(&settings.target))?;
+        Ok(Session { client, layout, days: Days::default(), statements: HashMap::new() })
+    }
+
+    /// A transaction, and the statements prepared on this connection.
+    pub(super) fn begin(&mut self) -> Result<(Transaction<'_>, &mut HashMap<String, Statement>), postgres::Error> {
+        Ok((self.client.transaction()?, &mut self.statements))
+    }
+}
+
+/// The prepared statement of a text, prepared when it is first used.
+pub(super) fn prepared<'a>(
+    statements: &'a mut HashMap<String, Statement>,
+    transaction: &mut Transaction<'_>,
+    sql: String,
+) -> Result<&'a Statement, postgres::Error> {
+    use std::collections::hash_map::Entry;
+    match statements.entry(sql) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(new) => {
+            let statement = transaction.prepare(new.key())?;
+            Ok(new.insert(statement))
+        }
+    }
+}
+
+/// Connects, and sets what every session needs.
+pub(super) fn connect(settings: &PostgresSettings) -> Result<Client, SinkError> {
+    let mut client = settings.connect.connect(NoTls).map_err(|error| connect_error(settings, &error))?;
+    let timeout = settings.statement_timeout.as_millis();
+    let schema = schema::quoted(&settings.schema);
+    // TimescaleDB's functions live in `public` unless somebody moved them.
+    let setup = format!(
+        "SET TimeZone = 'UTC'; SET statement_timeout = {timeout}; SET lock_timeout = {timeout};
+         SET search_path = {schema}, public; SET client_min_messages = warning"
+    );
+    client.batch_execute(&setup).map_err(|error| Failure::from(error).about(&settings.target))?;
+    Ok(client)
+}

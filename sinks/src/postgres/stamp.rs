@@ -1,0 +1,39 @@
+//! Event times as `timestamptz`, in PostgreSQL's binary format.
+
+use postgres::types::private::BytesMut;
+use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use std::error::Error;
+
+/// PostgreSQL counts microseconds from the year 2000.
+const YEAR_2000_MS: i64 = 946_684_800_000;
+const MICROS: i64 = 1_000;
+
+/// Milliseconds since 1970, sent and read as `timestamptz`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(pub(super) i64);
+
+impl ToSql for Stamp {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let micros = self.0.checked_sub(YEAR_2000_MS).and_then(|ms| ms.checked_mul(MICROS));
+        let micros = micros.ok_or("the time does not fit a timestamptz")?;
+        out.extend_from_slice(&micros.to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Stamp {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Stamp, Box<dyn Error + Sync + Send>> {
+        let micros = i64::from_be_bytes(raw.try_into()?);
+        Ok(Stamp(micros.div_euclid(MICROS) + YEAR_2000_MS))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+}

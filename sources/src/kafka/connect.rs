@@ -1,0 +1,277 @@
+//! Finds a topic and its partitions, and opens readers of them.
+
+use super::batch::Fetcher;
+use super::commit::Committer;
+use super::config::{KafkaSettings, Start};
+use super::source::KafkaSource;
+use crate::event::{EventHook, SourceEvent, unheard};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+use tidewatch_proto::ids::{Offset, Partition};
+use tidewatch_proto::source::{Assignment, Source, SourceError, SourceFactory};
+
+/// How long to try to reach a broker before giving up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one attempt takes, after which the reason for its failure is looked at.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
+/// Errors after which waiting does not help.
+const HOPELESS: [RDKafkaErrorCode; 7] = [
+    RDKafkaErrorCode::Authentication,
+    RDKafkaErrorCode::SaslAuthenticationFailed,
+    RDKafkaErrorCode::UnsupportedSASLMechanism,
+    RDKafkaErrorCode::IllegalSASLState,
+    RDKafkaErrorCode::SSL,
+    RDKafkaErrorCode::TopicAuthorizationFailed,
+    RDKafkaErrorCode::ClusterAuthorizationFailed,
+];
+
+/// Whose clock the log's timestamps are by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The producer's: a producer whose clock is wrong moves the watermark of its partitions.
+    CreateTime,
+    /// The broker's.
+    LogAppendTime,
+}
+
+/// A topic that was found, ready to be read.
+pub struct KafkaFactory {
+    settings: KafkaSettings,
+    names: Vec<String>,
+    hook: EventHook,
+    /// The client that commits positions, made when it is first needed.
+    committer: Mutex<Option<Committer>>,
+}
+
+impl KafkaFactory {
+    /// Finds the topic and its partitions.
+    ///
+    /// # Errors
+    /// When no broker answers within 5 seconds, when the login or the encryption is refused, or when there is no such
+    /// topic.
+    pub fn connect(settings: &KafkaSettings) -> Result<KafkaFactory, SourceError> {
+        let metadata = metadata(settings)?;
+        let count = partition_count(settings, &metadata)?;
+        Ok(KafkaFactory {
+            settings: settings.clone(),
+            names: (0..count).map(|index| format!("{}/{index}", settings.topic)).collect(),
+            hook: unheard(),
+            committer: Mutex::new(None),
+        })
+    }
+
+    /// Sends what the readers have to say to this hook.
+    pub fn with_events(mut self, hook: EventHook) -> KafkaFactory {
+        self.hook = hook;
+        self
+    }
+
+    /// Whose clock the topic's timestamps are by, as its `message.timestamp.type` says.
+    ///
+    /// # Errors
+    /// When the brokers don't tell, for example because describing a topic is not allowed.
+    pub fn timestamp_type(&self) -> Result<TimestampType, SourceError> {
+        let refused = |error: &dyn std::fmt::Display| {
+            SourceError::new(
+                self.settings.object(),
+                format!("can't read message.timestamp.type: {error}"),
+            )
+        };
+        let admin: AdminClient<DefaultClientContext> =
+            self.settings.connection.create().map_err(|error| refused(&error))?;
+        let options = AdminOptions::new().request_timeout(Some(CONNECT_TIMEOUT));
+        let asked = [ResourceSpecifier::Topic(&self.settings.topic)];
+        let mut answers = wait_for(admin.describe_configs(&asked, &options)).map_err(|error| refused(&error))?;
+        let topic = answers
+            .pop()
+            .ok_or_else(|| refused(&"no answer"))?
+            .map_err(|error| refused(&error))?;
+        match topic
+            .get("message.timestamp.type")
+            .and_then(|entry| entry.value.as_deref())
+        {
+            Some("LogAppendTime") => Ok(TimestampType::LogAppendTime),
+            Some("CreateTime") => Ok(TimestampType::CreateTime),
+            other => Err(refused(&format!("the broker says {other:?}"))),
+        }
+    }
+
+    /// Commits where reading will go on to the consumer group, for lag tools. Best effort: it doesn't wait, and a
+    /// failure is told to the event hook.
+    pub fn commit(&self, positions: &[(Partition, Offset)]) {
+        if positions.is_empty() {
+            return;
+        }
+        let mut slot = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        let committer = match slot.take() {
+            Some(committer) => Ok(committer),
+            None => Committer::new(&self.settings, Arc::clone(&self.hook)),
+        };
+        let sent = committer.and_then(|committer| slot.insert(committer).commit(positions));
+        if let Err(error) = sent {
+            let object = format!("{}, group {}", self.settings.object(), self.settings.group_id);
+            (self.hook)(SourceEvent::CommitFailed {
+                object,
+                problem: error.to_string(),
+            });
+        }
+    }
+
+    fn consumer(&self) -> Result<Fetcher, SourceError> {
+        let consumer: BaseConsumer = self
+            .settings
+            .reader()
+            .create()
+            .map_err(|error| refused(&self.settings, &error))?;
+        Fetcher::new(consumer).ok_or_else(|| SourceError::new(self.settings.object(), "the consumer has no queue"))
+    }
+
+    fn list(&self, assigned: &[Assignment]) -> Result<TopicPartitionList, SourceError> {
+        let mut list = TopicPartitionList::new();
+        for assignment in assigned {
+            let object = || {
+                format!(
+                    "{}/{} at {}",
+                    self.settings.topic, assignment.partition, self.settings.brokers
+                )
+            };
+            if assignment.partition.index() >= self.names.len() {
+                let problem = format!("the topic has only {} partitions; was it made anew?", self.names.len());
+                return Err(SourceError::new(object(), problem));
+            }
+            let from = match (assignment.from, self.settings.start) {
+                (Some(offset), _) => KafkaOffset::Offset(offset.0),
+                (None, Start::Earliest) => KafkaOffset::Beginning,
+                (None, Start::Latest) => KafkaOffset::End,
+            };
+            list.add_partition_offset(&self.settings.topic, assignment.partition.0 as i32, from)
+                .map_err(|error| SourceError::new(object(), format!("can't read from {from:?}: {error}")))?;
+        }
+        Ok(list)
+    }
+}
+
+impl SourceFactory for KafkaFactory {
+    fn partitions(&self) -> &[String] {
+        &self.names
+    }
+
+    fn open(&self, assigned: &[Assignment]) -> Result<Box<dyn Source>, SourceError> {
+        if assigned.is_empty() {
+            return Ok(Box::new(KafkaSource::of_nothing()));
+        }
+        let list = self.list(assigned)?;
+        let fetcher = self.consumer()?;
+        fetcher
+            .consumer
+            .assign(&list)
+            .map_err(|error| refused(&self.settings, &error))?;
+        let source = KafkaSource::new(fetcher, &self.settings, assigned, Arc::clone(&self.hook));
+        Ok(Box::new(source))
+    }
+}
+
+fn refused(settings: &KafkaSettings, error: &KafkaError) -> SourceError {
+    SourceError::new(settings.object(), format!("the client can't be set up: {error}"))
+}
+
+/// Asks the brokers for the topic until one answers.
+fn metadata(settings: &KafkaSettings) -> Result<Metadata, SourceError> {
+    let mut client = settings.connection.clone();
+    client
+        .set_log_level(RDKafkaLogLevel::Emerg)
+        .set("reconnect.backoff.max.ms", "250");
+    let probe: BaseConsumer = client.create().map_err(|error| refused(settings, &error))?;
+    let start = Instant::now();
+    let mut reason = None;
+    loop {
+        let answer = probe.fetch_metadata(Some(&settings.topic), ATTEMPT_TIMEOUT);
+        let Err(problem) = answer else {
+            return answer.map_err(|error| refused(settings, &error));
+        };
+        while let Some(event) = probe.poll(Duration::ZERO) {
+            let Err(error) = event else { continue };
+            reason = worse(reason, error);
+        }
+        let code = reason.as_ref().and_then(KafkaError::rdkafka_error_code);
+        let hopeless = code.is_some_and(|code| HOPELESS.contains(&code));
+        if hopeless || start.elapsed() > CONNECT_TIMEOUT {
+            return Err(unreachable(settings, code, &reason.unwrap_or(problem)));
+        }
+    }
+}
+
+/// Of two errors the one that says more.
+fn worse(old: Option<KafkaError>, new: KafkaError) -> Option<KafkaError> {
+    let vague = new.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+    let hopeless = |error: &KafkaError| error.rdkafka_error_code().is_some_and(|code| HOPELESS.contains(&code));
+    match old {
+        Some(old) if vague || hopeless(&old) => Some(old),
+        _ => Some(new),
+    }
+}
+
+fn unreachable(settings: &KafkaSettings, code: Option<RDKafkaErrorCode>, reason: &KafkaError) -> SourceError {
+    let problem = match code {
+        Some(RDKafkaErrorCode::SSL) => {
+            format!(
+                "TLS failed ({reason}); check kafka.security_protocol, kafka.ca_file and the broker's name and certificate"
+            )
+        }
+        Some(code) if HOPELESS.contains(&code) => {
+            format!(
+                "the login was refused ({reason}); check kafka.username, kafka.password_file and kafka.sasl_mechanism"
+            )
+        }
+        _ => format!(
+            "no broker answered within {} s ({reason}); check kafka.brokers, that it runs, and kafka.security_protocol",
+            CONNECT_TIMEOUT.as_secs()
+        ),
+    };
+    SourceError::new(format!("kafka.brokers {}", settings.brokers), problem)
+}
+
+fn partition_count(settings: &KafkaSettings, metadata: &Metadata) -> Result<usize, SourceError> {
+    let topic = metadata.topics().iter().find(|topic| topic.name() == settings.topic);
+    let code = topic.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
+    let count = topic.map_or(0, |topic| topic.partitions().len());
+    match code {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Err(SourceError::new(
+            settings.object(),
+            "reading it is not allowed; give kafka.username the right to",
+        )),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) | None if count == 0 => Err(SourceError::new(
+            settings.object(),
+            "there is no such topic; create it, for instance by `tidewatch topics`",
+        )),
+        Some(code) if count == 0 => Err(SourceError::new(settings.object(), format!("can't be read: {code}"))),
+        _ => Ok(count),
+    }
+}
+
+/// Waits on this thread for a future that another thread completes.
+fn wait_for<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

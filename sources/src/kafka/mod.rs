@@ -1,0 +1,21 @@
+//! Reads a topic of Apache Kafka.
+//!
+//! * **Partitions** are assigned explicitly, never by a group's rebalance: state and partitions move together. A reader
+//!   is one consumer. Partition `p` of the source is partition `p` of the topic; partitions that are added while
+//!   Tidewatch runs are read from the next start on.
+//! * **Positions** are those that the engine gives. One that the log doesn't have any more is an error, never a jump.
+//!   Offsets committed to the consumer group ([`KafkaFactory::commit`]) are for lag tools only.
+//! * **Transactions**: records of aborted ones and of open ones are not read (`read_committed`).
+//! * **Failures**: unreachable brokers, moving leaders and the like are retried for ever and told through the
+//!   [event hook](crate::event::EventHook). What can't get better by waiting (refused credentials, a missing topic,
+//!   a lost position, a damaged batch) ends the run.
+//! * **Memory**: each reader prefetches up to `queue_bytes_max`, overshot by at most a fetch a broker.
+
+mod batch;
+mod commit;
+pub mod config;
+mod connect;
+mod source;
+
+pub use config::{KafkaConfig, KafkaSettings, SaslMechanism, SecurityProtocol, Start};
+pub use connect::{KafkaFactory, TimestampType};

@@ -1,0 +1,24 @@
+//! Where readings come from: the connectors, and the conformance suite that each passes.
+//!
+//! * [`kafka`]: a topic of Apache Kafka.
+//! * [`file`]: CSV, JSON lines and length-delimited protobuf, from files or standard input.
+//! * [`fleet`]: a simulated fleet of devices.
+//! * [`memory`]: records in memory, for tests and benches.
+//! * [`conformance`]: the suite; all but Kafka pass it here, Kafka in the crate `tests`.
+//! * [`clock`]: what paced sources go by.
+//! * [`event`]: what a source has to say while it goes on reading.
+//! * [`units`]: lengths of time, sizes and secrets in a configuration.
+//!
+//! The contract itself is [`tidewatch_proto::source`], since the engine is its other side.
+
+pub mod clock;
+pub mod conformance;
+mod encode;
+pub mod event;
+pub mod file;
+pub mod fleet;
+pub mod kafka;
+pub mod memory;
+pub mod units;
+
+pub use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};

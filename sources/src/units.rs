@@ -1,0 +1,153 @@
+//! Lengths of time, sizes and secrets in a configuration.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+use tidewatch_proto::source::SourceError;
+
+/// A length of time, written as `30s`, `1day` or `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// A span of milliseconds.
+    pub const fn from_millis(millis: u64) -> Span {
+        Span(Duration::from_millis(millis))
+    }
+
+    /// The span in whole milliseconds, at most `i64::MAX`.
+    pub fn as_millis(self) -> i64 {
+        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text)
+            .map(Span)
+            .map_err(|error| serde::de::Error::custom(format!("`{text}` is no length of time such as `30s`: {error}")))
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+/// A number of bytes, written as `64MiB`, `512KiB` or `4096`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+/// The units of a [`Size`], largest first.
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl Size {
+    fn parse(text: &str) -> Option<Size> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let factor = match unit.trim() {
+            "" => 1,
+            unit => UNITS.iter().find(|(name, _)| *name == unit)?.1,
+        };
+        number.parse::<u64>().ok()?.checked_mul(factor).map(Size)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, factor) = UNITS
+            .iter()
+            .find(|(_, factor)| self.0 % factor == 0 && self.0 >= *factor)
+            .unwrap_or(&UNITS[3]);
+        write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Size::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no size such as `64MiB`, `512KiB` or `4096`")))
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A password. Its `Debug` doesn't show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Reads the first line of a file; `key` is the configuration's key, for the error.
+    ///
+    /// # Errors
+    /// When the file can't be read or is empty.
+    pub fn read(path: &Path, key: &str) -> Result<Secret, SourceError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SourceError::new(key, format!("can't read {}: {error}", path.display())))?;
+        match text.lines().next() {
+            Some(line) if !line.is_empty() => Ok(Secret(line.to_owned())),
+            _ => Err(SourceError::new(key, format!("{} is empty", path.display()))),
+        }
+    }
+
+    /// The secret itself, to be handed to a client library.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_read_what_they_write() {
+        for text in ["\"30s\"", "\"1day\"", "\"250ms\""] {
+            let span: Span = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&span).unwrap(), text);
+        }
+        for (text, bytes) in [
+            ("\"64MiB\"", 64 << 20),
+            ("\"1536KiB\"", 1536 << 10),
+            ("\"7B\"", 7),
+            ("\"0B\"", 0),
+        ] {
+            let size: Size = serde_json::from_str(text).unwrap();
+            assert_eq!(size, Size(bytes));
+            assert_eq!(serde_json::to_string(&size).unwrap(), text);
+        }
+        assert_eq!(Size::parse("4096"), Some(Size(4096)));
+        for bad in ["", "MiB", "64 parsecs", "-1", "99999999999GiB"] {
+            assert_eq!(Size::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_one_line_and_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "hush hush\n").unwrap();
+        let secret = Secret::read(&path, "kafka.password_file").unwrap();
+        assert_eq!(secret.expose(), "hush hush");
+        assert!(!format!("{secret:?}").contains("hush"));
+        let error = Secret::read(&folder.path().join("none"), "kafka.password_file").unwrap_err();
+        assert!(
+            error.to_string().starts_with("kafka.password_file: can't read "),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests with real components: what they share.
+
+pub mod sinks;

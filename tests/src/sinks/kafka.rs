@@ -1,0 +1,177 @@
+//! Kafka in tests: a whole topic read back, as a consumer of ours would.
+
+use super::postgres::named;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset as At, TopicPartitionList};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tidewatch_proto::ids::{Epoch, Name, Offset, Partition};
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
+use tidewatch_proto::time::{EventTime, LogTime};
+use tidewatch_sinks::SinkError;
+use tidewatch_sinks::hot::{HotStore, Order, SeriesQuery};
+
+/// How long reading a topic may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Hands over every message that a topic holds.
+///
+/// # Panics
+/// When the topic can't be read in time.
+pub fn each_message(brokers: &str, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>)) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "tidewatch-tests")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
+    let mut ends = BTreeMap::new();
+    let mut list = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT).expect("watermarks");
+        if low < high {
+            ends.insert(partition.id(), high);
+            list.add_partition_offset(topic, partition.id(), At::Beginning).expect("an offset");
+        }
+    }
+    consumer.assign(&list).expect("assigned");
+    let begun = Instant::now();
+    while !ends.is_empty() {
+        assert!(begun.elapsed() < TIMEOUT, "{topic} was not read in time; left: {ends:?}");
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let message = message.unwrap_or_else(|error| panic!("{topic}: {error}"));
+        take(&message);
+        if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+            ends.remove(&message.partition());
+        }
+    }
+}
+
+/// The text of a header.
+pub fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
+    let headers = message.headers()?;
+    let found = headers.iter().find(|header| header.key == name)?;
+    found.value.map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+/// The last row of each key of a topic: what the topic held when this was made.
+pub struct Topic {
+    rows: BTreeMap<(Job, Name, Name, EventTime), Row>,
+}
+
+impl Topic {
+    /// Reads a topic of rows. Of one key the greatest revision stays.
+    pub fn read(brokers: &str, topic: &str) -> Topic {
+        let mut rows: BTreeMap<_, Row> = BTreeMap::new();
+        each_message(brokers, topic, |message| {
+            let row = parse(message.payload_view::<str>().expect("a value").expect("UTF-8"));
+            let revision = header(message, "revision").expect("the header `revision`");
+            assert_eq!(revision, row.revision.to_string());
+            assert!(header(message, "epoch").is_some() && header(message, "generation").is_some());
+            let key = (row.job, row.key.clone(), row.metric.clone(), row.window_start);
+            let json = serde_json::json!([row.job.as_str(), *row.key, *row.metric, row.window_start.0]);
+            assert_eq!(message.key(), Some(json.to_string().as_bytes()), "the message's key is the row's");
+            match rows.get(&key) {
+                Some(old) if old.revision > row.revision => {}
+                _ => drop(rows.insert(key, row)),
+            }
+        });
+        Topic { rows }
+    }
+}
+
+impl HotStore for Topic {
+    fn series(&self, query: &SeriesQuery) -> Result<Vec<Row>, SinkError> {
+        let mut rows: Vec<Row> = self
+            .rows
+            .values()
+            .filter(|row| (row.job, &row.key, &row.metric) == (query.job, &query.key, &query.metric))
+            .filter(|row| query.from <= row.window_start && row.window_start < query.to)
+            .cloned()
+            .collect();
+        if query.order == Order::NewestFirst {
+            rows.reverse();
+        }
+        rows.truncate(query.limit);
+        Ok(rows)
+    }
+}
+
+/// A row from its JSON.
+fn parse(text: &str) -> Row {
+    let json: Value = serde_json::from_str(text).expect("JSON");
+    let whole = |name: &str| json[name].as_i64().unwrap_or_else(|| panic!("{name} in {text}"));
+    let count = |name: &str| json[name].as_u64().unwrap_or_else(|| panic!("{name} in {text}"));
+    let job = Job::ALL.into_iter().find(|job| json["job"] == job.as_str()).expect("a known job");
+    let key = match job {
+        Job::SiteMinute => &json["site"],
+        Job::FleetMinute => &json["fleet"],
+        _ => &json["device_id"],
+    };
+    let quantiles = [number(text, "p50"), number(text, "p95"), number(text, "p99")];
+    let or_nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
+    Row {
+        job,
+        key: key.as_str().expect("a key").into(),
+        metric: json["metric"].as_str().expect("a metric").into(),
+        window_start: EventTime(whole("window_start")),
+        window_end: EventTime(whole("window_end")),
+        values: Values {
+            count: count("count"),
+            invalid_count: count("invalid_count"),
+            devices: if job.is_per_series() { 1 } else { count("devices") },
+            sum: or_nan(number(text, "sum")),
+            min: number(text, "min"),
+            max: number(text, "max"),
+            first: number(text, "first"),
+            last: number(text, "last"),
+            mean: number(text, "mean"),
+            stddev: number(text, "stddev"),
+            quantiles: quantiles.iter().any(Option::is_some).then(|| {
+                let [p50, p95, p99] = quantiles.map(or_nan);
+                Quantiles { p50, p95, p99 }
+            }),
+        },
+        status: [Status::Live, Status::Final, Status::Corrected]
+            .into_iter()
+            .find(|status| json["status"] == status.as_str())
+            .expect("a known status"),
+        revision: Epoch(count("revision")),
+    }
+}
+
+/// A number of an object, exactly: serde_json reads numbers to the last bit only with a feature that is off.
+/// Names come before numbers, so the last place is the field itself.
+fn number(text: &str, name: &str) -> Option<f64> {
+    let field = format!("\"{name}\":");
+    let begin = text.rfind(&field).unwrap_or_else(|| panic!("{name} in {text}")) + field.len();
+    let value = text[begin..].split([',', '}']).next().unwrap_or_default();
+    (value != "null").then(|| value.parse().expect("a number"))
+}
+
+/// Every dead letter of a topic, each (partition, offset) once.
+pub fn letters(brokers: &str, topic: &str) -> Vec<Reject> {
+    let mut letters = BTreeMap::new();
+    each_message(brokers, topic, |message| {
+        let text = |name: &str| header(message, name).unwrap_or_else(|| panic!("the header {name}"));
+        let partition = Partition(text("__streams.errors.partition").parse().expect("a number"));
+        let offset = Offset(text("__streams.errors.offset").parse().expect("a number"));
+        assert_eq!(text("__streams.errors.topic"), "raw.events");
+        let reject = Reject {
+            partition,
+            offset,
+            log_time: header(message, "log-time").map(|time| LogTime(time.parse().expect("a number"))),
+            reason: named(&text("reason")),
+            detail: text("__streams.errors.message"),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().unwrap_or_default().to_vec(),
+        };
+        letters.insert((partition, offset), reject);
+    });
+    letters.into_values().collect()
+}
