@@ -15,6 +15,8 @@ pub struct Batch {
     pub target: u32,
     /// The worker that made it.
     pub origin: u32,
+    /// Its number among the origin's batches for the target, from 0.
+    pub sequence: u64,
     /// The partition it was read from.
     pub partition: Partition,
     /// Names of devices numbered on from the last ones, for this target.
@@ -74,7 +76,11 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { watermark_ms: i64::MIN, publish_through: PaneNo::NONE, idle: false }
+        Progress {
+            watermark_ms: i64::MIN,
+            publish_through: PaneNo::NONE,
+            idle: false,
+        }
     }
 }
 

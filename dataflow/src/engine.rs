@@ -10,6 +10,7 @@ use crate::stats::Stats;
 use crate::worker::{self, Shared};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use tidewatch_proto::ids::{Epoch, KeyGroup};
@@ -65,9 +66,14 @@ impl Engine {
             source,
             restored: Arc::new(restored),
             capture,
+            failed: Arc::default(),
         };
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel()).unzip();
-        let handle = Handle { commands: Arc::new(Mutex::new(senders)), clock, stats };
+        let handle = Handle {
+            commands: Arc::new(Mutex::new(senders)),
+            clock,
+            stats,
+        };
         let receivers: Mutex<Vec<Option<mpsc::Receiver<Command>>>> =
             Mutex::new(receivers.into_iter().map(Some).collect());
         let main = std::thread::Builder::new().name("tidewatch-engine".into());
@@ -106,6 +112,7 @@ fn run_workers(threads: usize, receivers: &Arc<Mutex<Vec<Option<mpsc::Receiver<C
             let taken = receivers.lock().unwrap_or_else(PoisonError::into_inner)[index].take();
             let Some(commands) = taken else { return };
             let ran = catch_unwind(AssertUnwindSafe(|| worker::run(timely_worker, &workers, &commands)));
+            workers.failed.fetch_or(!matches!(ran, Ok(Ok(()))), Ordering::SeqCst);
             let error = match ran {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -116,13 +123,17 @@ fn run_workers(threads: usize, receivers: &Arc<Mutex<Vec<Option<mpsc::Receiver<C
         guards.map(|guards| guards.join().into_iter().for_each(drop))
     }));
     if let Ok(Err(problem)) = ended {
-        let _ = shared.capture.send(Captured::Ended { worker: 0, error: Some(problem) });
+        let _ = shared.capture.send(Captured::Ended {
+            worker: 0,
+            error: Some(problem),
+        });
     }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no reason given")
 }
 
 impl Handle {
@@ -171,7 +182,11 @@ impl Handle {
     /// The open windows of a series as they stand; `None` when the engine doesn't answer within `wait`.
     pub fn peek(&self, device: &str, metric: &str, wait: Duration) -> Option<Vec<Row>> {
         let (answer, answers) = mpsc::channel();
-        self.send(&Command::Peek { device: device.into(), metric: metric.into(), answer });
+        self.send(&Command::Peek {
+            device: device.into(),
+            metric: metric.into(),
+            answer,
+        });
         answers.recv_timeout(wait).ok()
     }
 }

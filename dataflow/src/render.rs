@@ -43,7 +43,17 @@ pub struct Parts {
 /// Builds the main dataflow: ingest, series, capture. The probe shows what has been captured.
 pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
     let probe = Probe::new();
-    let Parts { reader, state, control, cut, bus, config, clock, stats, capture: sender } = parts;
+    let Parts {
+        reader,
+        state,
+        control,
+        cut,
+        bus,
+        config,
+        clock,
+        stats,
+        capture: sender,
+    } = parts;
     let outbox = stats.clone();
     let weigh_rows = move |rows: &[Row]| outbox.outbox_bytes.add(rows.len() as i64 * ROW_BYTES);
     let outbox = stats.clone();

@@ -16,6 +16,7 @@ use crate::stats::Stats;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tidewatch_proto::ids::{Epoch, KeyGroup, Partition};
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) source: Arc<dyn SourceFactory>,
     pub(crate) restored: Arc<Option<Restored>>,
     pub(crate) capture: CaptureSender,
+    /// A worker has failed: the others end as well, since timely would wait for it for ever.
+    pub(crate) failed: Arc<AtomicBool>,
 }
 
 /// How long a worker sleeps at most when it has nothing to do.
@@ -47,27 +50,44 @@ pub(crate) fn run(worker: &mut Worker, shared: &Shared, commands: &mpsc::Receive
             own.obey(worker, shared, command);
         }
         let more = worker.step_or_park(Some(PARK));
-        let through = own.main.with_frontier(|frontier| frontier.first().map(|next| next.saturating_sub(1)));
+        let through = own
+            .main
+            .with_frontier(|frontier| frontier.first().map(|next| next.saturating_sub(1)));
         let through = own.rollups.values().fold(through, |least, rollup| {
-            let own = rollup.probe.with_frontier(|frontier| frontier.first().map(|next| next.saturating_sub(1)));
+            let own = rollup
+                .probe
+                .with_frontier(|frontier| frontier.first().map(|next| next.saturating_sub(1)));
             least.into_iter().chain(own).min()
         });
         if through != reported {
             reported = through;
             if let Some(epoch) = through {
-                let _ = shared.capture.send(Captured::Through { worker: worker.index(), epoch: Epoch(epoch) });
+                let _ = shared.capture.send(Captured::Through {
+                    worker: worker.index(),
+                    epoch: Epoch(epoch),
+                });
             }
         }
         if through.unwrap_or(0) >= reported_bounds + 10 {
             reported_bounds = through.unwrap_or(0);
             own.tend(shared);
         }
-        if !more || (through.is_none() && own.main.done() && worker.installed_dataflows().is_empty()) {
-            break;
+        let failed = own.control.borrow_mut().error.take();
+        if failed.is_some() || shared.failed.load(Ordering::SeqCst) {
+            shared.failed.store(true, Ordering::SeqCst);
+            worker
+                .installed_dataflows()
+                .into_iter()
+                .for_each(|dataflow| worker.drop_dataflow(dataflow));
+            return failed.map_or(Ok(()), Err);
+        }
+        if own.main.done() {
+            own.end_rollups();
+        }
+        if !more {
+            return Ok(());
         }
     }
-    let failed = own.control.borrow_mut().error.take();
-    failed.map_or(Ok(()), |problem| Err(SourceError::new("source", problem)))
 }
 
 /// What one worker holds beside its dataflows.
@@ -96,15 +116,25 @@ impl Own {
         let state = SeriesState::new(shared.config.clone(), shared.stats.clone(), names.clone(), partitions);
         let state = Rc::new(RefCell::new(state));
         let mut decoder = Decoder::new(shared.config.clone(), shared.stats.clone(), index, peers, partitions);
-        let assigned: Vec<Partition> =
-            (0..partitions as u32).map(Partition).filter(|p| p.index() % peers == index).collect();
+        let assigned: Vec<Partition> = (0..partitions as u32)
+            .map(Partition)
+            .filter(|p| p.index() % peers == index)
+            .collect();
         let mut from = vec![None; partitions];
         if let Some(restored) = shared.restored.as_ref() {
             restore(restored, &assigned, &mut decoder, &mut state.borrow_mut(), index, peers);
-            restored.positions.iter().for_each(|position| from[position.partition.index()] = Some(position.next));
+            restored
+                .positions
+                .iter()
+                .for_each(|position| from[position.partition.index()] = Some(position.next));
         }
-        let assignments: Vec<Assignment> =
-            assigned.iter().map(|p| Assignment { partition: *p, from: from[p.index()] }).collect();
+        let assignments: Vec<Assignment> = assigned
+            .iter()
+            .map(|p| Assignment {
+                partition: *p,
+                from: from[p.index()],
+            })
+            .collect();
         let source = shared.source.open(&assignments)?;
         let reader = Reader::new(
             source,
@@ -128,7 +158,17 @@ impl Own {
             capture: shared.capture.clone(),
         };
         let main = render(worker, parts);
-        Ok(Own { main, state, names, control, cut, bus, shared_panes: None, rollups: BTreeMap::new(), records: 0 })
+        Ok(Own {
+            main,
+            state,
+            names,
+            control,
+            cut,
+            bus,
+            shared_panes: None,
+            rollups: BTreeMap::new(),
+            records: 0,
+        })
     }
 
     fn obey(&mut self, worker: &mut Worker, shared: &Shared, command: Command) {
@@ -138,7 +178,9 @@ impl Own {
             Command::StartRollup(level) => self.start_rollup(worker, shared, level),
             Command::StopRollup(level) => self.stop_rollup(shared, level),
             Command::Registry(change) => {
-                self.bus.borrow_mut().change_registry(&change, worker.index(), worker.peers());
+                self.bus
+                    .borrow_mut()
+                    .change_registry(&change, worker.index(), worker.peers());
             }
             Command::Peek { device, metric, answer } => {
                 if KeyGroup::of(device.as_bytes()).worker(worker.peers()) == worker.index() {
@@ -158,7 +200,9 @@ impl Own {
             self.state.borrow_mut().start_feed();
             self.shared_panes = Some(SharedPanes::build(worker, &self.bus, &self.names));
         }
-        let Some(shared_panes) = self.shared_panes.as_mut() else { return };
+        let Some(shared_panes) = self.shared_panes.as_mut() else {
+            return;
+        };
         let probe = Probe::new();
         let rows = GroupRows::new(level, epochs_of(shared.config.correction_interval_ms));
         let (sender, stats) = (shared.capture.clone(), shared.stats.clone());
@@ -166,8 +210,16 @@ impl Own {
             stats.outbox_bytes.add(rows.len() as i64 * crate::capture::ROW_BYTES);
             let _ = sender.send(Captured::Rows(epoch, rows));
         };
-        let buttons =
-            build_rollup(worker, shared_panes, level, rows, &self.bus, &self.names, &probe, yield_rows);
+        let buttons = build_rollup(
+            worker,
+            shared_panes,
+            level,
+            rows,
+            &self.bus,
+            &self.names,
+            &probe,
+            yield_rows,
+        );
         self.rollups.insert(level, Rollup { probe, buttons });
         if worker.index() == 0 {
             shared.stats.rollups.add(1);
@@ -175,7 +227,9 @@ impl Own {
     }
 
     fn stop_rollup(&mut self, shared: &Shared, level: Level) {
-        let Some(mut rollup) = self.rollups.remove(&level) else { return };
+        let Some(mut rollup) = self.rollups.remove(&level) else {
+            return;
+        };
         rollup.buttons.0.press();
         rollup.buttons.1.press();
         if self.rollups.is_empty()
@@ -186,6 +240,14 @@ impl Own {
         }
         shared.stats.rollups.set(self.rollups.len() as i64);
         self.tend(shared);
+    }
+
+    /// Ends what only listens, when nothing more will come.
+    fn end_rollups(&mut self) {
+        if self.rollups.values().all(|rollup| rollup.probe.done()) {
+            self.rollups.clear();
+            self.shared_panes = None;
+        }
     }
 
     /// Now and then: lets arrangements compact, and counts their records.
@@ -208,7 +270,11 @@ fn restore(
     peers: usize,
 ) {
     state.restore_partitions(&restored.partitions);
-    for position in restored.positions.iter().filter(|position| assigned.contains(&position.partition)) {
+    for position in restored
+        .positions
+        .iter()
+        .filter(|position| assigned.contains(&position.partition))
+    {
         decoder.restore(Position { ..*position });
     }
     for (group, saved) in &restored.groups {

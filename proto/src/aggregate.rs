@@ -115,7 +115,9 @@ impl Aggregate {
     pub fn values(&self, quantiles: Option<Quantiles>) -> Values {
         let some = |value: f64| (self.count > 0).then_some(value);
         let n = self.count as f64;
-        let stddev = (self.count > 1).then(|| (self.squares / (n - 1.0)).sqrt()).filter(|s| !s.is_nan());
+        let stddev = (self.count > 1)
+            .then(|| (self.squares / (n - 1.0)).sqrt())
+            .filter(|s| !s.is_nan());
         Values {
             count: self.count,
             invalid_count: self.invalid,

@@ -45,7 +45,13 @@ pub enum Job {
 
 impl Job {
     /// Every built-in job.
-    pub const ALL: [Job; 5] = [Job::Minute, Job::FiveMinutes, Job::Hour, Job::SiteMinute, Job::FleetMinute];
+    pub const ALL: [Job; 5] = [
+        Job::Minute,
+        Job::FiveMinutes,
+        Job::Hour,
+        Job::SiteMinute,
+        Job::FleetMinute,
+    ];
 
     /// The name as it stands in keys, tables and paths.
     pub fn as_str(self) -> &'static str {

@@ -34,7 +34,10 @@ pub enum Sketch {
 
 impl Default for Sketch {
     fn default() -> Sketch {
-        Sketch::Raw { len: 0, values: [0.0; RAW_MAX] }
+        Sketch::Raw {
+            len: 0,
+            values: [0.0; RAW_MAX],
+        }
     }
 }
 
@@ -123,7 +126,11 @@ impl Sketch {
                 let sorted = &mut sorted[..usize::from(*len)];
                 sorted.sort_unstable_by(f64::total_cmp);
                 let at = |q| sorted[nearest_rank(q, sorted.len() as u64) as usize - 1];
-                Some(Quantiles { p50: at(0.50), p95: at(0.95), p99: at(0.99) })
+                Some(Quantiles {
+                    p50: at(0.50),
+                    p95: at(0.95),
+                    p99: at(0.99),
+                })
             }
             Sketch::Buckets(buckets) => bucket_quantiles(buckets.iter().map(|(b, n)| (*b, u64::from(*n))), min, max),
         }
@@ -131,11 +138,7 @@ impl Sketch {
 }
 
 /// p50, p95 and p99 of buckets in ascending order, clamped to `min` and `max`; `None` of nothing.
-pub fn bucket_quantiles(
-    buckets: impl Iterator<Item = (i32, u64)> + Clone,
-    min: f64,
-    max: f64,
-) -> Option<Quantiles> {
+pub fn bucket_quantiles(buckets: impl Iterator<Item = (i32, u64)> + Clone, min: f64, max: f64) -> Option<Quantiles> {
     let total: u64 = buckets.clone().map(|(_, count)| count).sum();
     if total == 0 {
         return None;
@@ -151,7 +154,11 @@ pub fn bucket_quantiles(
         }
         max
     };
-    Some(Quantiles { p50: at(0.50), p95: at(0.95), p99: at(0.99) })
+    Some(Quantiles {
+        p50: at(0.50),
+        p95: at(0.95),
+        p99: at(0.99),
+    })
 }
 
 /// The 1-based rank of a quantile among `total` values.
@@ -174,7 +181,11 @@ pub fn bucket_value(number: i32) -> f64 {
     }
     let shift = 52 - MANTISSA_BITS;
     let bits = (u64::from(number.unsigned_abs() - 1) << shift) | (1 << (shift - 1));
-    if number > 0 { f64::from_bits(bits) } else { -f64::from_bits(bits) }
+    if number > 0 {
+        f64::from_bits(bits)
+    } else {
+        -f64::from_bits(bits)
+    }
 }
 
 fn add_bucket(buckets: &mut Vec<Bucket>, (number, count): Bucket) {

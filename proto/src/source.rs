@@ -91,6 +91,9 @@ pub struct SourceError {
 impl SourceError {
     /// An error about an object.
     pub fn new(object: impl Into<String>, problem: impl Into<String>) -> SourceError {
-        SourceError { object: object.into(), problem: problem.into() }
+        SourceError {
+            object: object.into(),
+            problem: problem.into(),
+        }
     }
 }

@@ -136,7 +136,11 @@ impl<'a> Reader<'a> {
             value |= u64::from(byte & 0x7f) << (7 * step);
             if *byte < 0x80 {
                 // The tenth byte holds one bit.
-                return if step == 9 && *byte > 1 { Err(self.error("a number of more than 64 bits")) } else { Ok(value) };
+                return if step == 9 && *byte > 1 {
+                    Err(self.error("a number of more than 64 bits"))
+                } else {
+                    Ok(value)
+                };
             }
         }
         Err(self.error("a number of more than ten bytes"))

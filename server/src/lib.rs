@@ -1,1 +1,7 @@
 //! The library behind the binary.
+
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod reference;
+pub mod topics;

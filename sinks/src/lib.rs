@@ -44,12 +44,20 @@ pub struct SinkError {
 impl SinkError {
     /// An error after which the same delivery is tried again.
     pub fn retry(object: impl Into<String>, problem: impl Into<String>) -> SinkError {
-        SinkError { kind: ErrorKind::Retry, object: object.into(), problem: problem.into() }
+        SinkError {
+            kind: ErrorKind::Retry,
+            object: object.into(),
+            problem: problem.into(),
+        }
     }
 
     /// An error that ends the run.
     pub fn stop(object: impl Into<String>, problem: impl Into<String>) -> SinkError {
-        SinkError { kind: ErrorKind::Stop, object: object.into(), problem: problem.into() }
+        SinkError {
+            kind: ErrorKind::Stop,
+            object: object.into(),
+            problem: problem.into(),
+        }
     }
 }
 

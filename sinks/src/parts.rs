@@ -14,7 +14,12 @@ impl Parts {
 
     /// The parts of worker `index` of `peers`.
     pub fn of_worker(index: usize, peers: usize) -> Parts {
-        Parts((0..KEY_GROUPS).map(KeyGroup).filter(|part| part.worker(peers) == index).collect())
+        Parts(
+            (0..KEY_GROUPS)
+                .map(KeyGroup)
+                .filter(|part| part.worker(peers) == index)
+                .collect(),
+        )
     }
 
     /// The parts, in ascending order.

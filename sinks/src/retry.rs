@@ -27,14 +27,20 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff { first: BACKOFF_FIRST, max: BACKOFF_MAX }
+        Backoff {
+            first: BACKOFF_FIRST,
+            max: BACKOFF_MAX,
+        }
     }
 }
 
 impl Backoff {
     /// The wait after the attempt (1 is the first), where `random` spreads those who fail together.
     fn wait(self, attempt: u32, random: u64) -> Duration {
-        let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(self.max);
+        let doubled = self
+            .first
+            .saturating_mul(1 << attempt.saturating_sub(1).min(20))
+            .min(self.max);
         doubled - doubled.mul_f64((random % 1024) as f64 / 2048.0)
     }
 }
@@ -74,11 +80,24 @@ impl SinkEvent<'_> {
 impl fmt::Display for SinkEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SinkEvent::Failed { sink, error, attempt, wait } => {
-                write!(f, "sink {sink}: attempt {attempt} failed, the next is in {} ms: {error}", wait.as_millis())
+            SinkEvent::Failed {
+                sink,
+                error,
+                attempt,
+                wait,
+            } => {
+                write!(
+                    f,
+                    "sink {sink}: attempt {attempt} failed, the next is in {} ms: {error}",
+                    wait.as_millis()
+                )
             }
             SinkEvent::Recovered { sink, attempts, outage } => {
-                write!(f, "sink {sink}: delivers again after {attempts} failed attempts in {} ms", outage.as_millis())
+                write!(
+                    f,
+                    "sink {sink}: delivers again after {attempts} failed attempts in {} ms",
+                    outage.as_millis()
+                )
             }
         }
     }
@@ -110,7 +129,13 @@ pub struct Retrying<S, F> {
 impl<S, F: Fn(&SinkEvent<'_>)> Retrying<S, F> {
     /// Wraps a sink. `on_event` is told of every failed attempt and every recovery.
     pub fn new(sink: S, backoff: Backoff, stop: Arc<AtomicBool>, on_event: F) -> Retrying<S, F> {
-        Retrying { sink, backoff, stop, on_event, counts: Arc::default() }
+        Retrying {
+            sink,
+            backoff,
+            stop,
+            on_event,
+            counts: Arc::default(),
+        }
     }
 
     /// What it has done so far.
@@ -132,18 +157,31 @@ impl<S, F: Fn(&SinkEvent<'_>)> Retrying<S, F> {
                 return Err(error);
             }
             self.counts.retries.fetch_add(1, Ordering::Relaxed);
-            self.counts.outages.fetch_add(u64::from(attempt == 1), Ordering::Relaxed);
+            self.counts
+                .outages
+                .fetch_add(u64::from(attempt == 1), Ordering::Relaxed);
             let wait = self.backoff.wait(attempt, random(delivery.through.0, attempt));
-            (self.on_event)(&SinkEvent::Failed { sink: name, error: &error, attempt, wait });
+            (self.on_event)(&SinkEvent::Failed {
+                sink: name,
+                error: &error,
+                attempt,
+                wait,
+            });
             if !self.sleep(wait) {
                 return Err(error);
             }
         }
         if attempt > 0 {
-            (self.on_event)(&SinkEvent::Recovered { sink: name, attempts: attempt, outage: begun.elapsed() });
+            (self.on_event)(&SinkEvent::Recovered {
+                sink: name,
+                attempts: attempt,
+                outage: begun.elapsed(),
+            });
         }
         self.counts.deliveries.fetch_add(1, Ordering::Relaxed);
-        self.counts.items.fetch_add(delivery.items.len() as u64, Ordering::Relaxed);
+        self.counts
+            .items
+            .fetch_add(delivery.items.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -185,7 +223,9 @@ impl<S: DeadLetterSink, F: Fn(&SinkEvent<'_>) + Send> DeadLetterSink for Retryin
 
 /// Differs between processes, threads, deliveries and attempts; nothing depends on its quality.
 fn random(epoch: u64, attempt: u32) -> u64 {
-    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.subsec_nanos());
+    let nanos = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |age| age.subsec_nanos());
     let seed = format!("{} {nanos} {epoch} {attempt}", std::process::id());
     stable_hash(seed.as_bytes())
 }
@@ -212,14 +252,25 @@ mod tests {
                 return Ok(());
             }
             self.failures -= 1;
-            Err(SinkError { kind: self.kind, object: "flaky".into(), problem: "not now".into() })
+            Err(SinkError {
+                kind: self.kind,
+                object: "flaky".into(),
+                problem: "not now".into(),
+            })
         }
     }
 
-    const QUICK: Backoff = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(4) };
+    const QUICK: Backoff = Backoff {
+        first: Duration::from_millis(1),
+        max: Duration::from_millis(4),
+    };
 
     fn empty() -> Delivery<Row> {
-        Delivery { generation: Generation(1), through: Epoch(1), items: Vec::new() }
+        Delivery {
+            generation: Generation(1),
+            through: Epoch(1),
+            items: Vec::new(),
+        }
     }
 
     #[test]
@@ -230,7 +281,15 @@ mod tests {
                 news.lock().unwrap().push(event.to_string());
             }
         };
-        let mut sink = Retrying::new(Flaky { failures: 5, kind: ErrorKind::Retry }, QUICK, Arc::default(), tell);
+        let mut sink = Retrying::new(
+            Flaky {
+                failures: 5,
+                kind: ErrorKind::Retry,
+            },
+            QUICK,
+            Arc::default(),
+            tell,
+        );
         let counts = sink.counts();
         sink.deliver(&empty()).unwrap();
         assert_eq!(counts.retries.load(Ordering::Relaxed), 5);
@@ -244,15 +303,34 @@ mod tests {
 
     #[test]
     fn ends_at_a_final_error_and_when_stopped() {
-        let mut sink = Retrying::new(Flaky { failures: 1, kind: ErrorKind::Stop }, QUICK, Arc::default(), |_| {});
+        let mut sink = Retrying::new(
+            Flaky {
+                failures: 1,
+                kind: ErrorKind::Stop,
+            },
+            QUICK,
+            Arc::default(),
+            |_| {},
+        );
         assert_eq!(sink.deliver(&empty()).unwrap_err().kind, ErrorKind::Stop);
 
         let stop = Arc::new(AtomicBool::new(false));
-        let slow = Backoff { first: Duration::from_secs(3600), max: Duration::from_secs(3600) };
+        let slow = Backoff {
+            first: Duration::from_secs(3600),
+            max: Duration::from_secs(3600),
+        };
         let set = stop.clone();
-        let mut sink = Retrying::new(Flaky { failures: 1, kind: ErrorKind::Retry }, slow, stop, move |_| {
-            set.store(true, Ordering::Relaxed);
-        });
+        let mut sink = Retrying::new(
+            Flaky {
+                failures: 1,
+                kind: ErrorKind::Retry,
+            },
+            slow,
+            stop,
+            move |_| {
+                set.store(true, Ordering::Relaxed);
+            },
+        );
         assert_eq!(sink.deliver(&empty()).unwrap_err().kind, ErrorKind::Retry);
     }
 

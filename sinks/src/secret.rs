@@ -47,6 +47,9 @@ mod tests {
         assert_eq!(secret.expose(), "hush hush");
         assert!(!format!("{secret:?}").contains("hush"));
         let error = Secret::read(&folder.path().join("none"), "kafka.password_file").unwrap_err();
-        assert!(error.to_string().starts_with("kafka.password_file: can't read "), "{error}");
+        assert!(
+            error.to_string().starts_with("kafka.password_file: can't read "),
+            "{error}"
+        );
     }
 }

@@ -34,7 +34,13 @@ type Refusal = (Reason, String);
 
 impl Decoder {
     /// A decoder on worker `origin` of `peers`, for a source of so many partitions.
-    pub fn new(config: Arc<EngineConfig>, stats: Arc<Stats>, origin: usize, peers: usize, partitions: usize) -> Decoder {
+    pub fn new(
+        config: Arc<EngineConfig>,
+        stats: Arc<Stats>,
+        origin: usize,
+        peers: usize,
+        partitions: usize,
+    ) -> Decoder {
         let clock = PartitionClock::new(Offset(i64::MIN), i64::MIN, &config);
         Decoder {
             known: KnownSeries::new(config.limits.clone(), peers),
@@ -66,7 +72,11 @@ impl Decoder {
     /// The position of a partition, if any record of it was taken.
     pub fn position(&self, partition: Partition) -> Option<Position> {
         let clock = &self.clocks[partition.index()];
-        (clock.next.0 != i64::MIN).then_some(Position { partition, next: clock.next, clock_ms: clock.clock_ms })
+        (clock.next.0 != i64::MIN).then_some(Position {
+            partition,
+            next: clock.next,
+            clock_ms: clock.clock_ms,
+        })
     }
 
     /// How far the partition has come.
@@ -83,7 +93,8 @@ impl Decoder {
     pub fn flush(&mut self, partitions: &[Partition]) -> (Vec<Batch>, Vec<Reject>) {
         self.outbound.flush_messages(&self.clocks, self.known.metric_names());
         for partition in partitions {
-            self.outbound.flush_progress(*partition, &self.clocks[partition.index()], self.known.metric_names());
+            self.outbound
+                .flush_progress(*partition, &self.clocks[partition.index()], self.known.metric_names());
         }
         (self.outbound.take(), std::mem::take(&mut self.rejects))
     }
@@ -126,10 +137,18 @@ impl Decoder {
         let limits = &self.config.limits;
         let known = self.known.find(key, metrics);
         if matches!(known, Known::Nothing) && !name_is_good(message.device_id, limits.device_id_bytes_max) {
-            return Err(bad_name(Reason::DeviceId, "device id", message.device_id, limits.device_id_bytes_max));
+            return Err(bad_name(
+                Reason::DeviceId,
+                "device id",
+                message.device_id,
+                limits.device_id_bytes_max,
+            ));
         }
         if message.raw_bytes > limits.raw_bytes_max {
-            let detail = format!("raw has {} bytes; {} are allowed", message.raw_bytes, limits.raw_bytes_max);
+            let detail = format!(
+                "raw has {} bytes; {} are allowed",
+                message.raw_bytes, limits.raw_bytes_max
+            );
             return Err((Reason::RawTooLarge, detail));
         }
         let cleaned;
@@ -146,14 +165,19 @@ impl Decoder {
         clock.advance(event_time, record.log_time, &self.config);
         let (closed, pane) = (clock.closed(), PaneNo::of(event_time));
         if pane <= clock.expired() && !metrics.is_empty() {
-            let detail = format!("its windows left memory when the watermark passed; it is at {}", clock.watermark_ms());
+            let detail = format!(
+                "its windows left memory when the watermark passed; it is at {}",
+                clock.watermark_ms()
+            );
             return Err((Reason::BeyondHorizon, detail));
         }
         self.stats.messages.add(1);
         if metrics.is_empty() {
             return Ok(());
         }
-        let device = self.known.resolve(known, key, message.device_id, metrics, &mut self.outbound)?;
+        let device = self
+            .known
+            .resolve(known, key, message.device_id, metrics, &mut self.outbound)?;
         self.stats.readings.add(metrics.len() as u64);
         self.stats.late.add(u64::from(pane <= closed));
         let shape = self.known.shape();
@@ -168,7 +192,9 @@ impl Decoder {
         messages.device.push(device.number);
         messages.event_time.push(event_time.0);
         messages.closed.push(closed);
-        messages.fingerprint.push(mix(fingerprint ^ mix(event_time.0 as u64)) | 1);
+        messages
+            .fingerprint
+            .push(mix(fingerprint ^ mix(event_time.0 as u64)) | 1);
         messages.offset.push(record.offset);
         messages.readings_end.push(batch.value.len() as u32);
         Ok(())
@@ -176,7 +202,10 @@ impl Decoder {
 
     fn check_time(&self, event_time: EventTime, record: &Record<'_>) -> Result<(), Refusal> {
         if !(EVENT_TIME_MIN..=EVENT_TIME_MAX).contains(&event_time) {
-            return Err((Reason::EventTime, format!("ts {} is outside of the years 0000 to 5999", event_time.0)));
+            return Err((
+                Reason::EventTime,
+                format!("ts {} is outside of the years 0000 to 5999", event_time.0),
+            ));
         }
         let Some(log_time) = record.log_time else { return Ok(()) };
         let ahead = event_time.0.saturating_sub(log_time.0);
@@ -185,9 +214,10 @@ impl Decoder {
             return Err((Reason::Future, detail));
         }
         match self.config.age_max_ms {
-            Some(age_max) if -ahead > age_max => {
-                Err((Reason::TooOld, format!("ts {} is {} ms behind the log's {}", event_time.0, -ahead, log_time.0)))
-            }
+            Some(age_max) if -ahead > age_max => Err((
+                Reason::TooOld,
+                format!("ts {} is {} ms behind the log's {}", event_time.0, -ahead, log_time.0),
+            )),
             _ => Ok(()),
         }
     }
@@ -195,8 +225,16 @@ impl Decoder {
 
 /// The refusal of a name, which it shows as far as it can be shown.
 pub(super) fn bad_name(reason: Reason, what: &str, name: &[u8], bytes_max: usize) -> Refusal {
-    let shown: String = String::from_utf8_lossy(&name[..name.len().min(40)]).escape_debug().collect();
-    (reason, format!("{what} \"{shown}\" of {} bytes is not 1 to {bytes_max} bytes of text", name.len()))
+    let shown: String = String::from_utf8_lossy(&name[..name.len().min(40)])
+        .escape_debug()
+        .collect();
+    (
+        reason,
+        format!(
+            "{what} \"{shown}\" of {} bytes is not 1 to {bytes_max} bytes of text",
+            name.len()
+        ),
+    )
 }
 
 impl Intake for Decoder {

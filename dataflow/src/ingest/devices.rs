@@ -52,7 +52,12 @@ impl Default for Devices {
     fn default() -> Devices {
         let seeds = [RandomState::new(), RandomState::new()];
         let multiplier = [seeds[0].hash_one(1_u8) | 1, seeds[1].hash_one(2_u8) | 1];
-        Devices { slots: vec![Device::default(); 1024], used: 0, seeds, multiplier }
+        Devices {
+            slots: vec![Device::default(); 1024],
+            used: 0,
+            seeds,
+            multiplier,
+        }
     }
 }
 
@@ -69,7 +74,10 @@ impl Devices {
             let [a, b] = [self.seeds[0].hash_one(id), self.seeds[1].hash_one(id)];
             ((u128::from(a) << 64 | u128::from(b)) & (u128::MAX >> 8)) | LONG
         };
-        Key { key, hash: self.hash(key) }
+        Key {
+            key,
+            hash: self.hash(key),
+        }
     }
 
     #[inline]
@@ -116,7 +124,15 @@ impl Devices {
             self.grow();
         }
         self.used += 1;
-        self.place(Device { key: key.key, number, target: group.worker(peers) as u16, shape }, key.hash)
+        self.place(
+            Device {
+                key: key.key,
+                number,
+                target: group.worker(peers) as u16,
+                shape,
+            },
+            key.hash,
+        )
     }
 
     fn place(&mut self, device: Device, hash: u64) -> usize {
@@ -177,6 +193,9 @@ mod tests {
             assert_eq!(devices.at(slot).number, number);
         }
         assert!(devices.find(devices.key(b"unknown")).is_none());
-        assert!(devices.find(devices.key(b"d0\0")).is_none(), "a padded id is another id");
+        assert!(
+            devices.find(devices.key(b"d0\0")).is_none(),
+            "a padded id is another id"
+        );
     }
 }

@@ -50,7 +50,10 @@ impl Shape {
     /// A shape of known metrics.
     pub fn of(numbers: &[u32], metrics: &Metrics) -> Shape {
         Shape {
-            names: numbers.iter().map(|n| metrics.names[*n as usize].as_bytes().into()).collect(),
+            names: numbers
+                .iter()
+                .map(|n| metrics.names[*n as usize].as_bytes().into())
+                .collect(),
             numbers: numbers.to_vec(),
             hashes: numbers.iter().map(|n| metrics.hashes[*n as usize]).collect(),
         }

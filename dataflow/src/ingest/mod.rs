@@ -50,8 +50,24 @@ impl Reader {
         stats: Arc<Stats>,
     ) -> Reader {
         let at = clock.epoch();
-        let heard = partitions.iter().map(|p| Heard { at, position: decoder.position(*p), idle: false }).collect();
-        Reader { source, decoder, clock, config, stats, partitions, heard, finished: false }
+        let heard = partitions
+            .iter()
+            .map(|p| Heard {
+                at,
+                position: decoder.position(*p),
+                idle: false,
+            })
+            .collect();
+        Reader {
+            source,
+            decoder,
+            clock,
+            config,
+            stats,
+            partitions,
+            heard,
+            finished: false,
+        }
     }
 
     /// Takes what the source has, once. The bytes and records taken come with the answer.
@@ -87,7 +103,11 @@ impl Reader {
         for (partition, heard) in self.partitions.iter().zip(&mut self.heard) {
             let position = self.decoder.position(*partition);
             if position != heard.position {
-                *heard = Heard { at: now, position, idle: false };
+                *heard = Heard {
+                    at: now,
+                    position,
+                    idle: false,
+                };
                 self.decoder.hint(*partition, PaneNo::NONE, false);
             } else if now.0.saturating_sub(heard.at.0) >= epochs_of(self.config.idle_ms) {
                 heard.idle = true;
@@ -99,11 +119,17 @@ impl Reader {
 
     /// The positions of the partitions, for the end of an epoch.
     pub fn positions(&self) -> Vec<Position> {
-        let positions: Vec<Position> = self.partitions.iter().filter_map(|p| self.decoder.position(*p)).collect();
+        let positions: Vec<Position> = self
+            .partitions
+            .iter()
+            .filter_map(|p| self.decoder.position(*p))
+            .collect();
         for (position, heard) in positions.iter().zip(&self.heard) {
             if let Some(stats) = self.stats.partitions.get(position.partition.index()) {
                 stats.next_offset.set(position.next.0);
-                stats.watermark_ms.set(self.decoder.progress(position.partition).watermark_ms);
+                stats
+                    .watermark_ms
+                    .set(self.decoder.progress(position.partition).watermark_ms);
                 stats.idle.set(i64::from(heard.idle));
             }
         }

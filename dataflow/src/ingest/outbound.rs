@@ -14,6 +14,8 @@ pub(super) struct Outbound {
     origin: u32,
     partition: Partition,
     open: Vec<Batch>,
+    /// How many batches each worker was sent.
+    sent: Vec<u64>,
     /// How many metric names each worker was sent.
     metrics_sent: Vec<usize>,
     hints: Vec<(PaneNo, bool)>,
@@ -27,6 +29,7 @@ impl Outbound {
             origin: origin as u32,
             partition: Partition(0),
             open: vec![Batch::default(); peers],
+            sent: vec![0; peers],
             metrics_sent: vec![0; peers],
             hints: vec![(PaneNo::NONE, false); partitions],
             told: vec![(PaneNo::NONE, PaneNo::NONE, PaneNo::NONE, false); partitions],
@@ -46,7 +49,11 @@ impl Outbound {
 
     pub(super) fn progress(&self, partition: Partition, clock: &PartitionClock) -> Progress {
         let (publish_through, idle) = self.hints[partition.index()];
-        Progress { watermark_ms: clock.watermark_ms(), publish_through, idle }
+        Progress {
+            watermark_ms: clock.watermark_ms(),
+            publish_through,
+            idle,
+        }
     }
 
     /// Turns to another partition.
@@ -59,10 +66,17 @@ impl Outbound {
 
     /// Finishes the batches that hold messages or names.
     pub(super) fn flush_messages(&mut self, clocks: &[PartitionClock], metric_names: &[Box<str>]) {
-        let Some(clock) = clocks.get(self.partition.index()) else { return };
+        let Some(clock) = clocks.get(self.partition.index()) else {
+            return;
+        };
         for target in 0..self.open.len() {
             if !self.open[target].messages.is_empty() || !self.open[target].new_devices.is_empty() {
-                self.finish(target, self.partition, self.progress(self.partition, clock), metric_names);
+                self.finish(
+                    target,
+                    self.partition,
+                    self.progress(self.partition, clock),
+                    metric_names,
+                );
             }
         }
     }
@@ -83,6 +97,8 @@ impl Outbound {
         let mut batch = std::mem::take(&mut self.open[target]);
         batch.target = target as u32;
         batch.origin = self.origin;
+        batch.sequence = self.sent[target];
+        self.sent[target] += 1;
         batch.partition = partition;
         batch.progress = progress;
         batch.new_metrics = metric_names[self.metrics_sent[target]..].to_vec();

@@ -94,11 +94,23 @@ impl KnownSeries {
         drop_repeated(&mut metrics);
         let limits = &self.limits;
         if metrics.len() > limits.metrics_per_message_max {
-            let detail = format!("{} metrics; {} are allowed", metrics.len(), limits.metrics_per_message_max);
+            let detail = format!(
+                "{} metrics; {} are allowed",
+                metrics.len(),
+                limits.metrics_per_message_max
+            );
             return Err((Reason::TooManyMetrics, detail));
         }
-        match metrics.iter().find(|(name, _)| !name_is_good(name, limits.metric_name_bytes_max)) {
-            Some((name, _)) => Err(bad_name(Reason::MetricName, "metric name", name, limits.metric_name_bytes_max)),
+        match metrics
+            .iter()
+            .find(|(name, _)| !name_is_good(name, limits.metric_name_bytes_max))
+        {
+            Some((name, _)) => Err(bad_name(
+                Reason::MetricName,
+                "metric name",
+                name,
+                limits.metric_name_bytes_max,
+            )),
             None => Ok(metrics),
         }
     }
@@ -117,7 +129,10 @@ impl KnownSeries {
             Known::Shape(slot) => {
                 let device = *self.devices.at(slot);
                 self.last_number = device.shape;
-                Ok(Resolved { target: device.target, number: device.number })
+                Ok(Resolved {
+                    target: device.target,
+                    number: device.number,
+                })
             }
             Known::Device(slot) => self.widen(slot, metrics),
             Known::Nothing => self.enter(key, device_id, metrics, outbound),
@@ -145,19 +160,26 @@ impl KnownSeries {
         let number = self.numbered[target];
         self.numbered[target] += 1;
         if shape == NO_SHAPE {
-            self.mixed.insert((target as u16, number), numbers.iter().copied().collect());
+            self.mixed
+                .insert((target as u16, number), numbers.iter().copied().collect());
         }
         self.devices.insert(key, number, group, self.peers, shape);
         self.series += numbers.len();
         outbound.batch(target as u16).new_devices.push(text(device_id).into());
-        Ok(Resolved { target: target as u16, number })
+        Ok(Resolved {
+            target: target as u16,
+            number,
+        })
     }
 
     fn widen(&mut self, slot: usize, metrics: &[Metric<'_>]) -> Result<Resolved, (Reason, String)> {
         let device = *self.devices.at(slot);
         let id = (device.target, device.number);
         if !self.mixed.contains_key(&id) {
-            let own = self.shapes.get(device.shape).map(|s| s.numbers.iter().copied().collect());
+            let own = self
+                .shapes
+                .get(device.shape)
+                .map(|s| s.numbers.iter().copied().collect());
             self.mixed.insert(id, own.unwrap_or_default());
         }
         let own = &self.mixed[&id];
@@ -173,25 +195,36 @@ impl KnownSeries {
             own.extend(&numbers);
         }
         self.devices.at(slot).shape = self.remember(&numbers);
-        Ok(Resolved { target: device.target, number: device.number })
+        Ok(Resolved {
+            target: device.target,
+            number: device.number,
+        })
     }
 
     fn check_series(&self, own: usize, fresh: usize) -> Result<(), (Reason, String)> {
         let limits = &self.limits;
         if own + fresh > limits.series_per_device_max {
-            let detail = format!("{fresh} new series beside {own}; a device may have {}", limits.series_per_device_max);
+            let detail = format!(
+                "{fresh} new series beside {own}; a device may have {}",
+                limits.series_per_device_max
+            );
             return Err((Reason::DeviceSeries, detail));
         }
         if self.series + fresh > limits.series_per_worker_max {
-            let detail =
-                format!("{fresh} new series beside {}; a worker takes {}", self.series, limits.series_per_worker_max);
+            let detail = format!(
+                "{fresh} new series beside {}; a worker takes {}",
+                self.series, limits.series_per_worker_max
+            );
             return Err((Reason::WorkerSeries, detail));
         }
         Ok(())
     }
 
     fn numbers(&mut self, metrics: &[Metric<'_>]) -> Vec<u32> {
-        metrics.iter().map(|(name, _)| self.metrics.intern(text(name))).collect()
+        metrics
+            .iter()
+            .map(|(name, _)| self.metrics.intern(text(name)))
+            .collect()
     }
 
     fn remember(&mut self, numbers: &[u32]) -> u32 {
@@ -210,7 +243,11 @@ impl KnownSeries {
         // Limits may have been lowered since: what is restored is known all the same.
         let limits = std::mem::replace(
             &mut self.limits,
-            Limits { series_per_device_max: usize::MAX, series_per_worker_max: usize::MAX, ..Limits::default() },
+            Limits {
+                series_per_device_max: usize::MAX,
+                series_per_worker_max: usize::MAX,
+                ..Limits::default()
+            },
         );
         let _ = match slot {
             Some(slot) => self.widen(slot, &metrics),

@@ -55,8 +55,12 @@ impl PartitionClock {
         self.expired = config.expired_by(self.watermark_ms());
         // Panes close and expire at multiples of a pane after the lateness (the horizon may be none).
         let by_close = self.closed.plus(1).end().0;
-        let by_expiry =
-            self.expired.plus(config.panes_per_window_max()).end().0.saturating_add(config.correction_horizon_ms);
+        let by_expiry = self
+            .expired
+            .plus(config.panes_per_window_max())
+            .end()
+            .0
+            .saturating_add(config.correction_horizon_ms);
         self.moves_at = by_close.min(by_expiry).saturating_add(self.lateness_ms);
     }
 
@@ -99,8 +103,11 @@ mod tests {
     #[test]
     fn closing_and_expiry_are_what_the_watermark_says_at_every_millisecond() {
         for (horizon, five) in [(0, false), (0, true), (900_000, true), (30_500, true)] {
-            let config =
-                EngineConfig { correction_horizon_ms: horizon, five_minutes: five, ..EngineConfig::default() };
+            let config = EngineConfig {
+                correction_horizon_ms: horizon,
+                five_minutes: five,
+                ..EngineConfig::default()
+            };
             let mut clock = clock(&config);
             for time in (-200_000..1_500_000).step_by(250) {
                 clock.advance(EventTime(time), None, &config);
@@ -108,7 +115,10 @@ mod tests {
                 assert_eq!(clock.expired(), config.expired_by(time - 10_000), "{time}");
             }
             let restored = PartitionClock::new(clock.next, clock.clock_ms, &config);
-            assert_eq!((restored.closed(), restored.expired()), (clock.closed(), clock.expired()));
+            assert_eq!(
+                (restored.closed(), restored.expired()),
+                (clock.closed(), clock.expired())
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
-use tidewatch_proto::source::Polled;
+use tidewatch_proto::source::{Polled, SourceError};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -23,7 +23,7 @@ pub struct IngestControl {
     /// Read no further than this epoch.
     pub stop_after: Option<Epoch>,
     /// Why reading ended, when it failed.
-    pub error: Option<String>,
+    pub error: Option<SourceError>,
 }
 
 /// The three streams of ingest.
@@ -38,6 +38,9 @@ pub struct Ingested<'scope> {
 
 /// How long an ingest without anything to read waits, growing from the first to the second.
 const IDLE_WAIT: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(8));
+
+/// How long an ingest waits that is ahead of the workers or of the sinks.
+const FULL_WAIT: Duration = Duration::from_micros(300);
 
 /// Ingests from a reader. `probe` is the end of the dataflow: reading waits when it is too far behind.
 pub fn ingest<'scope>(
@@ -64,9 +67,11 @@ pub fn ingest<'scope>(
         let mut wait = IDLE_WAIT.0;
         let mut epoch_bytes = 0;
         move |_frontiers| {
-            let (Some(batches), Some(positions), Some(rejects)) =
-                (batches_capability.as_mut(), positions_capability.as_mut(), rejects_capability.as_mut())
-            else {
+            let (Some(batches), Some(positions), Some(rejects)) = (
+                batches_capability.as_mut(),
+                positions_capability.as_mut(),
+                rejects_capability.as_mut(),
+            ) else {
                 return;
             };
             let epoch = *batches.time();
@@ -79,7 +84,10 @@ pub fn ingest<'scope>(
                 epoch_bytes = 0;
                 let where_it_stood = reader.positions();
                 if !where_it_stood.is_empty() {
-                    positions_out.activate().session(&*positions).give_iterator(where_it_stood.into_iter());
+                    positions_out
+                        .activate()
+                        .session(&*positions)
+                        .give_iterator(where_it_stood.into_iter());
                 }
                 if !stopped {
                     batches.downgrade(&now);
@@ -100,21 +108,32 @@ pub fn ingest<'scope>(
                     (polled == Polled::Some, polled == Polled::Finished)
                 }
                 Err(error) => {
-                    control.borrow_mut().error = Some(error.to_string());
+                    control.borrow_mut().error = Some(error);
                     (false, true)
                 }
             };
             let (decoded, refused) = reader.take();
-            batches_out.activate().session(&*batches).give_iterator(decoded.into_iter());
-            rejects_out.activate().session(&*rejects).give_iterator(refused.into_iter());
+            batches_out
+                .activate()
+                .session(&*batches)
+                .give_iterator(decoded.into_iter());
+            rejects_out
+                .activate()
+                .session(&*rejects)
+                .give_iterator(refused.into_iter());
             if finished || stopped {
                 if finished {
-                    positions_out.activate().session(&*positions).give_iterator(reader.positions().into_iter());
+                    positions_out
+                        .activate()
+                        .session(&*positions)
+                        .give_iterator(reader.positions().into_iter());
                 }
                 (batches_capability, positions_capability, rejects_capability) = (None, None, None);
                 return;
             }
-            if found && !full {
+            if full {
+                activator.activate_after(FULL_WAIT);
+            } else if found {
                 wait = IDLE_WAIT.0;
                 activator.activate();
             } else {
@@ -123,5 +142,9 @@ pub fn ingest<'scope>(
             }
         }
     });
-    Ingested { batches, positions, rejects }
+    Ingested {
+        batches,
+        positions,
+        rejects,
+    }
 }

@@ -36,7 +36,9 @@ pub fn bus_source<'scope, D: Clone + 'static>(
                 begun.entry(item.0).or_default().push(item);
             }
             for (epoch, items) in begun {
-                output.session(&held.delayed(&epoch.0.max(*held.time()))).give_iterator(items.into_iter());
+                output
+                    .session(&held.delayed(&epoch.0.max(*held.time())))
+                    .give_iterator(items.into_iter());
             }
             match bus.ended {
                 true => capability = None,
@@ -76,11 +78,15 @@ pub fn publish_groups(
                     let mut changes: Vec<_> = changes.into_iter().filter(|(_, diff)| *diff != 0).collect();
                     // What goes comes before what comes.
                     changes.sort_by_key(|(_, diff)| *diff);
-                    changes.into_iter().for_each(|((key, value), diff)| rows.change(key, value, diff));
+                    changes
+                        .into_iter()
+                        .for_each(|((key, value), diff)| rows.change(key, value, diff));
                     last = Some(epoch);
                 }
                 let epoch = if next == u64::MAX { last.unwrap_or(0) } else { next - 1 };
-                let Some(bounds) = bus.borrow().bounds_at(Epoch(epoch)) else { return };
+                let Some(bounds) = bus.borrow().bounds_at(Epoch(epoch)) else {
+                    return;
+                };
                 let published = rows.publish(Epoch(epoch), bounds);
                 if !published.is_empty() {
                     yield_rows(Epoch(epoch), published);

@@ -50,17 +50,23 @@ pub fn series<'scope>(
         let mut rejects_capability = capabilities.pop();
         let mut rows_capability = capabilities.pop();
         let mut aside: BTreeMap<u64, Vec<Batch>> = BTreeMap::new();
+        let mut arrived: Vec<(u64, Batch)> = Vec::new();
         move |frontiers| {
-            input.for_each_stamp(|stamp, lists| {
+            // Not `for_each_stamp`: its sort loses the order of messages of one epoch. What has arrived is
+            // taken first and applied then, so that what goes on arriving can't keep this call from ending.
+            input.for_each(|stamp, list| {
                 let epoch = stamp.least().copied().unwrap_or_default();
-                for batch in lists.flat_map(|list| list.drain(..)) {
-                    match *cut.borrow() {
-                        Some(cut) if epoch > cut.0 => aside.entry(epoch).or_default().push(batch),
-                        _ => state.borrow_mut().apply(&batch),
-                    }
-                }
+                arrived.extend(list.drain(..).map(|batch| (epoch, batch)));
             });
-            let (Some(rows), Some(rejects)) = (rows_capability.as_mut(), rejects_capability.as_mut()) else { return };
+            for (epoch, batch) in arrived.drain(..) {
+                match *cut.borrow() {
+                    Some(cut) if epoch > cut.0 => aside.entry(epoch).or_default().push(batch),
+                    _ => state.borrow_mut().apply(&batch),
+                }
+            }
+            let (Some(rows), Some(rejects)) = (rows_capability.as_mut(), rejects_capability.as_mut()) else {
+                return;
+            };
             let next = frontiers[0].frontier().first().copied();
             if next.is_some_and(|next| next <= *rows.time()) {
                 return;
@@ -70,18 +76,29 @@ pub fn series<'scope>(
             let mut state = state.borrow_mut();
             rows.downgrade(&complete.0);
             rejects.downgrade(&complete.0);
-            let published = state.publish(complete);
+            let published = state.publish(complete, next.is_none());
             rows_out.activate().session(&*rows).give_iterator(published.into_iter());
             let refused = state.take_rejects();
-            rejects_out.activate().session(&*rejects).give_iterator(refused.into_iter());
-            let bounds = Bounds { closed: state.closed_everywhere(), expired: state.expired_everywhere() };
+            rejects_out
+                .activate()
+                .session(&*rejects)
+                .give_iterator(refused.into_iter());
+            let bounds = Bounds {
+                closed: state.closed_everywhere(),
+                expired: state.expired_everywhere(),
+            };
             let changes = state.feed().take();
             bus.borrow_mut().advance(complete, changes, bounds, next.map(Epoch));
             let due = cut.borrow().is_some_and(|cut| cut <= complete) || next.is_none();
             if due {
                 *cut.borrow_mut() = None;
                 let (groups, partitions) = state.snapshot();
-                let saved = WorkerState { worker, epoch: complete, groups, partitions };
+                let saved = WorkerState {
+                    worker,
+                    epoch: complete,
+                    groups,
+                    partitions,
+                };
                 // Without a receiver nobody wants the state.
                 let _ = capture.send(Captured::State(Box::new(saved)));
                 for batch in std::mem::take(&mut aside).into_values().flatten() {

@@ -62,7 +62,11 @@ impl Bus {
     /// Begins to listen: the registry as it is comes first.
     pub fn listen(&mut self) {
         self.listening = true;
-        self.placements = self.registry.iter().map(|placement| (self.frontier, (placement.clone(), 1))).collect();
+        self.placements = self
+            .registry
+            .iter()
+            .map(|placement| (self.frontier, (placement.clone(), 1)))
+            .collect();
     }
 
     /// Ends listening.

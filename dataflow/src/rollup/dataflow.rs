@@ -6,9 +6,9 @@ use super::{GroupKey, GroupValue, Level, Ordered, Total};
 use crate::operators::panes::{bus_source, publish_groups};
 use crate::series::{Names, PaneRecord};
 use differential_dataflow::operators::CountTotal;
+use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::operators::arrange::agent::ShutdownButton;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::implementations::spine_fueled::SpineBatch;
 use differential_dataflow::trace::implementations::{ValBatcher, ValSpine};
@@ -52,15 +52,22 @@ impl SharedPanes {
         let running = Rc::new(RefCell::new(true));
         let probe = Probe::new();
         let (panes, placements) = worker.dataflow_named::<u64, _, _>("panes", |scope| {
-            let panes = bus_source(scope, "panes", bus.clone(), running.clone(), |bus| std::mem::take(&mut bus.panes));
+            let panes = bus_source(scope, "panes", bus.clone(), running.clone(), |bus| {
+                std::mem::take(&mut bus.panes)
+            });
             let panes = flatten(panes, |record: Rc<PaneRecord>| (record.device, record));
             let names = names.clone();
-            let placements =
-                bus_source(scope, "registry", bus.clone(), running.clone(), |bus| std::mem::take(&mut bus.placements));
+            let placements = bus_source(scope, "registry", bus.clone(), running.clone(), |bus| {
+                std::mem::take(&mut bus.placements)
+            });
             let placements = flatten(placements, move |placement| {
                 let number = names.borrow_mut().devices.intern(&placement.device);
-                let stay =
-                    Stay { site: placement.site, fleet: placement.fleet, from: placement.from, to: placement.to };
+                let stay = Stay {
+                    site: placement.site,
+                    fleet: placement.fleet,
+                    from: placement.from,
+                    to: placement.to,
+                };
                 (number, stay)
             });
             let panes = arrange_core(panes.inner, Pipeline, "arrange panes", ValBatcher::new);
@@ -69,7 +76,12 @@ impl SharedPanes {
             placements.stream.clone().probe_with(&probe);
             (panes.trace, placements.trace)
         });
-        SharedPanes { panes, placements, running, probe }
+        SharedPanes {
+            panes,
+            placements,
+            running,
+            probe,
+        }
     }
 
     /// Lets the arrangements forget the difference between all times before now.
@@ -85,14 +97,19 @@ impl SharedPanes {
     /// How many records the arrangement of panes holds.
     pub fn records(&self) -> usize {
         let mut records = 0;
-        self.panes.clone().map_spans(|span| records += span.inner.as_ref().map_or(0, |batch| batch.len()));
+        self.panes
+            .clone()
+            .map_spans(|span| records += span.inner.as_ref().map_or(0, |batch| batch.len()));
         records
     }
 
     /// Ends the sources, and with them the arrangements and all rollups that import them.
     pub fn stop(self, bus: &Rc<RefCell<Bus>>) {
         *self.running.borrow_mut() = false;
-        bus.borrow().wake.iter().for_each(timely::scheduling::Activator::activate);
+        bus.borrow()
+            .wake
+            .iter()
+            .for_each(timely::scheduling::Activator::activate);
         bus.borrow_mut().hush();
     }
 }
@@ -107,12 +124,13 @@ where
     V: Clone + 'static,
 {
     use timely::dataflow::operators::vec::Map;
-    stream.map(move |(epoch, (item, diff))| (key(item), epoch.0, diff)).as_collection()
+    stream
+        .map(move |(epoch, (item, diff))| (key(item), epoch.0, diff))
+        .as_collection()
 }
 
 /// What ends a rollup's imports.
-pub type RollupButtons =
-    (ShutdownButton<CapabilitySet<u64>>, ShutdownButton<CapabilitySet<u64>>);
+pub type RollupButtons = (ShutdownButton<CapabilitySet<u64>>, ShutdownButton<CapabilitySet<u64>>);
 
 /// Builds a rollup on the shared arrangements. Its rows go to `yield_rows`.
 pub fn build_rollup(
@@ -140,10 +158,22 @@ pub fn build_rollup(
                 };
                 let metric = names.metrics.name(record.metric).clone();
                 let device = stable_hash(names.devices.name(record.device).as_bytes());
-                (GroupKey { pane: record.pane.number, group, metric }, device, Total::of(record), bounds_of(record))
+                (
+                    GroupKey {
+                        pane: record.pane.number,
+                        group,
+                        metric,
+                    },
+                    device,
+                    Total::of(record),
+                    bounds_of(record),
+                )
             })
         });
-        let totals = placed.clone().explode(|(key, _, total, _)| Some((key, total))).count_total();
+        let totals = placed
+            .clone()
+            .explode(|(key, _, total, _)| Some((key, total)))
+            .count_total();
         let bounds = placed
             .flat_map(|(key, device, _, bounds)| bounds.map(|bounds| ((key, device & 0xfff), bounds)))
             .reduce(|_, input, output| output.push((widest(input), 1)))
@@ -152,12 +182,21 @@ pub fn build_rollup(
             .map(|((key, _), bounds)| (key, bounds))
             .reduce(|_, input, output| output.push((widest(input), 1)));
         // Groups without valid readings have no bounds: they join with nothing and stay as they are.
-        let unbounded = totals.clone().filter(|(_, total)| total.count == 0).map(|(key, total)| {
-            (key, GroupValue { total, bounds: None })
-        });
+        let unbounded = totals
+            .clone()
+            .filter(|(_, total)| total.count == 0)
+            .map(|(key, total)| (key, GroupValue { total, bounds: None }));
         let values = totals
             .filter(|(_, total)| total.count != 0)
-            .join_map(bounds, |key, total, bounds| (key.clone(), GroupValue { total: total.clone(), bounds: Some(*bounds) }))
+            .join_map(bounds, |key, total, bounds| {
+                (
+                    key.clone(),
+                    GroupValue {
+                        total: total.clone(),
+                        bounds: Some(*bounds),
+                    },
+                )
+            })
             .concat(unbounded);
         publish_groups(values.inner, rows, bus.clone(), probe, yield_rows);
         (stop_panes, stop_placements)
@@ -172,5 +211,7 @@ fn bounds_of(record: &PaneRecord) -> Option<Extent> {
 
 fn widest(input: &[(&Extent, isize)]) -> Extent {
     let (first, _) = input[0];
-    input.iter().fold(*first, |(min, max), ((low, high), _)| (min.min(*low), max.max(*high)))
+    input
+        .iter()
+        .fold(*first, |(min, max), ((low, high), _)| (min.min(*low), max.max(*high)))
 }

@@ -32,8 +32,16 @@ impl Total {
             count: i64::from(record.pane.count),
             invalid: i64::from(record.pane.invalid),
             overflowed: i64::from(!finite),
-            sum: if finite { ExactSum::of(record.pane.sum) } else { ExactSum::default() },
-            buckets: record.buckets.iter().map(|(number, count)| (*number, i64::from(*count))).collect(),
+            sum: if finite {
+                ExactSum::of(record.pane.sum)
+            } else {
+                ExactSum::default()
+            },
+            buckets: record
+                .buckets
+                .iter()
+                .map(|(number, count)| (*number, i64::from(*count)))
+                .collect(),
         }
     }
 }

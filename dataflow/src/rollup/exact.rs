@@ -25,10 +25,18 @@ impl ExactSum {
         let bits = value.to_bits();
         let exponent = ((bits >> 52) & 0x7ff) as i32;
         let fraction = (bits & ((1 << 52) - 1)) as i64;
-        let (mantissa, exponent) = if exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, exponent - 1075) };
+        let (mantissa, exponent) = if exponent == 0 {
+            (fraction, -1074)
+        } else {
+            (fraction | 1 << 52, exponent - 1075)
+        };
         let position = exponent + BIAS;
         let low = position.div_euclid(DIGIT_BITS);
-        let signed = if bits >> 63 == 1 { -i128::from(mantissa) } else { i128::from(mantissa) };
+        let signed = if bits >> 63 == 1 {
+            -i128::from(mantissa)
+        } else {
+            i128::from(mantissa)
+        };
         ExactSum::balanced(low, wide_from(signed << position.rem_euclid(DIGIT_BITS)))
     }
 
@@ -82,7 +90,10 @@ impl ExactSum {
         }
         let zeros = digits.iter().take_while(|digit| **digit == 0).count();
         digits.drain(..zeros);
-        ExactSum { low: if digits.is_empty() { 0 } else { low + zeros as i32 }, digits }
+        ExactSum {
+            low: if digits.is_empty() { 0 } else { low + zeros as i32 },
+            digits,
+        }
     }
 
     /// The sum, rounded to the nearest `f64`, ties to even.
@@ -109,7 +120,9 @@ impl ExactSum {
         // The weight of bit `b` is 2^(b + base); a subnormal result keeps fewer bits.
         let base = self.low * DIGIT_BITS - BIAS;
         let last = (top - 52).max(-1074 - base);
-        let mut mantissa = (last..=top).rev().fold(0_u64, |bits, at| bits << 1 | u64::from(bit(at)));
+        let mut mantissa = (last..=top)
+            .rev()
+            .fold(0_u64, |bits, at| bits << 1 | u64::from(bit(at)));
         if bit(last - 1) && (mantissa & 1 == 1 || (0..last - 1).any(bit)) {
             mantissa += 1;
         }
@@ -156,7 +169,9 @@ mod tests {
     }
 
     fn finite() -> impl Strategy<Value = f64> {
-        any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |v| v.is_finite())
+        any::<u64>()
+            .prop_map(f64::from_bits)
+            .prop_filter("finite", |v| v.is_finite())
     }
 
     proptest! {

@@ -82,7 +82,11 @@ impl Ordered {
 
     /// The number.
     pub fn value(self) -> f64 {
-        f64::from_bits(if self.0 >> 63 == 1 { self.0 & !(1 << 63) } else { !self.0 })
+        f64::from_bits(if self.0 >> 63 == 1 {
+            self.0 & !(1 << 63)
+        } else {
+            !self.0
+        })
     }
 }
 
@@ -91,10 +95,17 @@ impl GroupValue {
     pub fn values(&self) -> Values {
         let total = &self.total;
         let count = total.count.max(0) as u64;
-        let sum = if total.overflowed != 0 { f64::INFINITY } else { total.sum.value() };
+        let sum = if total.overflowed != 0 {
+            f64::INFINITY
+        } else {
+            total.sum.value()
+        };
         let bounds = self.bounds.map(|(min, max)| (min.value(), max.value()));
         let quantiles = bounds.and_then(|(min, max)| {
-            let buckets = total.buckets.iter().map(|(number, count)| (*number, (*count).max(0) as u64));
+            let buckets = total
+                .buckets
+                .iter()
+                .map(|(number, count)| (*number, (*count).max(0) as u64));
             bucket_quantiles(buckets, min, max)
         });
         Values {

@@ -53,7 +53,12 @@ impl GroupRows {
         let mut rows = Vec::new();
         if self.corrected_at.0 + self.interval <= epoch.0 {
             self.corrected_at = epoch;
-            let changed: Vec<GroupKey> = self.changed.iter().filter(|key| key.pane <= self.closed).cloned().collect();
+            let changed: Vec<GroupKey> = self
+                .changed
+                .iter()
+                .filter(|key| key.pane <= self.closed)
+                .cloned()
+                .collect();
             for key in changed {
                 self.changed.remove(&key);
                 self.emit(&key, epoch, &mut rows);
@@ -62,8 +67,12 @@ impl GroupRows {
         if bounds.closed > self.closed {
             let from = self.closed;
             self.closed = bounds.closed;
-            let due: Vec<GroupKey> =
-                self.values.keys().filter(|key| key.pane > from && key.pane <= bounds.closed).cloned().collect();
+            let due: Vec<GroupKey> = self
+                .values
+                .keys()
+                .filter(|key| key.pane > from && key.pane <= bounds.closed)
+                .cloned()
+                .collect();
             for key in due {
                 self.changed.remove(&key);
                 self.emit(&key, epoch, &mut rows);

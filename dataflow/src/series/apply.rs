@@ -34,6 +34,12 @@ impl SeriesState {
         if self.origins.len() <= origin {
             self.origins.resize(origin + 1, Origin::default());
         }
+        // Names and closing stand on it: a batch out of its turn would be wrong silently.
+        assert_eq!(
+            batch.sequence, self.origins[origin].batches,
+            "a batch of worker {origin} came out of its turn"
+        );
+        self.origins[origin].batches += 1;
         let mut names = self.names.borrow_mut();
         for name in &batch.new_devices {
             self.origins[origin].devices.push(names.devices.intern(name));
@@ -100,7 +106,11 @@ impl SeriesState {
                 self.close(device.home, slot, closed);
                 self.add_late(device.home, slot, pane, at, value, closed.max(home_closed))
             } else {
-                if self.open.occupant(slot, pane).is_some_and(|occupant| occupant <= closed) {
+                if self
+                    .open
+                    .occupant(slot, pane)
+                    .is_some_and(|occupant| occupant <= closed)
+                {
                     self.close(device.home, slot, closed);
                 }
                 self.open.add(slot, pane, at, value)
@@ -128,7 +138,10 @@ impl SeriesState {
             return device;
         }
         let known = &self.origins[batch.origin as usize].metrics;
-        let metrics: Vec<u32> = batch.metric[batch.readings(message)].iter().map(|m| known[*m as usize]).collect();
+        let metrics: Vec<u32> = batch.metric[batch.readings(message)]
+            .iter()
+            .map(|m| known[*m as usize])
+            .collect();
         let device = self.slots.settle(number, batch.partition, &metrics);
         self.devices[number as usize] = device;
         device
@@ -136,7 +149,13 @@ impl SeriesState {
 
     /// Closes a slot's panes through `through`, in their order.
     pub(super) fn close(&mut self, home: Partition, slot: usize, through: PaneNo) {
-        let SeriesState { open, partitions, hours, config, .. } = self;
+        let SeriesState {
+            open,
+            partitions,
+            hours,
+            config,
+            ..
+        } = self;
         let blocks = &mut partitions[home.index()].blocks;
         open.close(slot, through, |pane| {
             if config.hour {
@@ -147,7 +166,15 @@ impl SeriesState {
     }
 
     /// Adds a reading of a pane that may be closed (by the log of its own partition or of the home).
-    fn add_late(&mut self, home: Partition, slot: usize, pane: PaneNo, at: EventTime, value: f64, closed: PaneNo) -> Added {
+    fn add_late(
+        &mut self,
+        home: Partition,
+        slot: usize,
+        pane: PaneNo,
+        at: EventTime,
+        value: f64,
+        closed: PaneNo,
+    ) -> Added {
         if pane > closed || self.open.get(slot, pane).is_some() {
             return self.open.add(slot, pane, at, value);
         }
@@ -169,12 +196,17 @@ impl SeriesState {
     fn refuse(&mut self, batch: &Batch, message: usize) {
         let names = self.names.borrow();
         let origin = &self.origins[batch.origin as usize];
-        let device = names.devices.name(origin.devices[batch.messages.device[message] as usize]);
+        let device = names
+            .devices
+            .name(origin.devices[batch.messages.device[message] as usize]);
         let metric = |m: u32| names.metrics.name(origin.metrics[m as usize]).to_string();
         let telemetry = Telemetry {
             device_id: device.to_string(),
             ts: batch.messages.event_time[message],
-            metrics: batch.readings(message).map(|r| (metric(batch.metric[r]), batch.value[r])).collect(),
+            metrics: batch
+                .readings(message)
+                .map(|r| (metric(batch.metric[r]), batch.value[r]))
+                .collect(),
             raw: Vec::new(),
         };
         self.stats.dead_letters(Reason::BeyondHorizon).add(1);

@@ -59,8 +59,14 @@ impl Block {
     /// All panes, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         let packed = self.slots.iter().zip(&self.panes).zip(&self.sketches);
-        let mut packed = packed.map(|((slot, pane), sketch)| (*slot, pane, sketch.as_deref())).peekable();
-        let mut overlay = self.overlay.iter().map(|(slot, (pane, s))| (*slot, pane, s.as_deref())).peekable();
+        let mut packed = packed
+            .map(|((slot, pane), sketch)| (*slot, pane, sketch.as_deref()))
+            .peekable();
+        let mut overlay = self
+            .overlay
+            .iter()
+            .map(|(slot, (pane, s))| (*slot, pane, s.as_deref()))
+            .peekable();
         std::iter::from_fn(move || match (packed.peek(), overlay.peek()) {
             (Some(own), Some(late)) if late.0 < own.0 => overlay.next(),
             (Some(_), _) => packed.next(),
@@ -81,8 +87,6 @@ impl Block {
     /// What the panes take in memory, about.
     pub fn bytes(&self) -> usize {
         const PER_PANE: usize = size_of::<u32>() + size_of::<Pane>() + size_of::<Option<Box<Sketch>>>();
-        self.slots.capacity() * PER_PANE
-            + self.overlay.len() * 2 * PER_PANE
-            + self.sketched * size_of::<Sketch>()
+        self.slots.capacity() * PER_PANE + self.overlay.len() * 2 * PER_PANE + self.sketched * size_of::<Sketch>()
     }
 }

@@ -23,19 +23,27 @@ impl Dirty {
     /// Notes a reading for a pane, when windows through `published` have been published. `first`: it had none.
     pub fn note(&mut self, slot: usize, pane: PaneNo, published: PaneNo, first: bool) {
         let fresh_through = if first { published } else { PaneNo::NONE };
-        let change = self.panes.entry((slot as u32, pane)).or_insert(Change { through: published, fresh_through });
+        let change = self.panes.entry((slot as u32, pane)).or_insert(Change {
+            through: published,
+            fresh_through,
+        });
         change.through = published;
     }
 
     /// Whether the window that ends with `end` was published when this pane had no reading.
     pub fn is_fresh(changes: &BTreeMap<(u32, PaneNo), Change>, slot: usize, pane: PaneNo, end: PaneNo) -> bool {
-        changes.get(&(slot as u32, pane)).is_some_and(|change| end <= change.fresh_through)
+        changes
+            .get(&(slot as u32, pane))
+            .is_some_and(|change| end <= change.fresh_through)
     }
 
     /// The changes of a slot.
     pub fn of(&self, slot: usize) -> Vec<(PaneNo, Change)> {
         let slot = slot as u32;
-        self.panes.range((slot, PaneNo::NONE)..=(slot, PaneNo(i32::MAX))).map(|((_, pane), c)| (*pane, *c)).collect()
+        self.panes
+            .range((slot, PaneNo::NONE)..=(slot, PaneNo(i32::MAX)))
+            .map(|((_, pane), c)| (*pane, *c))
+            .collect()
     }
 
     /// Puts back a change that was saved.

@@ -97,7 +97,12 @@ impl Feed {
             (_, Some(sketch)) => sketch.buckets(),
             (_, None) => Vec::new(),
         };
-        let record = Rc::new(PaneRecord { device, metric, pane: *pane, buckets });
+        let record = Rc::new(PaneRecord {
+            device,
+            metric,
+            pane: *pane,
+            buckets,
+        });
         match self.given.insert((slot, pane.number), record.clone()) {
             Some(before) if before == record => return,
             Some(before) => self.changes.push((before, -1)),

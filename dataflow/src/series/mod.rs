@@ -62,6 +62,7 @@ pub struct SeriesState {
 /// What a sending worker's numbers mean here.
 #[derive(Clone, Debug, Default)]
 struct Origin {
+    batches: u64,
     devices: Vec<u32>,
     metrics: Vec<u32>,
 }
@@ -109,7 +110,12 @@ struct Reported {
 
 impl SeriesState {
     /// The state of a worker without series, for a source of so many partitions.
-    pub fn new(config: Arc<EngineConfig>, stats: Arc<Stats>, names: Rc<RefCell<Names>>, partitions: usize) -> SeriesState {
+    pub fn new(
+        config: Arc<EngineConfig>,
+        stats: Arc<Stats>,
+        names: Rc<RefCell<Names>>,
+        partitions: usize,
+    ) -> SeriesState {
         SeriesState {
             open: OpenPanes::new(config.quantiles),
             config,
@@ -158,7 +164,9 @@ impl SeriesState {
     /// The last pane that is beyond the horizon for what spans partitions.
     pub fn expired_everywhere(&self) -> PaneNo {
         let busy = self.partitions.iter().filter(|p| p.watermark_ms != i64::MIN && !p.idle);
-        busy.map(|p| self.config.expired_by(p.watermark_ms)).min().unwrap_or(PaneNo(i32::MAX))
+        busy.map(|p| self.config.expired_by(p.watermark_ms))
+            .min()
+            .unwrap_or(PaneNo(i32::MAX))
     }
 
     fn home(&self, slot: usize) -> Partition {
@@ -167,9 +175,12 @@ impl SeriesState {
 
     /// A pane of a slot, open or closed.
     fn pane(&self, home: Partition, slot: usize, number: PaneNo) -> Option<(&Pane, Option<&Sketch>)> {
-        self.open
-            .get(slot, number)
-            .or_else(|| self.partitions[home.index()].blocks.get(&number).and_then(|block| block.get(slot)))
+        self.open.get(slot, number).or_else(|| {
+            self.partitions[home.index()]
+                .blocks
+                .get(&number)
+                .and_then(|block| block.get(slot))
+        })
     }
 
     /// Brings the process's gauges up to date.
@@ -178,12 +189,19 @@ impl SeriesState {
             devices: self.devices.iter().filter(|d| !d.is_unseen()).count() as i64,
             series: self.slots.series() as i64,
             panes_open: self.open.len() as i64,
-            panes_closed: self.partitions.iter().flat_map(|p| p.blocks.values()).map(|b| b.len() as i64).sum(),
+            panes_closed: self
+                .partitions
+                .iter()
+                .flat_map(|p| p.blocks.values())
+                .map(|b| b.len() as i64)
+                .sum(),
         };
         self.stats.devices.add(now.devices - self.reported.devices);
         self.stats.series.add(now.series - self.reported.series);
         self.stats.panes_open.add(now.panes_open - self.reported.panes_open);
-        self.stats.panes_closed.add(now.panes_closed - self.reported.panes_closed);
+        self.stats
+            .panes_closed
+            .add(now.panes_closed - self.reported.panes_closed);
         self.reported = now;
     }
 }

@@ -37,7 +37,12 @@ pub enum Added {
 impl OpenPanes {
     /// No panes; with or without sketches.
     pub fn new(quantiles: bool) -> OpenPanes {
-        OpenPanes { tables: Default::default(), aside: BTreeMap::new(), quantiles, count: 0 }
+        OpenPanes {
+            tables: Default::default(),
+            aside: BTreeMap::new(),
+            quantiles,
+            count: 0,
+        }
     }
 
     /// Makes room for so many slots.
@@ -80,7 +85,11 @@ impl OpenPanes {
     fn add_elsewhere(&mut self, slot: usize, pane: PaneNo, at: EventTime, value: f64) -> Added {
         let table = &mut self.tables[parity(pane)];
         let vacant = table.panes[slot].is_vacant();
-        let aside = if self.aside.is_empty() { None } else { self.aside.remove(&(slot as u32, pane)) };
+        let aside = if self.aside.is_empty() {
+            None
+        } else {
+            self.aside.remove(&(slot as u32, pane))
+        };
         let added = if aside.is_some() { Added::More } else { Added::First };
         self.count += usize::from(aside.is_none());
         let (mut found, mut sketch) = aside.unwrap_or((Pane::empty(pane), None));
@@ -117,14 +126,22 @@ impl OpenPanes {
             Some(line) if line.number == pane => {
                 Some((line, table.sketches.get(slot).and_then(|sketch| sketch.as_deref())))
             }
-            _ => self.aside.get(&(slot as u32, pane)).map(|(pane, sketch)| (pane, sketch.as_deref())),
+            _ => self
+                .aside
+                .get(&(slot as u32, pane))
+                .map(|(pane, sketch)| (pane, sketch.as_deref())),
         }
     }
 
     /// The numbers of a slot's open panes, ascending.
     pub fn numbers(&self, slot: usize) -> Vec<PaneNo> {
-        let mut numbers: Vec<PaneNo> =
-            self.tables.iter().filter_map(|t| t.panes.get(slot)).map(|p| p.number).filter(|n| *n != PaneNo::NONE).collect();
+        let mut numbers: Vec<PaneNo> = self
+            .tables
+            .iter()
+            .filter_map(|t| t.panes.get(slot))
+            .map(|p| p.number)
+            .filter(|n| *n != PaneNo::NONE)
+            .collect();
         if !self.aside.is_empty() {
             numbers.extend(self.aside_of(slot, PaneNo(i32::MAX)));
         }
@@ -133,7 +150,9 @@ impl OpenPanes {
     }
 
     fn aside_of(&self, slot: usize, through: PaneNo) -> impl Iterator<Item = PaneNo> {
-        self.aside.range((slot as u32, PaneNo::NONE)..=(slot as u32, through)).map(|((_, number), _)| *number)
+        self.aside
+            .range((slot as u32, PaneNo::NONE)..=(slot as u32, through))
+            .map(|((_, number), _)| *number)
     }
 
     /// Takes out the slot's panes up to `through`, in their order.

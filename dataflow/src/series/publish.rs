@@ -31,12 +31,20 @@ impl Window {
 
 impl SeriesState {
     /// Publishes what epoch `epoch` has completed: windows that have become due, corrections of windows that
-    /// were published before, and the expiry of what is beyond the horizon.
-    pub fn publish(&mut self, epoch: Epoch) -> Vec<Row> {
+    /// were published before, and the expiry of what is beyond the horizon. With `last` corrections don't wait
+    /// for their interval.
+    pub fn publish(&mut self, epoch: Epoch, last: bool) -> Vec<Row> {
         let mut rows = Vec::new();
-        let bounds: Vec<PaneNo> = self.partitions.iter().map(|partition| self.next_expiry(partition)).collect();
-        let expiring = bounds.iter().zip(&self.partitions).any(|(bound, partition)| *bound > partition.expired);
-        self.publish_corrections(epoch, expiring, &mut rows);
+        let bounds: Vec<PaneNo> = self
+            .partitions
+            .iter()
+            .map(|partition| self.next_expiry(partition))
+            .collect();
+        let expiring = bounds
+            .iter()
+            .zip(&self.partitions)
+            .any(|(bound, partition)| *bound > partition.expired);
+        self.publish_corrections(epoch, expiring || last, &mut rows);
         for partition in 0..self.partitions.len() {
             self.publish_due(Partition(partition as u32), epoch, &mut rows);
         }
@@ -53,8 +61,32 @@ impl SeriesState {
         if due <= published {
             return;
         }
-        let blocks = state.blocks.range(published.plus(1 - self.reach())..=closed).map(|(number, _)| *number);
-        let ends: BTreeSet<PaneNo> = blocks.flat_map(|number| (0..self.reach()).map(move |by| number.plus(by))).collect();
+        if closed > published {
+            self.publish_range(partition, published, closed, epoch, rows);
+        }
+        if due > closed {
+            self.publish_open(partition, closed.max(published), due, epoch, rows);
+        }
+        self.partitions[partition.index()].published = due;
+    }
+
+    /// Publishes the closed windows that end after `published`, through `closed`.
+    fn publish_range(
+        &mut self,
+        partition: Partition,
+        published: PaneNo,
+        closed: PaneNo,
+        epoch: Epoch,
+        rows: &mut Vec<Row>,
+    ) {
+        let first = published.plus(1 - self.reach());
+        let numbers = self.partitions[partition.index()]
+            .blocks
+            .range(first..=closed)
+            .map(|(number, _)| *number);
+        let ends: BTreeSet<PaneNo> = numbers
+            .flat_map(|number| (0..self.reach()).map(move |by| number.plus(by)))
+            .collect();
         for end in ends.into_iter().filter(|end| *end > published && *end <= closed) {
             self.publish_closed(partition, end, epoch, rows);
         }
@@ -63,10 +95,6 @@ impl SeriesState {
                 self.publish_hours(partition, hour, epoch, rows);
             }
         }
-        if due > closed {
-            self.publish_open(partition, closed.max(published), due, epoch, rows);
-        }
-        self.partitions[partition.index()].published = due;
     }
 
     /// Publishes the windows that end with a closed pane, from the packed columns.
@@ -87,7 +115,15 @@ impl SeriesState {
                 for (_, pane, sketch) in panes {
                     window.merge(pane, *sketch, quantiles);
                 }
-                rows.push(self.row(Job::FiveMinutes, slot as usize, first, end, &window, Status::Final, epoch));
+                rows.push(self.row(
+                    Job::FiveMinutes,
+                    slot as usize,
+                    first,
+                    end,
+                    &window,
+                    Status::Final,
+                    epoch,
+                ));
             });
         }
         self.stats.rows_final.add((rows.len() - before) as u64);
@@ -116,9 +152,15 @@ impl SeriesState {
             let first = after.plus(1 - self.reach());
             let mut panes: BTreeSet<PaneNo> = self.open.numbers(slot).into_iter().filter(|n| *n <= due).collect();
             let blocks = self.partitions[partition.index()].blocks.range(first..);
-            panes.extend(blocks.filter(|(_, block)| block.get(slot).is_some()).map(|(number, _)| *number));
-            let ends: BTreeSet<PaneNo> =
-                panes.iter().flat_map(|number| (0..self.reach()).map(|by| number.plus(by))).collect();
+            panes.extend(
+                blocks
+                    .filter(|(_, block)| block.get(slot).is_some())
+                    .map(|(number, _)| *number),
+            );
+            let ends: BTreeSet<PaneNo> = panes
+                .iter()
+                .flat_map(|number| (0..self.reach()).map(|by| number.plus(by)))
+                .collect();
             for end in ends.into_iter().filter(|end| *end > after && *end <= due) {
                 if panes.contains(&end) {
                     rows.extend(self.combined(Job::Minute, partition, slot, end, Status::Final, epoch));
@@ -130,7 +172,10 @@ impl SeriesState {
             if self.config.hour {
                 let mut hours: BTreeSet<i32> = panes.iter().map(|n| hour_of(*n)).collect();
                 hours.extend(self.hours.numbers());
-                for hour in hours.into_iter().filter(|h| last_pane(*h) > after && last_pane(*h) <= due) {
+                for hour in hours
+                    .into_iter()
+                    .filter(|h| last_pane(*h) > after && last_pane(*h) <= due)
+                {
                     self.publish_hour(slot, hour, epoch, rows);
                 }
             }
@@ -139,8 +184,20 @@ impl SeriesState {
     }
 
     /// The row of a window that is combined from panes, found one by one.
-    fn combined(&self, job: Job, home: Partition, slot: usize, end: PaneNo, status: Status, epoch: Epoch) -> Option<Row> {
-        let first = if job == Job::FiveMinutes { end.plus(1 - HOP_PANES) } else { end };
+    fn combined(
+        &self,
+        job: Job,
+        home: Partition,
+        slot: usize,
+        end: PaneNo,
+        status: Status,
+        epoch: Epoch,
+    ) -> Option<Row> {
+        let first = if job == Job::FiveMinutes {
+            end.plus(1 - HOP_PANES)
+        } else {
+            end
+        };
         let mut window = Window::default();
         for number in first.0..=end.0 {
             if let Some((pane, sketch)) = self.pane(home, slot, PaneNo(number)) {
@@ -154,10 +211,20 @@ impl SeriesState {
         if !self.slots.is_used(slot) {
             return;
         }
-        let Some(window) = self.hour_so_far(slot, hour) else { return };
+        let Some(window) = self.hour_so_far(slot, hour) else {
+            return;
+        };
         let published = std::mem::replace(&mut self.hours.window(hour, slot).published, true);
         let status = if published { Status::Corrected } else { Status::Final };
-        rows.push(self.row(Job::Hour, slot, first_pane(hour), last_pane(hour), &window, status, epoch));
+        rows.push(self.row(
+            Job::Hour,
+            slot,
+            first_pane(hour),
+            last_pane(hour),
+            &window,
+            status,
+            epoch,
+        ));
     }
 
     /// What an hour holds now: its accumulator, then the panes still open, in their order.
@@ -165,16 +232,20 @@ impl SeriesState {
         let so_far = self.hours.get(hour, slot);
         let HourWindow { aggregate, sketch, .. } = so_far.cloned().unwrap_or_default();
         let mut window = Window { aggregate, sketch };
-        let open = self.open.numbers(slot).into_iter().filter(|number| hour_of(*number) == hour);
+        let open = self
+            .open
+            .numbers(slot)
+            .into_iter()
+            .filter(|number| hour_of(*number) == hour);
         for (pane, sketch) in open.filter_map(|number| self.open.get(slot, number)) {
             window.merge(pane, sketch, self.config.quantiles);
         }
         (window.aggregate.readings() > 0).then_some(window)
     }
 
-    fn publish_corrections(&mut self, epoch: Epoch, expiring: bool, rows: &mut Vec<Row>) {
+    fn publish_corrections(&mut self, epoch: Epoch, now: bool, rows: &mut Vec<Row>) {
         let interval = epochs_of(self.config.correction_interval_ms);
-        if self.dirty.is_empty() || (epoch.0 < self.corrected_at.0 + interval && !expiring) {
+        if self.dirty.is_empty() || (epoch.0 < self.corrected_at.0 + interval && !now) {
             return;
         }
         self.corrected_at = epoch;
@@ -199,7 +270,10 @@ impl SeriesState {
         for (slot, hour) in hours {
             self.publish_hour(slot as usize, hour, epoch, rows);
         }
-        let corrected = rows[before..].iter().filter(|row| row.status == Status::Corrected).count();
+        let corrected = rows[before..]
+            .iter()
+            .filter(|row| row.status == Status::Corrected)
+            .count();
         self.stats.rows_corrected.add(corrected as u64);
         self.stats.rows_final.add((rows.len() - before - corrected) as u64);
         self.give_again(&changes);
@@ -214,10 +288,14 @@ impl SeriesState {
         end: PaneNo,
         job: Job,
     ) -> Status {
-        let first = if job == Job::FiveMinutes { end.plus(1 - HOP_PANES) } else { end };
-        let known = (first.0..=end.0).map(PaneNo).any(|number| {
-            self.pane(home, slot, number).is_some() && !Dirty::is_fresh(changes, slot, number, end)
-        });
+        let first = if job == Job::FiveMinutes {
+            end.plus(1 - HOP_PANES)
+        } else {
+            end
+        };
+        let known = (first.0..=end.0)
+            .map(PaneNo)
+            .any(|number| self.pane(home, slot, number).is_some() && !Dirty::is_fresh(changes, slot, number, end));
         if known { Status::Corrected } else { Status::Final }
     }
 
@@ -235,7 +313,11 @@ impl SeriesState {
         let names = self.names.borrow();
         let Window { aggregate, sketch } = window;
         let whole = self.config.quantiles && sketch.count() == aggregate.count;
-        let quantiles = if whole { sketch.quantiles(aggregate.min, aggregate.max) } else { None };
+        let quantiles = if whole {
+            sketch.quantiles(aggregate.min, aggregate.max)
+        } else {
+            None
+        };
         Row {
             job,
             key: names.devices.name(self.slots.device(slot)).clone(),
@@ -254,15 +336,23 @@ impl SeriesState {
             let names = self.names.borrow();
             (names.devices.find(device), names.metrics.find(metric))
         };
-        let (Some(number), Some(metric)) = (number, metric) else { return Vec::new() };
+        let (Some(number), Some(metric)) = (number, metric) else {
+            return Vec::new();
+        };
         let Some(device) = self.devices.get(number as usize).filter(|device| !device.is_unseen()) else {
             return Vec::new();
         };
-        let Some(slot) = self.slots.find(number, device, metric) else { return Vec::new() };
+        let Some(slot) = self.slots.find(number, device, metric) else {
+            return Vec::new();
+        };
         let state = &self.partitions[device.home.index()];
         let mut panes: BTreeSet<PaneNo> = self.open.numbers(slot).into_iter().collect();
         let recent = state.blocks.range(state.published.plus(1 - HOP_PANES)..);
-        panes.extend(recent.filter(|(_, block)| block.get(slot).is_some()).map(|(number, _)| *number));
+        panes.extend(
+            recent
+                .filter(|(_, block)| block.get(slot).is_some())
+                .map(|(number, _)| *number),
+        );
         let mut rows = Vec::new();
         let last = panes.last().copied().unwrap_or(PaneNo::NONE);
         for end in panes.iter().filter(|end| **end > state.published) {
@@ -289,12 +379,29 @@ impl SeriesState {
 
     /// Gives out the panes that have closed since the last time.
     fn give_closed(&mut self) {
-        let SeriesState { feed, partitions, slots, .. } = self;
+        let SeriesState {
+            feed,
+            partitions,
+            slots,
+            ..
+        } = self;
         for (partition, state) in partitions.iter().enumerate() {
-            let Some(through) = feed.through(partition).filter(|through| *through < state.closed) else { continue };
-            for block in state.blocks.range(through.plus(1)..=state.closed).map(|(_, block)| block) {
+            let Some(through) = feed.through(partition).filter(|through| *through < state.closed) else {
+                continue;
+            };
+            for block in state
+                .blocks
+                .range(through.plus(1)..=state.closed)
+                .map(|(_, block)| block)
+            {
                 for (slot, pane, sketch) in block.iter() {
-                    feed.give(slot, slots.device(slot as usize), slots.metric(slot as usize), pane, sketch);
+                    feed.give(
+                        slot,
+                        slots.device(slot as usize),
+                        slots.metric(slot as usize),
+                        pane,
+                        sketch,
+                    );
                 }
             }
             feed.set_through(partition, state.closed);
@@ -305,11 +412,22 @@ impl SeriesState {
     fn give_again(&mut self, changes: &BTreeMap<(u32, PaneNo), Change>) {
         for (slot, number) in changes.keys() {
             let home = self.home(*slot as usize);
-            let SeriesState { feed, partitions, slots, .. } = self;
+            let SeriesState {
+                feed,
+                partitions,
+                slots,
+                ..
+            } = self;
             let given = feed.through(home.index()).is_some_and(|through| *number <= through);
             let block = partitions[home.index()].blocks.get(number);
             if let Some((pane, sketch)) = block.filter(|_| given).and_then(|block| block.get(*slot as usize)) {
-                feed.give(*slot, slots.device(*slot as usize), slots.metric(*slot as usize), pane, sketch);
+                feed.give(
+                    *slot,
+                    slots.device(*slot as usize),
+                    slots.metric(*slot as usize),
+                    pane,
+                    sketch,
+                );
             }
         }
     }
@@ -321,7 +439,11 @@ impl SeriesState {
             return PaneNo::NONE;
         }
         let own = self.config.expired_by(state.watermark_ms);
-        let bound = if self.feed.is_on() { own.min(self.expired_everywhere()) } else { own };
+        let bound = if self.feed.is_on() {
+            own.min(self.expired_everywhere())
+        } else {
+            own
+        };
         let bytes: usize = state.blocks.values().map(Block::bytes).sum();
         match state.blocks.keys().next() {
             Some(oldest) if bytes > self.config.correction_bytes_max / self.partitions.len() => {
@@ -352,12 +474,23 @@ impl SeriesState {
 }
 
 /// Walks several blocks in slot order at once and gives each slot's entries together, in block order.
-fn merge_slots<'a>(blocks: impl Iterator<Item = impl Iterator<Item = Entry<'a>>>, mut each: impl FnMut(u32, &[Entry<'a>])) {
+fn merge_slots<'a>(
+    blocks: impl Iterator<Item = impl Iterator<Item = Entry<'a>>>,
+    mut each: impl FnMut(u32, &[Entry<'a>]),
+) {
     let mut blocks: Vec<_> = blocks.map(Iterator::peekable).collect();
     let mut together = Vec::with_capacity(blocks.len());
-    while let Some(slot) = blocks.iter_mut().filter_map(|block| block.peek().map(|entry| entry.0)).min() {
+    while let Some(slot) = blocks
+        .iter_mut()
+        .filter_map(|block| block.peek().map(|entry| entry.0))
+        .min()
+    {
         together.clear();
-        together.extend(blocks.iter_mut().filter_map(|block| block.next_if(|entry| entry.0 == slot)));
+        together.extend(
+            blocks
+                .iter_mut()
+                .filter_map(|block| block.next_if(|entry| entry.0 == slot)),
+        );
         each(slot, &together);
     }
 }

@@ -19,7 +19,11 @@ pub struct DeviceState {
 
 impl DeviceState {
     /// A device without readings.
-    pub const UNSEEN: DeviceState = DeviceState { home: Partition(u32::MAX), base: 0, together: 0 };
+    pub const UNSEEN: DeviceState = DeviceState {
+        home: Partition(u32::MAX),
+        base: 0,
+        together: 0,
+    };
 
     /// Whether the device has no series yet.
     pub fn is_unseen(&self) -> bool {
@@ -89,7 +93,11 @@ impl Slots {
         for (slot, metric) in (base..).zip(&metrics[..together]) {
             self.fill(slot, number, *metric);
         }
-        DeviceState { home, base, together: together as u32 }
+        DeviceState {
+            home,
+            base,
+            together: together as u32,
+        }
     }
 
     fn fill(&mut self, slot: u32, device: u32, metric: u32) {
@@ -116,8 +124,14 @@ impl Slots {
 
     /// The slots of a partition's series, ascending; some may be unused.
     pub fn of(&self, home: Partition) -> impl Iterator<Item = usize> + use<> {
-        let starts = self.pages.get(home.index()).map(|p| p.starts.clone()).unwrap_or_default();
-        starts.into_iter().flat_map(|start| start as usize..(start + PAGE) as usize)
+        let starts = self
+            .pages
+            .get(home.index())
+            .map(|p| p.starts.clone())
+            .unwrap_or_default();
+        starts
+            .into_iter()
+            .flat_map(|start| start as usize..(start + PAGE) as usize)
     }
 
     /// The device of a slot that has a series.

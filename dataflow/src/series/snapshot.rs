@@ -64,17 +64,24 @@ impl SeriesState {
         let mut series: BTreeMap<u32, Vec<SeriesSnapshot>> = BTreeMap::new();
         for slot in (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot)) {
             let metric = names.metrics.name(self.slots.metric(slot));
-            series.entry(self.slots.device(slot)).or_default().push(self.series_snapshot(slot, metric));
+            series
+                .entry(self.slots.device(slot))
+                .or_default()
+                .push(self.series_snapshot(slot, metric));
         }
         let mut groups: BTreeMap<KeyGroup, GroupState> = BTreeMap::new();
         for (number, series) in series {
             let name = names.devices.name(number);
-            groups.entry(KeyGroup::of(name.as_bytes())).or_default().devices.push(DeviceSnapshot {
-                name: name.to_string(),
-                home: self.devices[number as usize].home,
-                fingerprints: self.fingerprints[number as usize],
-                series,
-            });
+            groups
+                .entry(KeyGroup::of(name.as_bytes()))
+                .or_default()
+                .devices
+                .push(DeviceSnapshot {
+                    name: name.to_string(),
+                    home: self.devices[number as usize].home,
+                    fingerprints: self.fingerprints[number as usize],
+                    series,
+                });
         }
         let partitions = self.partitions.iter().map(|p| PartitionSnapshot {
             watermark_ms: p.watermark_ms,
@@ -94,9 +101,17 @@ impl SeriesState {
         let hours = self.hours.numbers().into_iter();
         SeriesSnapshot {
             metric: metric.to_string(),
-            open: self.open.numbers(slot).into_iter().filter_map(|n| self.open.get(slot, n)).map(owned).collect(),
+            open: self
+                .open
+                .numbers(slot)
+                .into_iter()
+                .filter_map(|n| self.open.get(slot, n))
+                .map(owned)
+                .collect(),
             closed: blocks.filter_map(|block| block.get(slot)).map(owned).collect(),
-            hours: hours.filter_map(|hour| self.hours.get(hour, slot).map(|window| (hour, window.clone()))).collect(),
+            hours: hours
+                .filter_map(|hour| self.hours.get(hour, slot).map(|window| (hour, window.clone())))
+                .collect(),
             changes: self.dirty.of(slot),
         }
     }
@@ -122,7 +137,11 @@ impl SeriesState {
             self.grow_devices();
             let metrics: Vec<u32> = {
                 let mut names = self.names.borrow_mut();
-                device.series.iter().map(|series| names.metrics.intern(&series.metric)).collect()
+                device
+                    .series
+                    .iter()
+                    .map(|series| names.metrics.intern(&series.metric))
+                    .collect()
             };
             let settled = self.slots.settle(number, device.home, &metrics);
             self.devices[number as usize] = settled;
@@ -140,7 +159,11 @@ impl SeriesState {
             self.open.restore(slot, pane);
         }
         for pane in series.closed {
-            self.partitions[home.index()].blocks.entry(pane.0.number).or_default().insert(slot, pane);
+            self.partitions[home.index()]
+                .blocks
+                .entry(pane.0.number)
+                .or_default()
+                .insert(slot, pane);
         }
         for (hour, window) in series.hours {
             *self.hours.window(hour, slot) = window;

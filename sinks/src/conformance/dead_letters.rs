@@ -27,8 +27,11 @@ pub struct LetterSubject<'a> {
 /// When it fails one.
 pub fn dead_letter_sink(subject: &LetterSubject<'_>) {
     let deliver = |generation: u64, through: u64, items: &[Reject]| {
-        let delivery =
-            Delivery { generation: Generation(generation), through: Epoch(through), items: items.to_vec() };
+        let delivery = Delivery {
+            generation: Generation(generation),
+            through: Epoch(through),
+            items: items.to_vec(),
+        };
         (subject.sink)().deliver(&delivery)
     };
     let accept = |through, items: &[Reject]| {
@@ -75,11 +78,24 @@ fn samples(payload_bytes: usize) -> Vec<Reject> {
     let mut letters: Vec<Reject> = Reason::ALL
         .into_iter()
         .zip(1..)
-        .map(|(reason, offset)| Reject { reason, ..letter(0, offset, &[0, 255, 10, offset as u8]) })
+        .map(|(reason, offset)| Reject {
+            reason,
+            ..letter(0, offset, &[0, 255, 10, offset as u8])
+        })
         .collect();
-    letters.push(Reject { key: None, log_time: None, ..letter(1, 1, b"") });
-    letters.push(Reject { key: Some(vec![0, 159, 146, 150]), ..letter(1, 2, &[0; 32]) });
-    letters.push(Reject { detail: "Ünïcøde 温度 \"quoted\"".into(), ..letter(1, 3, b"x") });
+    letters.push(Reject {
+        key: None,
+        log_time: None,
+        ..letter(1, 1, b"")
+    });
+    letters.push(Reject {
+        key: Some(vec![0, 159, 146, 150]),
+        ..letter(1, 2, &[0; 32])
+    });
+    letters.push(Reject {
+        detail: "Ünïcøde 温度 \"quoted\"".into(),
+        ..letter(1, 3, b"x")
+    });
     letters.push(letter(1, 4, &vec![7; payload_bytes]));
     letters
 }

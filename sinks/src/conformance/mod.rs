@@ -36,7 +36,11 @@ const GENERATION: Generation = Generation(1);
 impl Subject<'_> {
     /// Delivers with a sink that was just opened.
     fn deliver(&self, through: u64, items: Vec<Row>) {
-        let delivery = Delivery { generation: GENERATION, through: Epoch(through), items };
+        let delivery = Delivery {
+            generation: GENERATION,
+            through: Epoch(through),
+            items,
+        };
         let mut sink = (self.sink)();
         if let Err(error) = sink.deliver(&delivery) {
             panic!("{}: the delivery through {through} failed: {error}", sink.name());
@@ -62,17 +66,38 @@ impl Subject<'_> {
         let mut series: BTreeMap<(Job, Name, Name), BTreeMap<EventTime, Row>> = BTreeMap::new();
         for row in rows {
             let key = (row.job, row.key.clone(), row.metric.clone());
-            series.entry(key).or_default().insert(row.window_start, self.as_stored(row));
+            series
+                .entry(key)
+                .or_default()
+                .insert(row.window_start, self.as_stored(row));
         }
         let store = (self.store)();
         for ((job, key, metric), expected) in series {
             let from = EventTime(-100_000_000_000_000);
             let to = EventTime(200_000_000_000_000);
-            let query = SeriesQuery { job, key, metric, from, to, limit: usize::MAX, order: Order::OldestFirst };
+            let query = SeriesQuery {
+                job,
+                key,
+                metric,
+                from,
+                to,
+                limit: usize::MAX,
+                order: Order::OldestFirst,
+            };
             let found = read(&*store, &query);
-            assert_eq!(found.len(), expected.len(), "{what}: rows of {} {} {}", job.as_str(), query.key, query.metric);
+            assert_eq!(
+                found.len(),
+                expected.len(),
+                "{what}: rows of {} {} {}",
+                job.as_str(),
+                query.key,
+                query.metric
+            );
             for (found, expected) in found.iter().zip(expected.values()) {
-                assert!(same(found, expected), "{what}:\n   found {found:?}\nexpected {expected:?}");
+                assert!(
+                    same(found, expected),
+                    "{what}:\n   found {found:?}\nexpected {expected:?}"
+                );
             }
         }
     }
@@ -85,7 +110,11 @@ impl Subject<'_> {
         let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
         let or_nan = |value: f64| if value.is_finite() { value } else { f64::NAN };
         let old = row.values;
-        let quantile = |q: Quantiles| Quantiles { p50: or_nan(q.p50), p95: or_nan(q.p95), p99: or_nan(q.p99) };
+        let quantile = |q: Quantiles| Quantiles {
+            p50: or_nan(q.p50),
+            p95: or_nan(q.p95),
+            p99: or_nan(q.p99),
+        };
         let values = Values {
             sum: or_nan(old.sum),
             min: finite(old.min),
@@ -110,10 +139,16 @@ fn read(store: &dyn HotStore, query: &SeriesQuery) -> Vec<Row> {
 
 /// Equal bit for bit, also where a number is no number.
 pub fn same(a: &Row, b: &Row) -> bool {
-    let place = |row: &Row| (row.job, row.key.clone(), row.metric.clone(), row.window_start, row.window_end);
-    place(a) == place(b)
-        && (a.status, a.revision) == (b.status, b.revision)
-        && bits(&a.values) == bits(&b.values)
+    let place = |row: &Row| {
+        (
+            row.job,
+            row.key.clone(),
+            row.metric.clone(),
+            row.window_start,
+            row.window_end,
+        )
+    };
+    place(a) == place(b) && (a.status, a.revision) == (b.status, b.revision) && bits(&a.values) == bits(&b.values)
 }
 
 fn bits(values: &Values) -> ([u64; 4], [Option<u64>; 9]) {

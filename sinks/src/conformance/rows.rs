@@ -33,7 +33,12 @@ fn every_job_round_trips(subject: &Subject<'_>) {
     subject.deliver(10, rows.clone());
     subject.expect("rows of every job under one key", &rows);
     // A rollup's values are kept without the ones that it can't have.
-    assert_eq!(subject.read(Job::SiteMinute, &"jobs".into(), &"temperature".into())[0].values.first, None);
+    assert_eq!(
+        subject.read(Job::SiteMinute, &"jobs".into(), &"temperature".into())[0]
+            .values
+            .first,
+        None
+    );
 }
 
 fn every_value_round_trips(subject: &Subject<'_>) {
@@ -51,7 +56,15 @@ fn every_value_round_trips(subject: &Subject<'_>) {
         |values| &mut values.mean,
         |values| &mut values.stddev,
     ];
-    let awkward = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, f64::MIN_POSITIVE, f64::from_bits(1), f64::MAX];
+    let awkward = [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        -0.0,
+        f64::MIN_POSITIVE,
+        f64::from_bits(1),
+        f64::MAX,
+    ];
     for single in singles {
         add(&|values| *single(values) = None);
         for number in awkward.into_iter().chain([0.1 + 0.2, 1e-300, 1.0 / 3.0]) {
@@ -60,22 +73,46 @@ fn every_value_round_trips(subject: &Subject<'_>) {
     }
     for number in awkward {
         add(&|values| values.sum = number);
-        add(&|values| values.quantiles = Some(Quantiles { p50: number, p95: 1.0, p99: number }));
+        add(&|values| {
+            values.quantiles = Some(Quantiles {
+                p50: number,
+                p95: 1.0,
+                p99: number,
+            })
+        });
     }
     add(&|values| values.quantiles = None);
     add(&|values| (values.count, values.invalid_count) = (i64::MAX as u64, (1 << 53) + 1));
-    add(&|values| *values = Values { devices: 1, ..Values::default() });
+    add(&|values| {
+        *values = Values {
+            devices: 1,
+            ..Values::default()
+        }
+    });
     subject.deliver(20, rows.clone());
     subject.expect("values bit for bit", &rows);
 }
 
 fn any_key_round_trips(subject: &Subject<'_>) {
     let long = "x".repeat(256);
-    let keys = ["Ünïcøde-Gerät", "温度計-7", "🌡️🌊", "a\"b\\c'd", "{,}", "NULL", " lead and trail ", "a/b:c|d%20", &long];
+    let keys = [
+        "Ünïcøde-Gerät",
+        "温度計-7",
+        "🌡️🌊",
+        "a\"b\\c'd",
+        "{,}",
+        "NULL",
+        " lead and trail ",
+        "a/b:c|d%20",
+        &long,
+    ];
     let mut rows = Vec::new();
     for key in keys {
         for job in [Job::Hour, Job::FleetMinute] {
-            rows.push(Row { metric: key.into(), ..row(job, key, 0, 21) });
+            rows.push(Row {
+                metric: key.into(),
+                ..row(job, key, 0, 21)
+            });
         }
     }
     subject.deliver(21, rows.clone());
@@ -86,7 +123,11 @@ fn far_windows_round_trip(subject: &Subject<'_>) {
     let mut rows = Vec::new();
     for time in [EVENT_TIME_MIN, EventTime(-1), EventTime(0), EVENT_TIME_MAX] {
         let pane = PaneNo::of(time);
-        rows.push(Row { window_start: pane.start(), window_end: pane.end(), ..row(Job::Minute, "far", 0, 22) });
+        rows.push(Row {
+            window_start: pane.start(),
+            window_end: pane.end(),
+            ..row(Job::Minute, "far", 0, 22)
+        });
     }
     subject.deliver(22, rows.clone());
     subject.expect("the first and the last minute", &rows);
@@ -162,7 +203,11 @@ fn reading_keeps_to_range_order_and_limit(subject: &Subject<'_>) {
     };
     assert_eq!(read(&*store, &query), rows[2..5], "the oldest of a range");
     query.order = Order::NewestFirst;
-    assert_eq!(read(&*store, &query), [rows[6].clone(), rows[5].clone(), rows[4].clone()], "the newest of a range");
+    assert_eq!(
+        read(&*store, &query),
+        [rows[6].clone(), rows[5].clone(), rows[4].clone()],
+        "the newest of a range"
+    );
     query.from = EventTime(query.to.0 + PANE_MS);
     assert_eq!(read(&*store, &query), [], "a range that ends before it begins");
     query.key = "nobody".into();
@@ -174,18 +219,31 @@ fn an_old_generation_is_refused(subject: &Subject<'_>) {
     let kept = row(Job::Minute, "fenced", 0, 90);
     subject.deliver(90, vec![kept.clone()]);
     // The new run begins where the checkpoint was: its epoch may be smaller.
-    let new = Delivery { generation: Generation(GENERATION.0 + 1), through: Epoch(85), items: Vec::new() };
+    let new = Delivery {
+        generation: Generation(GENERATION.0 + 1),
+        through: Epoch(85),
+        items: Vec::new(),
+    };
     let mut sink = (subject.sink)();
     if let Err(error) = sink.deliver(&new) {
         panic!("the new generation was refused: {error}");
     }
     drop(sink);
-    let late = Delivery { generation: GENERATION, through: Epoch(91), items: vec![corrected(&kept, 91)] };
+    let late = Delivery {
+        generation: GENERATION,
+        through: Epoch(91),
+        items: vec![corrected(&kept, 91)],
+    };
     let mut sink = (subject.sink)();
-    let Err(error) = sink.deliver(&late) else { panic!("an old generation was let in") };
+    let Err(error) = sink.deliver(&late) else {
+        panic!("an old generation was let in")
+    };
     drop(sink);
     assert_eq!(error.kind, ErrorKind::Stop, "{error}");
     let text = error.to_string();
-    assert!(text.contains("generation 1 ") && text.contains("generation 2"), "both generations are named: {text}");
+    assert!(
+        text.contains("generation 1 ") && text.contains("generation 2"),
+        "both generations are named: {text}"
+    );
     subject.expect("what an old generation wrote", &[kept]);
 }

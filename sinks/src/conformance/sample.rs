@@ -22,7 +22,11 @@ pub fn values(job: Job, seed: u64) -> Values {
         last: per_series(at(5)),
         mean: Some(at(6)),
         stddev: per_series(at(7)),
-        quantiles: Some(Quantiles { p50: at(8), p95: at(9), p99: at(10) }),
+        quantiles: Some(Quantiles {
+            p50: at(8),
+            p95: at(9),
+            p99: at(10),
+        }),
     }
 }
 
@@ -48,5 +52,10 @@ pub fn row(job: Job, key: &str, minute: i64, revision: u64) -> Row {
 /// The row that replaces another.
 pub(super) fn corrected(old: &Row, revision: u64) -> Row {
     let values = values(old.job, revision);
-    Row { values, status: Status::Corrected, revision: Epoch(revision), ..old.clone() }
+    Row {
+        values,
+        status: Status::Corrected,
+        revision: Epoch(revision),
+        ..old.clone()
+    }
 }

@@ -69,7 +69,10 @@ impl KafkaSinkConfig {
     /// # Errors
     /// When a value can't be used; the error names the key.
     pub fn resolve(&self, connection: &KafkaConnection) -> Result<KafkaSinkSettings, SinkError> {
-        for (key, name) in [("kafka.topic", &self.topic), ("kafka.dead_letter_topic", &self.dead_letter_topic)] {
+        for (key, name) in [
+            ("kafka.topic", &self.topic),
+            ("kafka.dead_letter_topic", &self.dead_letter_topic),
+        ] {
             let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
             if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(allowed) {
                 return Err(SinkError::stop(key, format!("`{name}` can't be the name of a topic")));
@@ -79,7 +82,10 @@ impl KafkaSinkConfig {
             return Err(SinkError::stop("kafka.delivery_timeout", "must be at least `1s`"));
         }
         if !(1_000..=1_000_000_000).contains(&self.message_bytes_max) {
-            return Err(SinkError::stop("kafka.message_bytes_max", "must be from 1000 to 1000000000"));
+            return Err(SinkError::stop(
+                "kafka.message_bytes_max",
+                "must be from 1000 to 1000000000",
+            ));
         }
         Ok(KafkaSinkSettings {
             connection: connection.resolve()?,
@@ -123,9 +129,23 @@ mod tests {
         };
         let default = KafkaSinkConfig::default;
         assert!(default().resolve(&KafkaConnection::default()).is_ok());
-        assert!(problem(KafkaSinkConfig { topic: "a b".into(), ..default() }).starts_with("kafka.topic: `a b`"));
-        assert!(problem(KafkaSinkConfig { message_bytes_max: 1, ..default() }).starts_with("kafka.message_bytes_max"));
-        let unknown = serde_json::from_str::<KafkaSinkConfig>(r#"{"topics": "x"}"#).unwrap_err().to_string();
+        assert!(
+            problem(KafkaSinkConfig {
+                topic: "a b".into(),
+                ..default()
+            })
+            .starts_with("kafka.topic: `a b`")
+        );
+        assert!(
+            problem(KafkaSinkConfig {
+                message_bytes_max: 1,
+                ..default()
+            })
+            .starts_with("kafka.message_bytes_max")
+        );
+        let unknown = serde_json::from_str::<KafkaSinkConfig>(r#"{"topics": "x"}"#)
+            .unwrap_err()
+            .to_string();
         assert!(unknown.contains("unknown field `topics`"), "{unknown}");
     }
 }

@@ -110,10 +110,15 @@ impl KafkaConnection {
     /// When a value or file can't be used, or two contradict each other; the error names the key.
     pub fn resolve(&self) -> Result<ClientConfig, SinkError> {
         if self.brokers.split(',').any(|broker| broker.trim().is_empty()) {
-            return Err(SinkError::stop("kafka.brokers", "must be addresses such as `kafka-1:9092,kafka-2:9092`"));
+            return Err(SinkError::stop(
+                "kafka.brokers",
+                "must be addresses such as `kafka-1:9092,kafka-2:9092`",
+            ));
         }
         let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", &self.brokers).set("client.id", "tidewatch");
+        client
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", "tidewatch");
         client.set("security.protocol", self.security_protocol.as_str());
         self.resolve_login(&mut client)?;
         self.resolve_encryption(&mut client)?;
@@ -126,11 +131,19 @@ impl KafkaConnection {
             (true, Some(username), Some(file)) => {
                 let password = Secret::read(file, "kafka.password_file")?;
                 client.set("sasl.mechanism", self.sasl_mechanism.as_str());
-                client.set("sasl.username", username).set("sasl.password", password.expose());
+                client
+                    .set("sasl.username", username)
+                    .set("sasl.password", password.expose());
                 Ok(())
             }
-            (true, None, _) => Err(SinkError::stop("kafka.username", format!("is needed with `{protocol}`"))),
-            (true, _, None) => Err(SinkError::stop("kafka.password_file", format!("is needed with `{protocol}`"))),
+            (true, None, _) => Err(SinkError::stop(
+                "kafka.username",
+                format!("is needed with `{protocol}`"),
+            )),
+            (true, _, None) => Err(SinkError::stop(
+                "kafka.password_file",
+                format!("is needed with `{protocol}`"),
+            )),
             (false, None, None) => Ok(()),
             (false, ..) => {
                 let problem = format!("is `{protocol}`, which has no login, but a user or password is given");
@@ -146,7 +159,10 @@ impl KafkaConnection {
             ("kafka.key_file", "ssl.key.location", &self.key_file),
         ];
         if self.cert_file.is_some() != self.key_file.is_some() {
-            return Err(SinkError::stop("kafka.cert_file", "goes with kafka.key_file: give both or none"));
+            return Err(SinkError::stop(
+                "kafka.cert_file",
+                "goes with kafka.key_file: give both or none",
+            ));
         }
         for (key, property, file) in files {
             let Some(file) = file else { continue };
@@ -164,7 +180,8 @@ impl KafkaConnection {
 fn readable<'a>(file: &'a Path, key: &str) -> Result<&'a str, SinkError> {
     std::fs::File::open(file)
         .map_err(|error| SinkError::stop(key, format!("can't read {}: {error}", file.display())))?;
-    file.to_str().ok_or_else(|| SinkError::stop(key, format!("{} is not UTF-8", file.display())))
+    file.to_str()
+        .ok_or_else(|| SinkError::stop(key, format!("{} is not UTF-8", file.display())))
 }
 
 #[cfg(test)]
@@ -179,15 +196,39 @@ mod tests {
     fn contradictions_are_named() {
         let plain = KafkaConnection::default;
         assert!(plain().resolve().is_ok());
-        assert!(problem(KafkaConnection { brokers: "a:1,,b:2".into(), ..plain() }).starts_with("kafka.brokers: "));
-        let login = KafkaConnection { security_protocol: SecurityProtocol::SaslSsl, ..plain() };
+        assert!(
+            problem(KafkaConnection {
+                brokers: "a:1,,b:2".into(),
+                ..plain()
+            })
+            .starts_with("kafka.brokers: ")
+        );
+        let login = KafkaConnection {
+            security_protocol: SecurityProtocol::SaslSsl,
+            ..plain()
+        };
         assert!(problem(login.clone()).starts_with("kafka.username: is needed with `sasl_ssl`"));
-        assert!(problem(KafkaConnection { username: Some("ann".into()), ..login }).starts_with("kafka.password_file"));
-        let stray = KafkaConnection { username: Some("ann".into()), ..plain() };
+        assert!(
+            problem(KafkaConnection {
+                username: Some("ann".into()),
+                ..login
+            })
+            .starts_with("kafka.password_file")
+        );
+        let stray = KafkaConnection {
+            username: Some("ann".into()),
+            ..plain()
+        };
         assert!(problem(stray).starts_with("kafka.security_protocol: is `plaintext`, which has no login"));
-        let stray = KafkaConnection { ca_file: Some("ca.pem".into()), ..plain() };
+        let stray = KafkaConnection {
+            ca_file: Some("ca.pem".into()),
+            ..plain()
+        };
         assert!(problem(stray).starts_with("kafka.security_protocol: is `plaintext`, but kafka.ca_file"));
-        let half = KafkaConnection { cert_file: Some("cert.pem".into()), ..plain() };
+        let half = KafkaConnection {
+            cert_file: Some("cert.pem".into()),
+            ..plain()
+        };
         assert!(problem(half).starts_with("kafka.cert_file: goes with"));
     }
 
@@ -198,7 +239,12 @@ mod tests {
         std::fs::write(&file, "hush\n").unwrap();
         let text = r#"{"security_protocol": "sasl_plaintext", "sasl_mechanism": "SCRAM-SHA-512", "username": "ann"}"#;
         let read: KafkaConnection = serde_json::from_str(text).unwrap();
-        let client = KafkaConnection { password_file: Some(file), ..read }.resolve().unwrap();
+        let client = KafkaConnection {
+            password_file: Some(file),
+            ..read
+        }
+        .resolve()
+        .unwrap();
         assert_eq!(client.get("sasl.password"), Some("hush"));
         assert_eq!(client.get("sasl.mechanism"), Some("SCRAM-SHA-512"));
     }

@@ -26,7 +26,10 @@ impl KafkaDeadLetters {
     pub fn new(settings: KafkaSinkSettings, partitions: &[String]) -> KafkaDeadLetters {
         let topic = settings.dead_letter_topic.clone();
         let producer = Producer::new(settings, &topic, Purpose::Events);
-        KafkaDeadLetters { producer, partitions: partitions.to_vec() }
+        KafkaDeadLetters {
+            producer,
+            partitions: partitions.to_vec(),
+        }
     }
 
     /// Connects and sees that the topic is there, so that what is wrong shows at the start.
@@ -97,11 +100,18 @@ mod tests {
             payload: Vec::new(),
         };
         let names = ["raw.events/0".to_owned(), "raw.events/1".to_owned()];
-        let delivery = Delivery { generation: Generation(3), through: Epoch(9), items: Vec::new() };
+        let delivery = Delivery {
+            generation: Generation(3),
+            through: Epoch(9),
+            items: Vec::new(),
+        };
         let text = |names: &[String]| -> Vec<String> {
             let headers = headers(&reject, names, &delivery);
             let show = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or(b"-")).into_owned();
-            headers.iter().map(|header| format!("{}={}", header.key, show(header.value))).collect()
+            headers
+                .iter()
+                .map(|header| format!("{}={}", header.key, show(header.value)))
+                .collect()
         };
         let expected = [
             "__streams.errors.topic=raw.events",
@@ -114,6 +124,9 @@ mod tests {
             "epoch=9",
         ];
         assert_eq!(text(&names), expected);
-        assert_eq!(text(&[])[..2], ["__streams.errors.topic=", "__streams.errors.partition=1"]);
+        assert_eq!(
+            text(&[])[..2],
+            ["__streams.errors.topic=", "__streams.errors.partition=1"]
+        );
     }
 }

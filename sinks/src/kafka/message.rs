@@ -89,7 +89,10 @@ pub(super) fn message(row: &Row, generation: Generation, as_of: Epoch) -> Result
 
 /// A header with a text.
 pub(super) fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
-    Header { key, value: Some(value) }
+    Header {
+        key,
+        value: Some(value),
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +114,8 @@ mod tests {
         assert_eq!(text(&key), r#"["minute","dev \"1\"","temperature",1700006400000]"#);
         assert_eq!(
             text(&message.payload),
-            r#"{"job":"minute","device_id":"dev \"1\"","metric":"temperature","window_start":1700006400000,"#.to_owned()
+            r#"{"job":"minute","device_id":"dev \"1\"","metric":"temperature","window_start":1700006400000,"#
+                .to_owned()
                 + r#""window_end":1700006460000,"count":67,"sum":null,"min":-11.4,"max":11.5,"first":null,"#
                 + r#""last":11.700000000000001,"mean":11.8,"stddev":11.9,"p50":12.0,"p95":12.100000000000001,"#
                 + r#""p99":12.200000000000001,"invalid_count":1,"status":"final","revision":7,"as_of":9}"#

@@ -20,6 +20,8 @@ mod dead_letter;
 mod message;
 mod producer;
 mod sink;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 pub use config::{KafkaSinkConfig, KafkaSinkSettings};

@@ -35,7 +35,12 @@ pub(super) struct Producer {
 
 impl Producer {
     pub(super) fn new(settings: KafkaSinkSettings, topic: &str, purpose: Purpose) -> Producer {
-        Producer { settings, topic: topic.to_owned(), purpose, live: None }
+        Producer {
+            settings,
+            topic: topic.to_owned(),
+            purpose,
+            live: None,
+        }
     }
 
     /// Sees that the brokers can be reached and have the topic.
@@ -96,8 +101,9 @@ impl Producer {
     /// Puts a message into the queue, waiting while the queue is full.
     fn enqueue(&self, producer: &BaseProducer<Trouble>, message: &Message) -> Result<(), SinkError> {
         let end = Instant::now() + self.settings.delivery_timeout + FLUSH_MARGIN;
-        let mut record =
-            BaseRecord::<[u8], [u8]>::to(&self.topic).payload(&message.payload).headers(message.headers.clone());
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic)
+            .payload(&message.payload)
+            .headers(message.headers.clone());
         if let Some(key) = &message.key {
             record = record.key(key);
         }
@@ -139,7 +145,11 @@ impl Producer {
             Some(MessageTimedOut) => "no broker acknowledged in time".to_owned(),
             _ => error.to_string(),
         };
-        SinkError { kind, object: self.object(), problem }
+        SinkError {
+            kind,
+            object: self.object(),
+            problem,
+        }
     }
 }
 

@@ -17,7 +17,9 @@ impl KafkaSink {
     /// A sink for the topic of rows; nothing is connected yet.
     pub fn new(settings: KafkaSinkSettings) -> KafkaSink {
         let topic = settings.topic.clone();
-        KafkaSink { producer: Producer::new(settings, &topic, Purpose::Upserts) }
+        KafkaSink {
+            producer: Producer::new(settings, &topic, Purpose::Upserts),
+        }
     }
 
     /// Connects and sees that the topic is there, so that what is wrong shows at the start.
@@ -39,7 +41,9 @@ impl Sink for KafkaSink {
         // Encoded as the queue takes them: a delivery is never in memory twice.
         let mut wrong = None;
         let messages = rows.into_iter().map_while(|row| {
-            message(row, delivery.generation, delivery.through).map_err(|error| wrong = Some(error)).ok()
+            message(row, delivery.generation, delivery.through)
+                .map_err(|error| wrong = Some(error))
+                .ok()
         });
         self.producer.send(messages)?;
         wrong.map_or(Ok(()), Err)

@@ -56,7 +56,10 @@ pub(super) fn ensure(settings: &KafkaSinkSettings, topic: &str, purpose: Purpose
     let end = Instant::now() + MADE;
     while partitions(&client, &trouble, &settings.brokers, topic)? == 0 {
         if Instant::now() > end {
-            return Err(SinkError::retry(format!("{}, topic {topic}", settings.brokers), "was created, but is not known"));
+            return Err(SinkError::retry(
+                format!("{}, topic {topic}", settings.brokers),
+                "was created, but is not known",
+            ));
         }
         std::thread::sleep(POLL);
     }
@@ -86,7 +89,11 @@ fn partitions(
     loop {
         let error = match client.fetch_metadata(Some(topic), ATTEMPT) {
             Ok(metadata) => {
-                return Ok(metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len()));
+                return Ok(metadata
+                    .topics()
+                    .iter()
+                    .find(|found| found.name() == topic)
+                    .map_or(0, |found| found.partitions().len()));
             }
             Err(error) => error,
         };
@@ -97,17 +104,16 @@ fn partitions(
         while client.poll(Duration::ZERO).is_some() {}
         let (kind, reason) = trouble.last().unwrap_or((ErrorKind::Retry, error.to_string()));
         if kind == ErrorKind::Stop || Instant::now() > end {
-            return Err(SinkError { kind, object: brokers.to_owned(), problem: format!("can't be reached: {reason}") });
+            return Err(SinkError {
+                kind,
+                object: brokers.to_owned(),
+                problem: format!("can't be reached: {reason}"),
+            });
         }
     }
 }
 
-fn create(
-    config: &ClientConfig,
-    settings: &KafkaSinkSettings,
-    topic: &str,
-    purpose: Purpose,
-) -> Result<(), SinkError> {
+fn create(config: &ClientConfig, settings: &KafkaSinkSettings, topic: &str, purpose: Purpose) -> Result<(), SinkError> {
     let failed = |problem: String| SinkError::stop(format!("{}, topic {topic}", settings.brokers), problem);
     let admin: AdminClient<DefaultClientContext> = config.create().map_err(|error| failed(error.to_string()))?;
     let bytes_max = settings.message_bytes_max.to_string();
@@ -115,13 +121,15 @@ fn create(
     let new = NewTopic::new(topic, -1, TopicReplication::Fixed(-1))
         .set("cleanup.policy", purpose.cleanup_policy())
         .set("max.message.bytes", &bytes_max);
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+    let options = AdminOptions::new()
+        .operation_timeout(Some(TIMEOUT))
+        .request_timeout(Some(TIMEOUT));
     let results = wait_for(admin.create_topics(&[new], &options))
         .map_err(|error| SinkError::retry(format!("{}, topic {topic}", settings.brokers), error.to_string()))?;
     match results.into_iter().next() {
-        Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => {
-            Err(failed(format!("there is no such topic, and it can't be created: {code}")))
-        }
+        Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => Err(failed(format!(
+            "there is no such topic, and it can't be created: {code}"
+        ))),
         _ => Ok(()),
     }
 }

@@ -37,7 +37,9 @@ impl MemoryDeadLetters {
             letters_max: config.dead_letters_max,
             bytes_max: config.dead_letter_bytes_max,
         };
-        MemoryDeadLetters { letters: Arc::new(Mutex::new(letters)) }
+        MemoryDeadLetters {
+            letters: Arc::new(Mutex::new(letters)),
+        }
     }
 
     /// The latest `limit` rejects, the latest first.

@@ -28,7 +28,9 @@ pub struct MemorySink {
 impl MemorySink {
     /// An empty store with these bounds.
     pub fn new(config: &MemoryConfig) -> MemorySink {
-        MemorySink { store: Arc::new(RwLock::new(Store::new(config))) }
+        MemorySink {
+            store: Arc::new(RwLock::new(Store::new(config))),
+        }
     }
 
     /// Rows held now.

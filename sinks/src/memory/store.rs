@@ -98,7 +98,9 @@ impl Store {
     }
 
     fn remove(&mut self, series: &Series, start: EventTime) {
-        let Some(windows) = self.series.get_mut(series) else { return };
+        let Some(windows) = self.series.get_mut(series) else {
+            return;
+        };
         if let Some(row) = windows.remove(&start) {
             self.rows -= 1;
             self.bytes -= size_of_row(&row);
@@ -126,7 +128,10 @@ impl Store {
 
     /// Every row.
     pub(super) fn all(&self) -> Vec<Row> {
-        self.series.values().flat_map(|windows| windows.values().cloned()).collect()
+        self.series
+            .values()
+            .flat_map(|windows| windows.values().cloned())
+            .collect()
     }
 }
 

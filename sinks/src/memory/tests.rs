@@ -12,12 +12,19 @@ use tidewatch_proto::row::{Delivery, Job, Row};
 const FOR_EVER: Span = Span::from_secs(10_000 * 366 * 86_400);
 
 fn delivery<T>(items: Vec<T>) -> Delivery<T> {
-    Delivery { generation: Generation(1), through: Epoch(1), items }
+    Delivery {
+        generation: Generation(1),
+        through: Epoch(1),
+        items,
+    }
 }
 
 #[test]
 fn memory_passes_the_suite() {
-    let memory = MemorySink::new(&MemoryConfig { age_max: FOR_EVER, ..MemoryConfig::default() });
+    let memory = MemorySink::new(&MemoryConfig {
+        age_max: FOR_EVER,
+        ..MemoryConfig::default()
+    });
     sink(&Subject {
         sink: &|| Box::new(memory.clone()),
         store: &|| Box::new(memory.clone()),
@@ -40,8 +47,11 @@ fn minutes_left(config: &MemoryConfig, rows: i64) -> Vec<i64> {
     for row in &given {
         memory.deliver(&delivery(vec![row.clone()])).unwrap();
     }
-    let mut left: Vec<i64> =
-        memory.rows().iter().map(|row| (row.window_start.0 - given[0].window_start.0) / 60_000).collect();
+    let mut left: Vec<i64> = memory
+        .rows()
+        .iter()
+        .map(|row| (row.window_start.0 - given[0].window_start.0) / 60_000)
+        .collect();
     left.sort_unstable();
     assert_eq!(memory.len(), left.len());
     assert_eq!(memory.evicted(), rows as u64 - left.len() as u64);
@@ -50,30 +60,60 @@ fn minutes_left(config: &MemoryConfig, rows: i64) -> Vec<i64> {
 
 #[test]
 fn the_oldest_windows_leave_at_each_bound() {
-    let three = MemoryConfig { rows_max: 3, ..MemoryConfig::default() };
+    let three = MemoryConfig {
+        rows_max: 3,
+        ..MemoryConfig::default()
+    };
     assert_eq!(minutes_left(&three, 10), [7, 8, 9]);
-    let young = MemoryConfig { age_max: Span::from_secs(120), ..MemoryConfig::default() };
+    let young = MemoryConfig {
+        age_max: Span::from_secs(120),
+        ..MemoryConfig::default()
+    };
     assert_eq!(minutes_left(&young, 10), [8, 9]);
-    let small = MemoryConfig { bytes_max: 1000, ..MemoryConfig::default() };
+    let small = MemoryConfig {
+        bytes_max: 1000,
+        ..MemoryConfig::default()
+    };
     let left = minutes_left(&small, 100);
     assert!(!left.is_empty() && left.len() < 10, "{left:?}");
-    assert_eq!(minutes_left(&MemoryConfig { rows_max: 0, ..MemoryConfig::default() }, 5), [] as [i64; 0]);
+    assert_eq!(
+        minutes_left(
+            &MemoryConfig {
+                rows_max: 0,
+                ..MemoryConfig::default()
+            },
+            5
+        ),
+        [] as [i64; 0]
+    );
 }
 
 #[test]
 fn bytes_are_given_back() {
-    let mut memory = MemorySink::new(&MemoryConfig { age_max: Span::from_secs(60), ..MemoryConfig::default() });
-    memory.deliver(&delivery((0..100).map(|n| row(Job::Minute, &format!("dev-{n}"), 0, 1)).collect())).unwrap();
+    let mut memory = MemorySink::new(&MemoryConfig {
+        age_max: Span::from_secs(60),
+        ..MemoryConfig::default()
+    });
+    memory
+        .deliver(&delivery(
+            (0..100).map(|n| row(Job::Minute, &format!("dev-{n}"), 0, 1)).collect(),
+        ))
+        .unwrap();
     let full = memory.bytes();
     assert!(full > 100 * size_of::<Row>());
-    memory.deliver(&delivery(vec![row(Job::Minute, "dev-0", 60, 2)])).unwrap();
+    memory
+        .deliver(&delivery(vec![row(Job::Minute, "dev-0", 60, 2)]))
+        .unwrap();
     assert_eq!(memory.len(), 1);
     assert_eq!(memory.bytes(), full / 100);
 }
 
 #[test]
 fn the_oldest_dead_letters_leave() {
-    let mut letters = MemoryDeadLetters::new(&MemoryConfig { dead_letters_max: 2, ..MemoryConfig::default() });
+    let mut letters = MemoryDeadLetters::new(&MemoryConfig {
+        dead_letters_max: 2,
+        ..MemoryConfig::default()
+    });
     let letter = |offset| Reject {
         partition: Partition(0),
         offset: Offset(offset),

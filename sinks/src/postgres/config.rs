@@ -115,15 +115,23 @@ impl PostgresConfig {
             connect.application_name("tidewatch");
         }
         connect.connect_timeout(self.connect_timeout.0);
-        connect.tcp_user_timeout(self.statement_timeout.0).keepalives_idle(self.statement_timeout.0);
+        connect
+            .tcp_user_timeout(self.statement_timeout.0)
+            .keepalives_idle(self.statement_timeout.0);
         if self.schema.is_empty() || self.schema.contains('\0') {
-            return Err(SinkError::stop("postgres.schema", "must be the name of a schema, such as `public`"));
+            return Err(SinkError::stop(
+                "postgres.schema",
+                "must be the name of a schema, such as `public`",
+            ));
         }
         if self.chunk_interval.0 < Duration::from_secs(60) {
             return Err(SinkError::stop("postgres.chunk_interval", "must be at least a minute"));
         }
         if !(1..=100_000).contains(&self.statement_rows_max) {
-            return Err(SinkError::stop("postgres.statement_rows_max", "must be from 1 to 100000"));
+            return Err(SinkError::stop(
+                "postgres.statement_rows_max",
+                "must be from 1 to 100000",
+            ));
         }
         let at_least_a_day = |key: &str, span: Option<Span>| match span {
             Some(span) if span.0 < RETENTION_MIN => Err(SinkError::stop(key, "must be at least `1day`")),
@@ -147,17 +155,24 @@ impl PostgresConfig {
         let wrong = |problem: String| SinkError::stop("postgres.url", problem);
         let example = "`postgres://user@host:5432/database`";
         // The parser's own message may quote parts of the address, and so the password.
-        let config: postgres::Config =
-            self.url.parse().map_err(|_| wrong(format!("is no address such as {example}")))?;
+        let config: postgres::Config = self
+            .url
+            .parse()
+            .map_err(|_| wrong(format!("is no address such as {example}")))?;
         if config.get_ssl_mode() == postgres::config::SslMode::Require {
-            return Err(wrong("sslmode=require: encrypted connections are not supported; use a local proxy".into()));
+            return Err(wrong(
+                "sslmode=require: encrypted connections are not supported; use a local proxy".into(),
+            ));
         }
         let host = match config.get_hosts().first() {
             Some(Host::Tcp(host)) => host.clone(),
             Some(Host::Unix(path)) => path.display().to_string(),
             None => return Err(wrong(format!("names no host; write {example}"))),
         };
-        let user = config.get_user().ok_or_else(|| wrong(format!("names no user; write {example}")))?.to_owned();
+        let user = config
+            .get_user()
+            .ok_or_else(|| wrong(format!("names no user; write {example}")))?
+            .to_owned();
         let port = config.get_ports().first().copied().unwrap_or(PORT);
         let target = format!("{host}:{port}/{}", config.get_dbname().unwrap_or(&user));
         Ok((config, user, target))
@@ -174,22 +189,36 @@ mod tests {
 
     #[test]
     fn an_address_resolves() {
-        let config = PostgresConfig { url: "postgres://ann:pw@db.example:6000/fleet".into(), ..Default::default() };
+        let config = PostgresConfig {
+            url: "postgres://ann:pw@db.example:6000/fleet".into(),
+            ..Default::default()
+        };
         let settings = config.resolve().unwrap();
         assert_eq!(settings.target(), "db.example:6000/fleet");
-        assert!(!format!("{settings:?}").contains("pw"), "a password is shown: {settings:?}");
+        assert!(
+            !format!("{settings:?}").contains("pw"),
+            "a password is shown: {settings:?}"
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        let with_url = |url: &str| PostgresConfig { url: url.into(), ..Default::default() };
+        let with_url = |url: &str| PostgresConfig {
+            url: url.into(),
+            ..Default::default()
+        };
         assert!(problem(with_url("")).starts_with("postgres.url: "));
         assert!(problem(with_url("postgres://ann:secret@:x/")).starts_with("postgres.url: is no address"));
         assert!(problem(with_url("postgres://h/db")).contains("names no user"));
         assert!(problem(with_url("postgres://u@h/db?sslmode=require")).contains("sslmode=require"));
-        let short = PostgresConfig { retention: Some(Span::from_secs(60)), ..with_url("postgres://u@h/db") };
+        let short = PostgresConfig {
+            retention: Some(Span::from_secs(60)),
+            ..with_url("postgres://u@h/db")
+        };
         assert!(problem(short).starts_with("postgres.retention: "));
-        let unknown = serde_json::from_str::<PostgresConfig>(r#"{"ulr": "x"}"#).unwrap_err().to_string();
+        let unknown = serde_json::from_str::<PostgresConfig>(r#"{"ulr": "x"}"#)
+            .unwrap_err()
+            .to_string();
         assert!(unknown.contains("unknown field `ulr`"), "{unknown}");
     }
 }

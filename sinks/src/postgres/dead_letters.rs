@@ -32,7 +32,11 @@ impl PostgresDeadLetters {
     /// A sink for one worker's dead letters; `parts` are the worker's outbox parts, `partitions` the names that
     /// the source gives its partitions.
     pub fn new(settings: PostgresSettings, parts: Parts, partitions: &[String]) -> PostgresDeadLetters {
-        PostgresDeadLetters { link: Link::new(settings), parts, partitions: partitions.to_vec() }
+        PostgresDeadLetters {
+            link: Link::new(settings),
+            parts,
+            partitions: partitions.to_vec(),
+        }
     }
 }
 
@@ -74,11 +78,20 @@ fn insert(
     let offsets: Vec<i64> = rejects.iter().map(|reject| reject.offset.0).collect();
     let reasons: Vec<&str> = rejects.iter().map(|reject| reject.reason.as_str()).collect();
     // PostgreSQL's text can't hold a zero byte.
-    let details: Vec<String> = rejects.iter().map(|reject| reject.detail.replace('\0', "\u{fffd}")).collect();
+    let details: Vec<String> = rejects
+        .iter()
+        .map(|reject| reject.detail.replace('\0', "\u{fffd}"))
+        .collect();
     let keys: Vec<Option<&[u8]>> = rejects.iter().map(|reject| reject.key.as_deref()).collect();
     let payloads: Vec<&[u8]> = rejects.iter().map(|reject| reject.payload.as_slice()).collect();
-    let times: Vec<Option<Stamp>> = rejects.iter().map(|reject| reject.log_time.map(|time| Stamp(time.0))).collect();
-    transaction.execute(statement, &[&names, &offsets, &reasons, &details, &keys, &payloads, &times])?;
+    let times: Vec<Option<Stamp>> = rejects
+        .iter()
+        .map(|reject| reject.log_time.map(|time| Stamp(time.0)))
+        .collect();
+    transaction.execute(
+        statement,
+        &[&names, &offsets, &reasons, &details, &keys, &payloads, &times],
+    )?;
     Ok(())
 }
 

@@ -30,9 +30,11 @@ impl Failure {
     pub(super) fn about(self, object: &str) -> SinkError {
         match self {
             Failure::Ours(error) => error,
-            Failure::Postgres(error) => {
-                SinkError { kind: kind(&error), object: object.to_owned(), problem: describe(&error) }
-            }
+            Failure::Postgres(error) => SinkError {
+                kind: kind(&error),
+                object: object.to_owned(),
+                problem: describe(&error),
+            },
         }
     }
 }
@@ -45,14 +47,20 @@ fn kind(error: &postgres::Error) -> ErrorKind {
         return if lost { ErrorKind::Retry } else { ErrorKind::Stop };
     };
     // A partition that somebody dropped is a check violation without a constraint's name.
-    let no_partition = *code == SqlState::CHECK_VIOLATION
-        && error.as_db_error().is_some_and(|error| error.constraint().is_none());
+    let no_partition =
+        *code == SqlState::CHECK_VIOLATION && error.as_db_error().is_some_and(|error| error.constraint().is_none());
     // Classes: connection lost, serialization and deadlock, resources (memory, disk, connections), operator
     // (shutdown, cancelled by a timeout), system (input and output).
-    let passes = ["08", "40", "53", "57", "58"].iter().any(|class| code.code().starts_with(class));
+    let passes = ["08", "40", "53", "57", "58"]
+        .iter()
+        .any(|class| code.code().starts_with(class));
     // A server that became a standby answers read-only until the address points at the new primary.
     let states = [SqlState::LOCK_NOT_AVAILABLE, SqlState::READ_ONLY_SQL_TRANSACTION];
-    if passes || no_partition || states.contains(code) { ErrorKind::Retry } else { ErrorKind::Stop }
+    if passes || no_partition || states.contains(code) {
+        ErrorKind::Retry
+    } else {
+        ErrorKind::Stop
+    }
 }
 
 /// The server's message with its hint, or the client's with its cause, on one line.
@@ -74,7 +82,10 @@ fn describe(error: &postgres::Error) -> String {
 pub(super) fn connect_error(settings: &PostgresSettings, error: &postgres::Error) -> SinkError {
     let user = &settings.user;
     let stop = |problem: String| SinkError::stop(&settings.target, problem);
-    let passwords = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
+    let passwords = [
+        SqlState::INVALID_PASSWORD,
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+    ];
     match error.code() {
         Some(code) if passwords.contains(code) => stop(format!(
             "the server refuses user `{user}`: {}; check postgres.url and postgres.password_file",
@@ -82,19 +93,32 @@ pub(super) fn connect_error(settings: &PostgresSettings, error: &postgres::Error
         )),
         Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
             let name = settings.target.rsplit('/').next().unwrap_or_default();
-            stop(format!("there is no such database; create it: CREATE DATABASE \"{name}\" OWNER \"{user}\""))
+            stop(format!(
+                "there is no such database; create it: CREATE DATABASE \"{name}\" OWNER \"{user}\""
+            ))
         }
-        Some(_) => SinkError { kind: kind(error), object: settings.target.clone(), problem: describe(error) },
-        None if error.to_string().contains("password missing") => {
-            stop(format!("the server wants a password for user `{user}`; set postgres.password_file"))
-        }
+        Some(_) => SinkError {
+            kind: kind(error),
+            object: settings.target.clone(),
+            problem: describe(error),
+        },
+        None if error.to_string().contains("password missing") => stop(format!(
+            "the server wants a password for user `{user}`; set postgres.password_file"
+        )),
         None if kind(error) == ErrorKind::Retry || error.source().is_none() => {
-            let problem = format!("can't be reached: {}; is it running, and postgres.url right?", describe(error));
+            let problem = format!(
+                "can't be reached: {}; is it running, and postgres.url right?",
+                describe(error)
+            );
             SinkError::retry(&settings.target, problem)
         }
         None => {
             let problem = format!("no connection: {}; check postgres.url", describe(error));
-            SinkError { kind: ErrorKind::Retry, object: settings.target.clone(), problem }
+            SinkError {
+                kind: ErrorKind::Retry,
+                object: settings.target.clone(),
+                problem,
+            }
         }
     }
 }

@@ -19,7 +19,9 @@ pub struct PostgresHotStore {
 impl PostgresHotStore {
     /// A reader; nothing is connected yet.
     pub fn new(settings: PostgresSettings) -> PostgresHotStore {
-        PostgresHotStore { link: Mutex::new(Link::new(settings)) }
+        PostgresHotStore {
+            link: Mutex::new(Link::new(settings)),
+        }
     }
 }
 
@@ -32,9 +34,13 @@ impl HotStore for PostgresHotStore {
         let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
         link.run(|session, _| {
             let found = if query.job.is_per_series() {
-                session.client.query(&sql(query), &[&key, &metric, &from, &to, &limit])?
+                session
+                    .client
+                    .query(&sql(query), &[&key, &metric, &from, &to, &limit])?
             } else {
-                session.client.query(&sql(query), &[&key, &metric, &from, &to, &limit, &level(query.job)])?
+                session
+                    .client
+                    .query(&sql(query), &[&key, &metric, &from, &to, &limit, &level(query.job)])?
             };
             found.iter().map(|row| read(query, row)).collect()
         })
@@ -48,9 +54,10 @@ fn sql(query: &SeriesQuery) -> String {
     };
     let (key, own) = match query.job {
         Job::Minute | Job::FiveMinutes | Job::Hour => ("device_id = $1", "first, last, stddev, 1::bigint AS devices"),
-        Job::SiteMinute | Job::FleetMinute => {
-            ("name = $1 AND level = $6", "NULL::float8 AS first, NULL::float8 AS last, NULL::float8 AS stddev, devices")
-        }
+        Job::SiteMinute | Job::FleetMinute => (
+            "name = $1 AND level = $6",
+            "NULL::float8 AS first, NULL::float8 AS last, NULL::float8 AS stddev, devices",
+        ),
     };
     format!(
         "SELECT window_start, window_end, count, sum, min, max, {own}, mean, p50, p95, p99, invalid_count, status,

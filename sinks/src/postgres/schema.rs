@@ -26,6 +26,11 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Whether nothing was ever migrated.
+pub(super) fn is_new(client: &mut Client) -> Result<bool, Failure> {
+    Ok(version(client)?.is_none())
+}
+
 /// Tries to have the extension. Says whether the connection is still good.
 pub(super) fn create_extension(client: &mut Client) -> bool {
     // Without the right or the library it fails; whether it is there is looked up afterwards.
@@ -44,7 +49,11 @@ pub(super) fn prepare(client: &mut Client, settings: &PostgresSettings) -> Resul
     let kind = "SELECT relkind::text FROM pg_class
                 WHERE relname = 'aggregates_minute' AND relnamespace = current_schema()::regnamespace";
     let kind: String = client.query_one(kind, &[])?.get(0);
-    Ok(if kind == "p" { Layout::DailyPartitions } else { Layout::Hypertables })
+    Ok(if kind == "p" {
+        Layout::DailyPartitions
+    } else {
+        Layout::Hypertables
+    })
 }
 
 /// How many migrations have been applied; `None` without a table of them.
@@ -54,7 +63,9 @@ fn version(client: &mut impl postgres::GenericClient) -> Result<Option<usize>, F
     if client.query_opt(there, &[])?.is_none() {
         return Ok(None);
     }
-    let last: i32 = client.query_one("SELECT coalesce(max(version), 0) FROM tidewatch_migrations", &[])?.get(0);
+    let last: i32 = client
+        .query_one("SELECT coalesce(max(version), 0) FROM tidewatch_migrations", &[])?
+        .get(0);
     Ok(Some(last.unsigned_abs() as usize))
 }
 
@@ -62,7 +73,10 @@ fn version(client: &mut impl postgres::GenericClient) -> Result<Option<usize>, F
 fn migrate(client: &mut Client, settings: &PostgresSettings) -> Result<(), Failure> {
     let mut transaction = client.transaction()?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])?;
-    if transaction.query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&settings.schema])?.is_none() {
+    if transaction
+        .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&settings.schema])?
+        .is_none()
+    {
         transaction.batch_execute(&format!("CREATE SCHEMA {}", quoted(&settings.schema)))?;
     }
     let applied = version(&mut transaction)?;
@@ -109,7 +123,10 @@ fn apply(
             ))?;
         }
     }
-    transaction.execute("INSERT INTO tidewatch_migrations (version) VALUES ($1)", &[&(version as i32)])?;
+    transaction.execute(
+        "INSERT INTO tidewatch_migrations (version) VALUES ($1)",
+        &[&(version as i32)],
+    )?;
     Ok(())
 }
 
@@ -134,7 +151,10 @@ pub(super) fn keep_retention(session: &mut Session, settings: &PostgresSettings)
         match session.layout {
             Layout::Hypertables => {
                 for table in WINDOWED {
-                    let sql = format!("SELECT drop_chunks('{}', now() - INTERVAL '{seconds} seconds')", table.name);
+                    let sql = format!(
+                        "SELECT drop_chunks('{}', now() - INTERVAL '{seconds} seconds')",
+                        table.name
+                    );
                     session.client.batch_execute(&sql)?;
                 }
             }

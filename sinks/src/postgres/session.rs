@@ -30,7 +30,11 @@ pub(super) struct Session {
 
 impl Link {
     pub(super) fn new(settings: PostgresSettings) -> Link {
-        Link { settings, session: None, retention_due: Instant::now() }
+        Link {
+            settings,
+            session: None,
+            retention_due: Instant::now(),
+        }
     }
 
     pub(super) fn settings(&self) -> &PostgresSettings {
@@ -67,12 +71,19 @@ impl Link {
 impl Session {
     fn open(settings: &PostgresSettings) -> Result<Session, SinkError> {
         let mut client = connect(settings)?;
-        if settings.timescale != Timescale::Never && !schema::create_extension(&mut client) {
+        let about = |failure: Failure| failure.about(&settings.target);
+        let wants_extension = settings.timescale != Timescale::Never && schema::is_new(&mut client).map_err(about)?;
+        if wants_extension && !schema::create_extension(&mut client) {
             // A server whose library isn't preloaded ends the connection over it.
             client = connect(settings)?;
         }
-        let layout = schema::prepare(&mut client, settings).map_err(|failure| failure.about(&settings.target))?;
-        Ok(Session { client, layout, days: Days::default(), statements: HashMap::new() })
+        let layout = schema::prepare(&mut client, settings).map_err(about)?;
+        Ok(Session {
+            client,
+            layout,
+            days: Days::default(),
+            statements: HashMap::new(),
+        })
     }
 
     /// A transaction, and the statements prepared on this connection.
@@ -99,7 +110,10 @@ pub(super) fn prepared<'a>(
 
 /// Connects, and sets what every session needs.
 pub(super) fn connect(settings: &PostgresSettings) -> Result<Client, SinkError> {
-    let mut client = settings.connect.connect(NoTls).map_err(|error| connect_error(settings, &error))?;
+    let mut client = settings
+        .connect
+        .connect(NoTls)
+        .map_err(|error| connect_error(settings, &error))?;
     let timeout = settings.statement_timeout.as_millis();
     let schema = schema::quoted(&settings.schema);
     // TimescaleDB's functions live in `public` unless somebody moved them.
@@ -107,6 +121,8 @@ pub(super) fn connect(settings: &PostgresSettings) -> Result<Client, SinkError> 
         "SET TimeZone = 'UTC'; SET statement_timeout = {timeout}; SET lock_timeout = {timeout};
          SET search_path = {schema}, public; SET client_min_messages = warning"
     );
-    client.batch_execute(&setup).map_err(|error| Failure::from(error).about(&settings.target))?;
+    client
+        .batch_execute(&setup)
+        .map_err(|error| Failure::from(error).about(&settings.target))?;
     Ok(client)
 }

@@ -27,7 +27,10 @@ pub struct PostgresSink {
 impl PostgresSink {
     /// A sink for these outbox parts; nothing is connected yet.
     pub fn new(settings: PostgresSettings, parts: Parts) -> PostgresSink {
-        PostgresSink { link: Link::new(settings), parts }
+        PostgresSink {
+            link: Link::new(settings),
+            parts,
+        }
     }
 
     /// Connects and brings the tables up to date, so that what is wrong shows at the start.
@@ -41,7 +44,11 @@ impl PostgresSink {
     fn refuse_foreign(&self, delivery: &Delivery<Row>) -> Result<(), SinkError> {
         match delivery.items.iter().find(|row| !self.parts.contains(row.part())) {
             Some(row) => {
-                let problem = format!("a row of {} is of part {}, which isn't this sink's", row.key, row.part().0);
+                let problem = format!(
+                    "a row of {} is of part {}, which isn't this sink's",
+                    row.key,
+                    row.part().0
+                );
                 Err(SinkError::stop(self.link.settings().target(), problem))
             }
             None => Ok(()),
@@ -81,8 +88,10 @@ fn store(
     progress::advance(&mut transaction, STREAM, parts, delivery.generation, delivery.through)?;
     for table_of in WINDOWED {
         let of_table = |row: &&&Row| std::ptr::eq(table(row.job), table_of);
-        let (first, later): (Vec<&Row>, Vec<&Row>) =
-            rows.iter().filter(of_table).partition(|row| row.status == Status::Final);
+        let (first, later): (Vec<&Row>, Vec<&Row>) = rows
+            .iter()
+            .filter(of_table)
+            .partition(|row| row.status == Status::Final);
         let mut write = Write {
             transaction: &mut transaction,
             statements,

@@ -88,11 +88,26 @@ const ROLLUP: &[Column] = &[
     AS_OF,
 ];
 
-static MINUTE: Table = Table { name: "aggregates_minute", key: SERIES_KEY, columns: SERIES };
-static FIVE_MINUTES: Table = Table { name: "aggregates_five_minutes", key: SERIES_KEY, columns: SERIES };
-static HOUR: Table = Table { name: "aggregates_hour", key: SERIES_KEY, columns: SERIES };
-static ROLLUPS: Table =
-    Table { name: "rollups_minute", key: &["level", "name", "metric", "window_start"], columns: ROLLUP };
+static MINUTE: Table = Table {
+    name: "aggregates_minute",
+    key: SERIES_KEY,
+    columns: SERIES,
+};
+static FIVE_MINUTES: Table = Table {
+    name: "aggregates_five_minutes",
+    key: SERIES_KEY,
+    columns: SERIES,
+};
+static HOUR: Table = Table {
+    name: "aggregates_hour",
+    key: SERIES_KEY,
+    columns: SERIES,
+};
+static ROLLUPS: Table = Table {
+    name: "rollups_minute",
+    key: &["level", "name", "metric", "window_start"],
+    columns: ROLLUP,
+};
 
 /// Every table of windows.
 pub(super) static WINDOWED: [&Table; 4] = [&MINUTE, &FIVE_MINUTES, &HOUR, &ROLLUPS];
@@ -119,15 +134,35 @@ pub(super) fn level(job: Job) -> &'static str {
 impl Table {
     /// Inserts rows none of which is there: measured twice as fast as the upsert, and as fast as `COPY`.
     pub(super) fn insert(&self) -> String {
-        let names = self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
-        let arrays = self.columns.iter().enumerate().map(|(n, column)| format!("unnest(${}::{}[])", n + 1, column.ty));
-        format!("INSERT INTO {0} AS stored ({names}) SELECT {1}", self.name, arrays.collect::<Vec<_>>().join(", "))
+        let names = self
+            .columns
+            .iter()
+            .map(|column| column.name)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let arrays = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(n, column)| format!("unnest(${}::{}[])", n + 1, column.ty));
+        format!(
+            "INSERT INTO {0} AS stored ({names}) SELECT {1}",
+            self.name,
+            arrays.collect::<Vec<_>>().join(", ")
+        )
     }
 
     /// Inserts rows, or replaces those of an earlier revision.
     pub(super) fn upsert(&self) -> String {
-        let values = self.columns.iter().map(|column| column.name).filter(|name| !self.key.contains(name));
-        let set = values.map(|name| format!("{name} = excluded.{name}")).collect::<Vec<_>>().join(", ");
+        let values = self
+            .columns
+            .iter()
+            .map(|column| column.name)
+            .filter(|name| !self.key.contains(name));
+        let set = values
+            .map(|name| format!("{name} = excluded.{name}"))
+            .collect::<Vec<_>>()
+            .join(", ");
         format!(
             "{} ON CONFLICT ({}) DO UPDATE SET {set} WHERE excluded.revision > stored.revision",
             self.insert(),

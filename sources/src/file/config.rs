@@ -113,7 +113,10 @@ impl FileConfig {
     /// When there is no file, a file can't be opened, or its format isn't known; the error names the key or the file.
     pub fn resolve(&self) -> Result<FileSettings, SourceError> {
         if self.paths.is_empty() {
-            return Err(SourceError::new("file.paths", "is empty; name the files to read, or `-` for standard input"));
+            return Err(SourceError::new(
+                "file.paths",
+                "is empty; name the files to read, or `-` for standard input",
+            ));
         }
         for (key, value) in [("file.rate", self.rate), ("file.speed", self.speed)] {
             if value.is_some_and(|value| !(value > 0.0 && value.is_finite())) {
@@ -123,19 +126,38 @@ impl FileConfig {
         let mut files = Vec::with_capacity(self.paths.len());
         for (place, path) in self.paths.iter().enumerate() {
             if self.paths[..place].contains(path) {
-                return Err(SourceError::new("file.paths", format!("names {} twice", path.display())));
+                return Err(SourceError::new(
+                    "file.paths",
+                    format!("names {} twice", path.display()),
+                ));
             }
             files.push((path.clone(), self.format_of(path)?));
         }
-        Ok(FileSettings { files, csv: self.csv.clone(), rate: self.rate, speed: self.speed })
+        Ok(FileSettings {
+            files,
+            csv: self.csv.clone(),
+            rate: self.rate,
+            speed: self.speed,
+        })
     }
 
     fn format_of(&self, path: &Path) -> Result<FileFormat, SourceError> {
         if !is_stdin(path) {
-            std::fs::File::open(path)
+            // Only what is on disk: opening a pipe would wait for whoever writes it.
+            std::fs::metadata(path)
+                .and_then(|metadata| {
+                    if metadata.is_file() {
+                        std::fs::File::open(path).map(drop)
+                    } else {
+                        Ok(())
+                    }
+                })
                 .map_err(|error| SourceError::new(path.display().to_string(), format!("can't be opened: {error}")))?;
         }
-        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+        let ending = path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .map(str::to_ascii_lowercase);
         match (self.format, ending.as_deref()) {
             (Some(format), _) => Ok(format),
             (None, Some("csv")) => Ok(FileFormat::Csv),
@@ -164,8 +186,14 @@ mod tests {
             let config: FileConfig = serde_json::from_str(text).unwrap();
             assert_eq!(config.resolve().unwrap_err().to_string(), expected);
         };
-        check("{}", "file.paths: is empty; name the files to read, or `-` for standard input");
-        check(r#"{"paths": ["/no/a.csv"]}"#, "/no/a.csv: can't be opened: No such file or directory (os error 2)");
+        check(
+            "{}",
+            "file.paths: is empty; name the files to read, or `-` for standard input",
+        );
+        check(
+            r#"{"paths": ["/no/a.csv"]}"#,
+            "/no/a.csv: can't be opened: No such file or directory (os error 2)",
+        );
         check(
             r#"{"paths": ["-"]}"#,
             "-: the name doesn't tell the format; set file.format to csv, jsonl or delimited",

@@ -36,7 +36,11 @@ enum Values {
 impl CsvDecoder {
     /// A decoder that learns the columns from the first line it gets.
     pub(super) fn new(config: &CsvConfig) -> CsvDecoder {
-        CsvDecoder { config: config.clone(), layout: None, line: Line::default() }
+        CsvDecoder {
+            config: config.clone(),
+            layout: None,
+            line: Line::default(),
+        }
     }
 }
 
@@ -55,7 +59,10 @@ impl Decoder for CsvDecoder {
             return Ok(None);
         }
         self.line.split(frame);
-        layout.encode(&self.line, out).map(|ts| Some(Decoded { ts: Some(ts) })).map_err(Problem::Frame)
+        layout
+            .encode(&self.line, out)
+            .map(|ts| Some(Decoded { ts: Some(ts) }))
+            .map_err(Problem::Frame)
     }
 }
 
@@ -63,11 +70,19 @@ impl Layout {
     fn of(header: &Line, config: &CsvConfig) -> Result<Layout, String> {
         let mut names = Vec::with_capacity(header.len());
         for place in 0..header.len() {
-            names.push(header.text(place).ok_or_else(|| format!("column {} of the header is not UTF-8", place + 1))?.trim());
+            names.push(
+                header
+                    .text(place)
+                    .ok_or_else(|| format!("column {} of the header is not UTF-8", place + 1))?
+                    .trim(),
+            );
         }
         let find = |name: &str| names.iter().position(|column| *column == name);
         let absent = |key: &str, name: &str| {
-            format!("the header has no column `{name}`; set file.csv.{key} to one of {}", names.join(", "))
+            format!(
+                "the header has no column `{name}`; set file.csv.{key} to one of {}",
+                names.join(", ")
+            )
         };
         let time = find(&config.time_column).ok_or_else(|| absent("time_column", &config.time_column))?;
         let device = match (&config.device, find(&config.device_column)) {
@@ -79,14 +94,27 @@ impl Layout {
             (Some(metric), Some(value)) => Values::Long { metric, value },
             _ => Values::Wide(metrics(&names, config)?),
         };
-        Ok(Layout { columns: names.len(), time, unit: config.time_unit, device, values })
+        Ok(Layout {
+            columns: names.len(),
+            time,
+            unit: config.time_unit,
+            device,
+            values,
+        })
     }
 
     fn encode(&self, line: &Line, out: &mut Vec<u8>) -> Result<EventTime, String> {
         if line.len() != self.columns {
-            return Err(format!("the line has {} fields, the header {}", line.len(), self.columns));
+            return Err(format!(
+                "the line has {} fields, the header {}",
+                line.len(),
+                self.columns
+            ));
         }
-        let text = |place: usize| line.text(place).ok_or_else(|| format!("field {} is not UTF-8", place + 1));
+        let text = |place: usize| {
+            line.text(place)
+                .ok_or_else(|| format!("field {} is not UTF-8", place + 1))
+        };
         let time_text = text(self.time)?;
         let ts = time::parse(time_text, self.unit).ok_or_else(|| format!("`{time_text}` is no time"))?;
         let device = match &self.device {
@@ -132,7 +160,9 @@ fn metrics(names: &[&str], config: &CsvConfig) -> Result<Vec<(usize, String)>, S
 }
 
 fn number(metric: &str, text: &str) -> Result<f64, String> {
-    text.trim().parse().map_err(|_| format!("`{text}` is no number, as {metric} must be"))
+    text.trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is no number, as {metric} must be"))
 }
 
 /// The fields of a line, unquoted.
@@ -181,7 +211,11 @@ mod tests {
                 Ok(None) => "-".to_owned(),
                 Ok(Some(_)) => {
                     let read = Telemetry::decode(out.as_slice()).unwrap();
-                    let mut metrics: Vec<String> = read.metrics.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+                    let mut metrics: Vec<String> = read
+                        .metrics
+                        .iter()
+                        .map(|(name, value)| format!(" {name}={value}"))
+                        .collect();
                     metrics.sort();
                     format!("{}@{}{}", read.device_id, read.ts, metrics.concat())
                 }
@@ -195,14 +229,28 @@ mod tests {
     #[test]
     fn long() {
         let lines = [
-            "\u{feff}device_id,ts,metric,value,remark", "a,5,t,1.5,", "\"b, c\",1970-01-01 00:00:01,\"say \"\"t\"\"\",-2e3,x", "",
-            "a,5,t,", "a,soon,t,1,", "a,5,t,1", "a,5,\"t,1,2", "a,5,t,NaN,",
+            "\u{feff}device_id,ts,metric,value,remark",
+            "a,5,t,1.5,",
+            "\"b, c\",1970-01-01 00:00:01,\"say \"\"t\"\"\",-2e3,x",
+            "",
+            "a,5,t,",
+            "a,soon,t,1,",
+            "a,5,t,1",
+            "a,5,\"t,1,2",
+            "a,5,t,NaN,",
         ];
         assert_eq!(
             decode(&CsvConfig::default(), &lines),
             [
-                "-", "a@5 t=1.5", "b, c@1000 say \"t\"=-2000", "-", "the line has 4 fields, the header 5", "`soon` is no time",
-                "the line has 4 fields, the header 5", "the line has 3 fields, the header 5", "a@5 t=NaN",
+                "-",
+                "a@5 t=1.5",
+                "b, c@1000 say \"t\"=-2000",
+                "-",
+                "the line has 4 fields, the header 5",
+                "`soon` is no time",
+                "the line has 4 fields, the header 5",
+                "the line has 3 fields, the header 5",
+                "a@5 t=NaN",
             ]
         );
     }
@@ -217,7 +265,10 @@ mod tests {
             ..CsvConfig::default()
         };
         let lines = ["time,note,t,h", "1.5,hi,1,2", "2,,,", "3,,x,1"];
-        assert_eq!(decode(&config, &lines), ["-", "pump@1500 h=2 t=1", "pump@2000", "`x` is no number, as t must be"]);
+        assert_eq!(
+            decode(&config, &lines),
+            ["-", "pump@1500 h=2 t=1", "pump@2000", "`x` is no number, as t must be"]
+        );
     }
 
     #[test]

@@ -49,7 +49,15 @@ pub(super) struct Framer {
 
 impl Framer {
     pub(super) fn new(input: Input, framing: Framing) -> Framer {
-        Framer { input, framing, buffer: Vec::new(), start: 0, scanned: 0, passing_over: false, ended: false }
+        Framer {
+            input,
+            framing,
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            passing_over: false,
+            ended: false,
+        }
     }
 
     /// The bytes of the frame that was returned last.
@@ -82,7 +90,10 @@ impl Framer {
     }
 
     fn cut_line(&mut self) -> Option<Frame> {
-        let found = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n').map(|at| self.scanned + at);
+        let found = self.buffer[self.scanned..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map(|at| self.scanned + at);
         self.scanned = found.map_or(self.buffer.len(), |at| at + 1);
         let begin = self.start;
         if self.passing_over {
@@ -105,7 +116,9 @@ impl Framer {
         let (length, begin) = match varint(&self.buffer[self.start..]) {
             Varint::Cut => return None,
             Varint::Whole(length, bytes) if length <= FRAME_BYTES_MAX as u64 => (length as usize, self.start + bytes),
-            Varint::Whole(..) | Varint::Wrong => return Some(self.give_up("the length before the message can't be right")),
+            Varint::Whole(..) | Varint::Wrong => {
+                return Some(self.give_up("the length before the message can't be right"));
+            }
         };
         let end = begin + length;
         if end > self.buffer.len() {
@@ -143,7 +156,11 @@ impl Framer {
 }
 
 fn without_return(buffer: &[u8], begin: usize, end: usize) -> usize {
-    if end > begin && buffer[end - 1] == b'\r' { end - 1 } else { end }
+    if end > begin && buffer[end - 1] == b'\r' {
+        end - 1
+    } else {
+        end
+    }
 }
 
 enum Varint {
@@ -161,7 +178,11 @@ fn varint(bytes: &[u8]) -> Varint {
             return Varint::Whole(value, place + 1);
         }
     }
-    if bytes.len() < VARINT_BYTES_MAX { Varint::Cut } else { Varint::Wrong }
+    if bytes.len() < VARINT_BYTES_MAX {
+        Varint::Cut
+    } else {
+        Varint::Wrong
+    }
 }
 
 #[cfg(test)]
@@ -201,15 +222,25 @@ mod tests {
         let mut bytes = b"a\n".to_vec();
         bytes.resize(FRAME_BYTES_MAX * 3, b'x');
         bytes.extend_from_slice(b"\nb\n");
-        assert_eq!(frames(&bytes, Framing::Lines), [Ok(b"a".to_vec()), Err(BROKEN_BYTES_MAX), Ok(b"b".to_vec())]);
+        assert_eq!(
+            frames(&bytes, Framing::Lines),
+            [Ok(b"a".to_vec()), Err(BROKEN_BYTES_MAX), Ok(b"b".to_vec())]
+        );
     }
 
     #[test]
     fn messages_behind_their_lengths() {
-        let check = |bytes: &[u8], expected: &[Result<Vec<u8>, usize>]| assert_eq!(frames(bytes, Framing::Delimited), expected);
-        check(b"\x02ab\x00\x01c", &[Ok(b"ab".to_vec()), Ok(Vec::new()), Ok(b"c".to_vec())]);
+        let check =
+            |bytes: &[u8], expected: &[Result<Vec<u8>, usize>]| assert_eq!(frames(bytes, Framing::Delimited), expected);
+        check(
+            b"\x02ab\x00\x01c",
+            &[Ok(b"ab".to_vec()), Ok(Vec::new()), Ok(b"c".to_vec())],
+        );
         check(b"\x01a\x05bc", &[Ok(b"a".to_vec()), Err(3)]);
-        check(b"\x01a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", &[Ok(b"a".to_vec()), Err(11)]);
+        check(
+            b"\x01a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+            &[Ok(b"a".to_vec()), Err(11)],
+        );
         check(b"\x80", &[Err(1)]);
     }
 }

@@ -47,25 +47,27 @@ impl Input {
     /// Reads ahead on a thread of its own.
     pub(super) fn pipe(mut from: impl Read + Send + 'static) -> io::Result<Input> {
         let (sender, receiver) = sync_channel(CHUNKS_WAITING_MAX);
-        std::thread::Builder::new().name("file:pipe".to_owned()).spawn(move || {
-            loop {
-                let mut chunk = vec![0; CHUNK_BYTES];
-                let read = match from.read(&mut chunk) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Ok(0) => return,
-                    Ok(read) => Ok(read),
-                    Err(error) => Err(error),
-                };
-                let failed = read.is_err();
-                let sent = sender.send(read.map(|read| {
-                    chunk.truncate(read);
-                    chunk
-                }));
-                if failed || sent.is_err() {
-                    return;
+        std::thread::Builder::new()
+            .name("file:pipe".to_owned())
+            .spawn(move || {
+                loop {
+                    let mut chunk = vec![0; CHUNK_BYTES];
+                    let read = match from.read(&mut chunk) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                        Ok(0) => return,
+                        Ok(read) => Ok(read),
+                        Err(error) => Err(error),
+                    };
+                    let failed = read.is_err();
+                    let sent = sender.send(read.map(|read| {
+                        chunk.truncate(read);
+                        chunk
+                    }));
+                    if failed || sent.is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Input::Pipe(receiver))
     }
 

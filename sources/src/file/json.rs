@@ -2,8 +2,8 @@
 
 use super::{Decoded, Decoder, Problem, time};
 use crate::encode;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 use tidewatch_proto::time::EventTime;
@@ -64,7 +64,9 @@ impl Visitor<'_> for TimeVisitor {
     }
 
     fn visit_u64<E: Error>(self, ms: u64) -> Result<Time, E> {
-        i64::try_from(ms).map(|ms| Time(EventTime(ms))).map_err(|_| E::custom(format!("`{ms}` is no time")))
+        i64::try_from(ms)
+            .map(|ms| Time(EventTime(ms)))
+            .map_err(|_| E::custom(format!("`{ms}` is no time")))
     }
 
     fn visit_f64<E: Error>(self, ms: f64) -> Result<Time, E> {
@@ -76,7 +78,9 @@ impl Visitor<'_> for TimeVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
-        time::parse_date(text).map(Time).ok_or_else(|| E::custom(format!("`{text}` is no time")))
+        time::parse_date(text)
+            .map(Time)
+            .ok_or_else(|| E::custom(format!("`{text}` is no time")))
     }
 }
 
@@ -123,7 +127,11 @@ mod tests {
             Ok(None) => "-".to_owned(),
             Ok(Some(_)) => {
                 let read = Telemetry::decode(out.as_slice()).unwrap();
-                let mut metrics: Vec<String> = read.metrics.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+                let mut metrics: Vec<String> = read
+                    .metrics
+                    .iter()
+                    .map(|(name, value)| format!(" {name}={value}"))
+                    .collect();
                 metrics.sort();
                 format!("{}@{}{}", read.device_id, read.ts, metrics.concat())
             }
@@ -135,12 +143,27 @@ mod tests {
     fn lines() {
         let check = |line: &str, expected: &str| assert_eq!(decode(line), expected, "{line}");
         check("  ", "-");
-        check(r#"{"device_id": "a", "ts": 5, "metrics": {"t": 1.5, "h": null, "p": 3}}"#, "a@5 p=3 t=1.5");
-        check(r#"{"ts": "2026-01-01T00:00:00Z", "device_id": "\u0061\"", "extra": [1]}"#, "a\"@1767225600000");
-        check(r#"{"device_id": "a", "ts": 1e3, "metrics": {"t": 0.1}}"#, "a@1000 t=0.1");
-        check(r#"{"device_id": "a", "ts": 1.5}"#, "`1.5` is no time in whole milliseconds at column 28");
+        check(
+            r#"{"device_id": "a", "ts": 5, "metrics": {"t": 1.5, "h": null, "p": 3}}"#,
+            "a@5 p=3 t=1.5",
+        );
+        check(
+            r#"{"ts": "2026-01-01T00:00:00Z", "device_id": "\u0061\"", "extra": [1]}"#,
+            "a\"@1767225600000",
+        );
+        check(
+            r#"{"device_id": "a", "ts": 1e3, "metrics": {"t": 0.1}}"#,
+            "a@1000 t=0.1",
+        );
+        check(
+            r#"{"device_id": "a", "ts": 1.5}"#,
+            "`1.5` is no time in whole milliseconds at column 28",
+        );
         check(r#"{"device_id": "a"}"#, "missing field `ts` at column 18");
-        check(r#"{"device_id": "a", "ts": 5, "metrics": {"t": "x"}}"#, "invalid type: string \"x\", expected f64 at column 48");
+        check(
+            r#"{"device_id": "a", "ts": 5, "metrics": {"t": "x"}}"#,
+            "invalid type: string \"x\", expected f64 at column 48",
+        );
         check("nonsense", "expected ident at column 2");
         assert!(decode("{\"device_id\": \"a").starts_with("EOF while parsing a string"));
     }

@@ -14,7 +14,11 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(rate: Option<f64>, speed: Option<f64>) -> Pace {
-        Pace { rate, speed, begun: None }
+        Pace {
+            rate,
+            speed,
+            begun: None,
+        }
     }
 
     /// Whether a record need not be looked at before it is handed over.
@@ -31,7 +35,9 @@ impl Pace {
     pub(super) fn admit(&mut self, ts: Option<EventTime>, now_ms: i64) -> bool {
         let (start, first_ts, count) = self.begun.get_or_insert((now_ms, ts, 0));
         let elapsed_ms = (now_ms - *start).max(0) as f64;
-        let by_rate = self.rate.is_none_or(|rate| *count as f64 <= elapsed_ms * rate / 1_000.0);
+        let by_rate = self
+            .rate
+            .is_none_or(|rate| *count as f64 <= elapsed_ms * rate / 1_000.0);
         let by_time = match (self.speed, ts, &*first_ts) {
             (Some(speed), Some(ts), Some(first)) => ts.0.saturating_sub(first.0) as f64 <= elapsed_ms * speed,
             (Some(_), Some(_), None) => {
@@ -54,7 +60,10 @@ mod tests {
     fn by_rate() {
         let mut pace = Pace::new(Some(100.0), None);
         let mut admitted = |now| (0..1_000).take_while(|_| pace.admit(None, now)).count();
-        assert_eq!((admitted(5_000), admitted(5_000), admitted(5_100), admitted(6_000)), (1, 0, 10, 90));
+        assert_eq!(
+            (admitted(5_000), admitted(5_000), admitted(5_100), admitted(6_000)),
+            (1, 0, 10, 90)
+        );
     }
 
     #[test]

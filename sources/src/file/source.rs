@@ -36,8 +36,17 @@ impl FileFactory {
 
     /// Files that can be read, paced by a clock.
     pub fn with_clock(settings: FileSettings, clock: Clock) -> FileFactory {
-        let names = settings.files.iter().map(|(path, _)| path.display().to_string()).collect();
-        FileFactory { settings, names, clock, stdin_taken: AtomicBool::new(false) }
+        let names = settings
+            .files
+            .iter()
+            .map(|(path, _)| path.display().to_string())
+            .collect();
+        FileFactory {
+            settings,
+            names,
+            clock,
+            stdin_taken: AtomicBool::new(false),
+        }
     }
 
     fn open_file(&self, assignment: &Assignment, pace: &Pace) -> Result<Reading, SourceError> {
@@ -47,14 +56,19 @@ impl FileFactory {
         };
         let name = &self.names[assignment.partition.index()];
         if is_stdin(path) && self.stdin_taken.swap(true, Ordering::AcqRel) {
-            return Err(SourceError::new(name, "standard input can be read once; start the process again"));
+            return Err(SourceError::new(
+                name,
+                "standard input can be read once; start the process again",
+            ));
         }
-        let framer = open_framer(path, *format)
-            .map_err(|error| SourceError::new(name, format!("can't be opened: {error}")))?;
+        let framer =
+            open_framer(path, *format).map_err(|error| SourceError::new(name, format!("can't be opened: {error}")))?;
         let decoder: Box<dyn Decoder> = match format {
             FileFormat::Csv => Box::new(CsvDecoder::new(&self.settings.csv)),
             FileFormat::JsonLines => Box::new(JsonDecoder),
-            FileFormat::Delimited => Box::new(MessageDecoder { reads_time: pace.needs_time() }),
+            FileFormat::Delimited => Box::new(MessageDecoder {
+                reads_time: pace.needs_time(),
+            }),
         };
         Ok(Reading {
             partition: assignment.partition,
@@ -70,7 +84,11 @@ impl FileFactory {
 }
 
 fn open_framer(path: &Path, format: FileFormat) -> std::io::Result<Framer> {
-    let framing = if format == FileFormat::Delimited { Framing::Delimited } else { Framing::Lines };
+    let framing = if format == FileFormat::Delimited {
+        Framing::Delimited
+    } else {
+        Framing::Lines
+    };
     Ok(Framer::new(Input::open(path)?, framing))
 }
 
@@ -83,8 +101,17 @@ impl SourceFactory for FileFactory {
         // The rate is that of all files together.
         let share = assigned.len() as f64 / self.names.len() as f64;
         let pace = Pace::new(self.settings.rate.map(|rate| rate * share), self.settings.speed);
-        let files = assigned.iter().map(|assignment| self.open_file(assignment, &pace)).collect::<Result<_, _>>()?;
-        Ok(Box::new(FileSource { files, pace, clock: self.clock.clone(), batch: Batch::default(), turn: 0 }))
+        let files = assigned
+            .iter()
+            .map(|assignment| self.open_file(assignment, &pace))
+            .collect::<Result<_, _>>()?;
+        Ok(Box::new(FileSource {
+            files,
+            pace,
+            clock: self.clock.clone(),
+            batch: Batch::default(),
+            turn: 0,
+        }))
     }
 }
 
@@ -96,7 +123,11 @@ struct MessageDecoder {
 impl Decoder for MessageDecoder {
     fn decode(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<Option<Decoded>, Problem> {
         out.extend_from_slice(frame);
-        let ts = if self.reads_time { Telemetry::decode(frame).ok().map(|read| EventTime(read.ts)) } else { None };
+        let ts = if self.reads_time {
+            Telemetry::decode(frame).ok().map(|read| EventTime(read.ts))
+        } else {
+            None
+        };
         Ok(Some(Decoded { ts }))
     }
 }
@@ -118,7 +149,13 @@ impl Source for FileSource {
         for step in 0..self.files.len() {
             let place = (self.turn + step) % self.files.len();
             if left > 0 && !self.files[place].finished {
-                let mut turn = Turn { pace: &mut self.pace, now_ms, batch: &mut self.batch, intake: &mut *intake, left };
+                let mut turn = Turn {
+                    pace: &mut self.pace,
+                    now_ms,
+                    batch: &mut self.batch,
+                    intake: &mut *intake,
+                    left,
+                };
                 let read = self.files[place].read(&mut turn);
                 turn.hand_over(self.files[place].partition);
                 left = turn.left;
@@ -167,7 +204,12 @@ impl Reading {
                 Frame::End => return self.end(turn),
                 Frame::Whole(range) => self.take(turn, offset, range)?,
                 Frame::Broken(range, why) if offset >= self.from => {
-                    turn.unusable(self.partition, offset, self.framer.bytes(&range), self.place(offset, &why));
+                    turn.unusable(
+                        self.partition,
+                        offset,
+                        self.framer.bytes(&range),
+                        self.place(offset, &why),
+                    );
                 }
                 Frame::Broken(..) => {}
             }
@@ -203,7 +245,10 @@ impl Reading {
 
     fn end(&mut self, turn: &mut Turn<'_>) -> Result<(), SourceError> {
         if self.next < self.from {
-            let why = format!("the file ends here, but reading was to go on at {}; was it replaced?", self.from.next());
+            let why = format!(
+                "the file ends here, but reading was to go on at {}; was it replaced?",
+                self.from.next()
+            );
             return Err(self.error(self.next, why));
         }
         self.finished = true;
@@ -250,7 +295,12 @@ impl Turn<'_> {
 
     fn unusable(&mut self, partition: Partition, offset: Offset, payload: &[u8], detail: String) {
         self.hand_over(partition);
-        let record = Record { offset, log_time: None, key: None, payload };
+        let record = Record {
+            offset,
+            log_time: None,
+            key: None,
+            payload,
+        };
         self.intake.unusable(partition, record, Reason::Schema, detail);
         self.left -= 1;
     }
@@ -259,7 +309,12 @@ impl Turn<'_> {
         let mut start = 0;
         let mut records = Vec::with_capacity(self.batch.messages.len());
         for (offset, end) in self.batch.messages.drain(..) {
-            records.push(Record { offset, log_time: None, key: None, payload: &self.batch.bytes[start..end] });
+            records.push(Record {
+                offset,
+                log_time: None,
+                key: None,
+                payload: &self.batch.bytes[start..end],
+            });
             start = end;
         }
         if !records.is_empty() {

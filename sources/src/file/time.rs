@@ -24,9 +24,10 @@ fn parse_fraction(text: &str, unit: TimeUnit) -> Option<EventTime> {
     let fraction = milliseconds(fraction.as_bytes())?;
     match unit {
         TimeUnit::Milliseconds => Some(EventTime(whole)),
-        TimeUnit::Seconds => {
-            whole.checked_mul(1_000)?.checked_add(if negative { -fraction } else { fraction }).map(EventTime)
-        }
+        TimeUnit::Seconds => whole
+            .checked_mul(1_000)?
+            .checked_add(if negative { -fraction } else { fraction })
+            .map(EventTime),
     }
 }
 
@@ -46,12 +47,16 @@ pub(super) fn parse_date(text: &str) -> Option<EventTime> {
     }
     let (seconds_ms, zone) = seconds(rest)?;
     let minutes = hour * 60 + minute - zone_minutes(zone)?;
-    Some(EventTime(days_since_1970(year, month, day) * MS_PER_DAY + minutes * MS_PER_MINUTE + seconds_ms))
+    Some(EventTime(
+        days_since_1970(year, month, day) * MS_PER_DAY + minutes * MS_PER_MINUTE + seconds_ms,
+    ))
 }
 
 /// Reads `:SS` and its fraction, if they are there, and returns what follows.
 fn seconds(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    let Some((b':', rest)) = bytes.split_first().map(|(first, rest)| (*first, rest)) else { return Some((0, bytes)) };
+    let Some((b':', rest)) = bytes.split_first().map(|(first, rest)| (*first, rest)) else {
+        return Some((0, bytes));
+    };
     let (seconds, rest) = rest.split_at_checked(2)?;
     // 60 is a leap second, which counts as the one after.
     let seconds = number(seconds).filter(|seconds| *seconds <= 60)?;
@@ -87,7 +92,9 @@ fn milliseconds(digits: &[u8]) -> Option<i64> {
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
+    digits.iter().try_fold(0, |sum, digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
+    })
 }
 
 fn days_in(year: i64, month: i64) -> i64 {
@@ -116,7 +123,8 @@ mod tests {
 
     #[test]
     fn times_in_every_way_of_writing() {
-        let check = |text: &str, ms: i64| assert_eq!(parse(text, TimeUnit::Milliseconds), Some(EventTime(ms)), "{text}");
+        let check =
+            |text: &str, ms: i64| assert_eq!(parse(text, TimeUnit::Milliseconds), Some(EventTime(ms)), "{text}");
         check("1767225600000", 1_767_225_600_000);
         check(" -5 ", -5);
         check("1970-01-01T00:00:00Z", 0);
@@ -128,17 +136,33 @@ mod tests {
         check("1969-12-31 23:59:59.999", -1);
         check("0000-01-01 00:00:00", -62_167_219_200_000);
         check("5999-12-31 23:59:59.999", 127_174_492_799_999);
-        assert_eq!(parse("1767225600.5", TimeUnit::Seconds), Some(EventTime(1_767_225_600_500)));
+        assert_eq!(
+            parse("1767225600.5", TimeUnit::Seconds),
+            Some(EventTime(1_767_225_600_500))
+        );
         assert_eq!(parse("-1.25", TimeUnit::Seconds), Some(EventTime(-1_250)));
-        assert_eq!(parse("1767225600", TimeUnit::Seconds), Some(EventTime(1_767_225_600_000)));
+        assert_eq!(
+            parse("1767225600", TimeUnit::Seconds),
+            Some(EventTime(1_767_225_600_000))
+        );
     }
 
     #[test]
     fn what_is_no_time() {
         for text in [
-            "", "now", "2026", "2026-13-01 00:00:00", "2026-02-29 00:00:00", "2026-01-01", "2026-01-01 24:00:00",
-            "2026-01-01 00:00:61", "2026-01-01 00:00:00.", "2026-01-01 00:00:00 UTC", "2026-01-01T00:00:00+1",
-            "99999999999999999999", "2026-01-01é00:00:00",
+            "",
+            "now",
+            "2026-",
+            "2026-13-01 00:00:00",
+            "2026-02-29 00:00:00",
+            "2026-01-01",
+            "2026-01-01 24:00:00",
+            "2026-01-01 00:00:61",
+            "2026-01-01 00:00:00.",
+            "2026-01-01 00:00:00 UTC",
+            "2026-01-01T00:00:00+1",
+            "99999999999999999999",
+            "2026-01-01é00:00:00",
         ] {
             assert_eq!(parse(text, TimeUnit::Milliseconds), None, "{text}");
         }

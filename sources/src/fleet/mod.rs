@@ -1,1 +1,18 @@
-//! x
+//! A simulated fleet: devices that measure at an interval, some of them badly.
+//!
+//! * **A log that need not be kept**: what a device sends in an interval is a function of (seed, device, interval), and
+//!   an offset tells device and interval. So a reader that starts again from a position gets the same records, and what
+//!   fell due while nobody read.
+//! * **Partitions**: a device belongs to one, by the hash that Kafka's Java client uses.
+//! * **Log time**: when the record fell due, as if it had arrived at once. Records fall due by the clock, so the source
+//!   is `Idle` between them and never `Finished`.
+//! * **Offsets** have holes: every device has room for 64 messages an interval.
+
+pub mod config;
+mod device;
+mod faults;
+mod partition;
+mod source;
+
+pub use config::{FaultConfig, FleetConfig, FleetSettings};
+pub use source::FleetFactory;

@@ -4,12 +4,17 @@ use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use std::ffi::{CStr, c_char};
+use std::time::{Duration, Instant};
 use tidewatch_proto::ids::Offset;
 use tidewatch_proto::source::Record;
 use tidewatch_proto::time::LogTime;
 
 /// How many messages are taken from a queue at once at most.
 const BATCH_RECORDS_MAX: usize = 8_192;
+/// How long a consumer may take to close; it leaves no group, so it needs no broker for it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often is looked whether it has.
+const CLOSE_POLL: Duration = Duration::from_millis(1);
 
 /// A consumer whose messages are taken in batches, and whose events are kept apart from them.
 pub(super) struct Fetcher {
@@ -115,6 +120,21 @@ impl Fetcher {
         let code =
             unsafe { native::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high) };
         (code as i32 == 0 && high >= 0).then_some(Offset(high))
+    }
+}
+
+impl Drop for Fetcher {
+    /// Closes the consumer and empties its queue: what is left there would keep librdkafka's threads for ever, and with
+    /// them whoever waits for the consumer to be gone.
+    fn drop(&mut self) {
+        if self.consumer.close_queue().is_ok() {
+            let begun = Instant::now();
+            while !self.consumer.closed() && begun.elapsed() < CLOSE_TIMEOUT {
+                drop(self.fetch(BATCH_RECORDS_MAX));
+                std::thread::sleep(CLOSE_POLL);
+            }
+        }
+        while !self.fetch(BATCH_RECORDS_MAX).slots.is_empty() {}
     }
 }
 

@@ -33,20 +33,31 @@ pub fn each_message(brokers: &str, topic: &str, mut take: impl FnMut(&BorrowedMe
     let mut ends = BTreeMap::new();
     let mut list = TopicPartitionList::new();
     for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT).expect("watermarks");
+        let (low, high) = consumer
+            .fetch_watermarks(topic, partition.id(), TIMEOUT)
+            .expect("watermarks");
         if low < high {
             ends.insert(partition.id(), high);
-            list.add_partition_offset(topic, partition.id(), At::Beginning).expect("an offset");
+            list.add_partition_offset(topic, partition.id(), At::Beginning)
+                .expect("an offset");
         }
     }
     consumer.assign(&list).expect("assigned");
     let begun = Instant::now();
     while !ends.is_empty() {
-        assert!(begun.elapsed() < TIMEOUT, "{topic} was not read in time; left: {ends:?}");
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        assert!(
+            begun.elapsed() < TIMEOUT,
+            "{topic} was not read in time; left: {ends:?}"
+        );
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
         let message = message.unwrap_or_else(|error| panic!("{topic}: {error}"));
         take(&message);
-        if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+        if ends
+            .get(&message.partition())
+            .is_some_and(|end| message.offset() + 1 >= *end)
+        {
             ends.remove(&message.partition());
         }
     }
@@ -75,7 +86,11 @@ impl Topic {
             assert!(header(message, "epoch").is_some() && header(message, "generation").is_some());
             let key = (row.job, row.key.clone(), row.metric.clone(), row.window_start);
             let json = serde_json::json!([row.job.as_str(), *row.key, *row.metric, row.window_start.0]);
-            assert_eq!(message.key(), Some(json.to_string().as_bytes()), "the message's key is the row's");
+            assert_eq!(
+                message.key(),
+                Some(json.to_string().as_bytes()),
+                "the message's key is the row's"
+            );
             match rows.get(&key) {
                 Some(old) if old.revision > row.revision => {}
                 _ => drop(rows.insert(key, row)),
@@ -107,7 +122,10 @@ fn parse(text: &str) -> Row {
     let json: Value = serde_json::from_str(text).expect("JSON");
     let whole = |name: &str| json[name].as_i64().unwrap_or_else(|| panic!("{name} in {text}"));
     let count = |name: &str| json[name].as_u64().unwrap_or_else(|| panic!("{name} in {text}"));
-    let job = Job::ALL.into_iter().find(|job| json["job"] == job.as_str()).expect("a known job");
+    let job = Job::ALL
+        .into_iter()
+        .find(|job| json["job"] == job.as_str())
+        .expect("a known job");
     let key = match job {
         Job::SiteMinute => &json["site"],
         Job::FleetMinute => &json["fleet"],

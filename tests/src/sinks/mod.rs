@@ -18,6 +18,8 @@ pub fn component(name: &str) -> String {
 /// A name that no other test and no earlier run has used.
 pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_nanos());
+    let nanos = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |age| age.as_nanos());
     format!("{prefix}_{nanos:x}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

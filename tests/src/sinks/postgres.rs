@@ -17,7 +17,13 @@ pub struct Database {
 impl Database {
     /// An empty schema in the database at `url`.
     pub fn new(url: &str) -> Database {
-        Database { config: PostgresConfig { url: url.to_owned(), schema: unique("tide"), ..Default::default() } }
+        Database {
+            config: PostgresConfig {
+                url: url.to_owned(),
+                schema: unique("tide"),
+                ..Default::default()
+            },
+        }
     }
 
     /// What a sink is made of.
@@ -28,13 +34,18 @@ impl Database {
     /// A connection of the test's own, in the schema.
     pub fn client(&self) -> Client {
         let mut client = Client::connect(&self.config.url, NoTls).expect("the component runs");
-        client.batch_execute(&format!("SET search_path = {}, public", self.config.schema)).expect("a schema is set");
+        client
+            .batch_execute(&format!("SET search_path = {}, public", self.config.schema))
+            .expect("a schema is set");
         client
     }
 
     /// The only value of the only row of a query.
     pub fn number(&self, sql: &str) -> i64 {
-        let row = self.client().query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let row = self
+            .client()
+            .query_one(sql, &[])
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         row.get(0)
     }
 
@@ -44,7 +55,10 @@ impl Database {
         let rows = self.client().query(sql, &[]).expect("dead letters are there");
         let read = |row: &postgres::Row| {
             let (name, reason): (String, String) = (row.get(0), row.get(2));
-            let partition = names.iter().position(|known| *known == name).expect("a known partition");
+            let partition = names
+                .iter()
+                .position(|known| *known == name)
+                .expect("a known partition");
             Reject {
                 partition: Partition(partition as u32),
                 offset: Offset(row.get(1)),
@@ -69,10 +83,16 @@ impl Drop for Database {
 
 /// The reason of this name.
 pub fn named(name: &str) -> Reason {
-    Reason::ALL.into_iter().find(|reason| reason.as_str() == name).expect("a known reason")
+    Reason::ALL
+        .into_iter()
+        .find(|reason| reason.as_str() == name)
+        .expect("a known reason")
 }
 
 fn log_time(time: SystemTime) -> LogTime {
     let ms = |age: Duration| i64::try_from(age.as_millis()).expect("a time of our days");
-    LogTime(time.duration_since(SystemTime::UNIX_EPOCH).map_or_else(|before| -ms(before.duration()), ms))
+    LogTime(
+        time.duration_since(SystemTime::UNIX_EPOCH)
+            .map_or_else(|before| -ms(before.duration()), ms),
+    )
 }

@@ -1,0 +1,194 @@
+//! The right answer, recomputed from the log in the plainest way.
+
+use super::{Key, Msg};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tidewatch_dataflow::EngineConfig;
+use tidewatch_proto::row::{Job, Row};
+
+const MINUTE: i64 = 60_000;
+
+/// What a window should hold.
+#[derive(Clone, Debug, Default)]
+pub struct Want {
+    pub values: Vec<(i64, f64)>,
+    pub invalid: u64,
+    pub sum: f64,
+}
+
+/// The right last rows of a log, and what else is counted.
+#[derive(Default)]
+pub struct Answer {
+    pub windows: BTreeMap<Key, Want>,
+    pub late: u64,
+    pub duplicates: u64,
+    pub beyond: u64,
+    pub future: u64,
+}
+
+#[derive(Default)]
+struct Series {
+    panes: BTreeMap<i64, Want>,
+    hours: BTreeMap<i64, Want>,
+    in_hour: HashSet<i64>,
+}
+
+impl Series {
+    fn close(&mut self, closed_ms: i64) {
+        for (minute, pane) in &self.panes {
+            if (minute + 1) * MINUTE <= closed_ms && self.in_hour.insert(*minute) {
+                let hour = self.hours.entry(minute.div_euclid(60)).or_default();
+                let was_empty = hour.values.is_empty();
+                hour.values.extend(&pane.values);
+                hour.invalid += pane.invalid;
+                if !pane.values.is_empty() {
+                    hour.sum = if was_empty { pane.sum } else { hour.sum + pane.sum };
+                }
+            }
+        }
+    }
+}
+
+fn put(want: &mut Want, ts: i64, value: f64) {
+    if value.is_finite() {
+        want.values.push((ts, value));
+        want.sum += value;
+    } else {
+        want.invalid += 1;
+    }
+}
+
+/// Recomputes the rows of a log whose devices stay on one partition.
+pub fn answer(partitions: &[Vec<Msg>], config: &EngineConfig) -> Answer {
+    let mut answer = Answer::default();
+    let mut series: BTreeMap<(String, String), Series> = BTreeMap::new();
+    let reach = if config.five_minutes { 5 } else { 1 };
+    for partition in partitions {
+        let mut clock = i64::MIN;
+        let mut last: HashMap<String, Vec<(i64, Vec<(String, u64)>)>> = HashMap::new();
+        for msg in partition {
+            if msg.log.is_some_and(|log| msg.ts > log + config.future_max_ms) {
+                answer.future += 1;
+                continue;
+            }
+            clock = clock.max(msg.log.map_or(msg.ts, |log| log.min(msg.ts)));
+            let closed = clock - config.lateness_ms;
+            let minute = msg.ts.div_euclid(MINUTE);
+            if (minute + reach) * MINUTE <= closed - config.correction_horizon_ms && !msg.metrics.is_empty() {
+                answer.beyond += 1;
+                continue;
+            }
+            let late = (minute + 1) * MINUTE <= closed;
+            answer.late += u64::from(late && !msg.metrics.is_empty());
+            if msg.metrics.is_empty() {
+                continue;
+            }
+            let mut content: Vec<(String, u64)> = msg.metrics.iter().map(|(n, v)| (n.clone(), v.to_bits())).collect();
+            content.sort();
+            let seen = last.entry(msg.device.clone()).or_default();
+            if config.drop_duplicates && seen.iter().rev().take(8).any(|s| *s == (msg.ts, content.clone())) {
+                answer.duplicates += 1;
+                continue;
+            }
+            seen.push((msg.ts, content));
+            for (metric, value) in &msg.metrics {
+                let own = series.entry((msg.device.clone(), metric.clone())).or_default();
+                if late {
+                    own.close(closed);
+                    put(own.hours.entry(minute.div_euclid(60)).or_default(), msg.ts, *value);
+                    own.in_hour.insert(minute);
+                }
+                put(own.panes.entry(minute).or_default(), msg.ts, *value);
+            }
+        }
+    }
+    for ((device, metric), mut own) in series {
+        own.close(i64::MAX);
+        collect(&mut answer.windows, config, &device, &metric, &own);
+    }
+    answer
+}
+
+fn collect(windows: &mut BTreeMap<Key, Want>, config: &EngineConfig, device: &str, metric: &str, own: &Series) {
+    let key = |job, start| (job, device.to_string(), metric.to_string(), start);
+    for (minute, pane) in &own.panes {
+        windows.insert(key(Job::Minute, minute * MINUTE), pane.clone());
+        if config.five_minutes {
+            for first in minute - 4..=*minute {
+                let mut want = Want::default();
+                for (_, part) in own.panes.range(first..first + 5) {
+                    let was_empty = want.values.is_empty();
+                    want.values.extend(&part.values);
+                    want.invalid += part.invalid;
+                    if !part.values.is_empty() {
+                        want.sum = if was_empty { part.sum } else { want.sum + part.sum };
+                    }
+                }
+                windows.insert(key(Job::FiveMinutes, first * MINUTE), want);
+            }
+        }
+    }
+    if config.hour {
+        for (hour, want) in &own.hours {
+            windows.insert(key(Job::Hour, hour * 60 * MINUTE), want.clone());
+        }
+    }
+}
+
+/// Fails when a row is not what it should be.
+pub fn check_row(row: &Row, want: &Want, quantiles: bool) {
+    let at = format!("{:?} {} {} {}", row.job, row.key, row.metric, row.window_start.0);
+    let v = &row.values;
+    assert_eq!(
+        (v.count, v.invalid_count),
+        (want.values.len() as u64, want.invalid),
+        "counts of {at}"
+    );
+    assert_eq!(
+        v.sum.to_bits(),
+        (want.sum + 0.0).to_bits(),
+        "sum of {at}: {} for {}",
+        v.sum,
+        want.sum
+    );
+    let mut sorted: Vec<f64> = want.values.iter().map(|(_, value)| value + 0.0).collect();
+    sorted.sort_by(f64::total_cmp);
+    let Some(min) = sorted.first() else {
+        assert_eq!(
+            (v.min, v.max, v.first, v.last, v.mean, v.stddev),
+            (None, None, None, None, None, None),
+            "{at}"
+        );
+        return;
+    };
+    let n = sorted.len() as f64;
+    assert_eq!((v.min, v.max), (Some(*min), sorted.last().copied()), "bounds of {at}");
+    assert_eq!(v.mean.map(f64::to_bits), Some((v.sum / n).to_bits()), "mean of {at}");
+    let earliest = want.values.iter().map(|r| r.0).min();
+    let latest = want.values.iter().map(|r| r.0).max();
+    // Of several readings of one event time the log's order decides; a window of panes keeps it.
+    let first = want.values.iter().find(|r| Some(r.0) == earliest).map(|r| r.1 + 0.0);
+    let last = want
+        .values
+        .iter()
+        .rev()
+        .find(|r| Some(r.0) == latest)
+        .map(|r| r.1 + 0.0);
+    assert_eq!((v.first, v.last), (first, last), "first and last of {at}");
+    if sorted.len() > 1 {
+        let mean = sorted.iter().sum::<f64>() / n;
+        let stddev = (sorted.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        let got = v.stddev.expect("two readings have a deviation");
+        assert!(
+            (got - stddev).abs() <= 1e-6 * (stddev + mean.abs() * 1e-6 + 1e-12),
+            "{got} for {stddev}: {at}"
+        );
+    }
+    assert_eq!(v.quantiles.is_some(), quantiles, "quantiles of {at}");
+    if let Some(q) = v.quantiles {
+        for (rank, got) in [(0.50, q.p50), (0.95, q.p95), (0.99, q.p99)] {
+            let want = sorted[((rank * n).ceil() as usize).clamp(1, sorted.len()) - 1];
+            let error_max = if sorted.len() <= 16 { 0.0 } else { want.abs() / 64.0 };
+            assert!((got - want).abs() <= error_max, "p{rank} of {at}: {got} for {want}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `tidewatch check`: reads the configuration, reaches for what it names, and prints a line per finding.
+
+use crate::config::{ConfigError, DeadLetterSettings, EXIT_CONFIG, Input, Loaded, Settings, SourceSettings, load};
+use crate::topics::creating;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::ExitCode;
+use tidewatch_sinks::SinkError;
+use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink, KafkaSinkSettings};
+use tidewatch_sinks::parts::Parts;
+use tidewatch_sinks::postgres::{PostgresSettings, PostgresSink};
+use tidewatch_sources::SourceFactory;
+use tidewatch_sources::kafka::{KafkaFactory, KafkaSettings, TimestampType};
+
+/// What was found; its `Display` is the line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Finding {
+    /// It is as it should be.
+    #[error("ok: {0}")]
+    Good(String),
+    /// It works, and could be better.
+    #[error("advice: {0}")]
+    Advice(String),
+    /// It can't be used.
+    #[error("error: {0}")]
+    Wrong(ConfigError),
+}
+
+/// Checks and prints. The exit code is 78 when something can't be used.
+pub fn run(input: &Input, out: &mut dyn Write) -> ExitCode {
+    let mut is_good = true;
+    let mut tell = |finding: Finding| {
+        is_good &= !matches!(finding, Finding::Wrong(_));
+        // Whoever closed the pipe has read enough; the exit code still counts.
+        let _ = writeln!(out, "{finding}");
+    };
+    match load(input) {
+        Ok(loaded) => check(input, loaded, &mut tell),
+        Err(error) => tell(Finding::Wrong(error)),
+    }
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_CONFIG)
+    }
+}
+
+fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
+    let Loaded { config, settings, file } = loaded;
+    let place = file.map_or("the defaults".to_owned(), |file| file.display().to_string());
+    tell(Finding::Good(format!(
+        "configuration: {place}, and the environment, can be used"
+    )));
+    settings
+        .advice
+        .iter()
+        .cloned()
+        .map(Finding::Advice)
+        .for_each(&mut *tell);
+    let Settings {
+        source,
+        postgres,
+        kafka,
+        dead_letter,
+        api,
+        ..
+    } = settings;
+    check_source(&source, tell);
+    if let Some(postgres) = postgres {
+        tell(check_postgres(postgres));
+    }
+    let creates = config.output.kafka.as_ref().is_some_and(|output| output.create_topics);
+    // Checking changes nothing: topics are looked for, not made.
+    let looking = if creates {
+        load(&creating(input, false)).ok().map(|loaded| loaded.settings)
+    } else {
+        None
+    };
+    let (kafka, dead_letter) = match looking {
+        Some(looking) => (looking.kafka, looking.dead_letter),
+        None => (kafka, dead_letter),
+    };
+    if let Some(kafka) = kafka {
+        tell(check_topic(
+            kafka,
+            "output.kafka.topic",
+            &config.output.kafka.unwrap_or_default().topic,
+            creates,
+        ));
+    }
+    if let DeadLetterSettings::Kafka(kafka) = dead_letter {
+        tell(check_topic(
+            kafka,
+            "dead_letter.topic",
+            &config.dead_letter.topic,
+            creates,
+        ));
+    }
+    tell(match TcpListener::bind(api.listen()) {
+        Ok(_) => Finding::Good(format!("api.listen: {} is free", api.listen())),
+        Err(error) => Finding::Advice(format!(
+            "api.listen: {} can't be listened on now: {error}",
+            api.listen()
+        )),
+    });
+}
+
+fn check_source(source: &SourceSettings, tell: &mut dyn FnMut(Finding)) {
+    match source {
+        SourceSettings::Fleet(_) => tell(Finding::Good("source: a simulated fleet".to_owned())),
+        SourceSettings::File(_) => tell(Finding::Good("source: the files can be opened".to_owned())),
+        SourceSettings::Kafka(kafka) => check_read_topic(kafka, tell),
+    }
+}
+
+fn check_read_topic(kafka: &KafkaSettings, tell: &mut dyn FnMut(Finding)) {
+    let wrong = |error: tidewatch_sources::SourceError| ConfigError::new(error.object, error.problem);
+    let factory = match KafkaFactory::connect(kafka) {
+        Ok(factory) => factory,
+        Err(error) => return tell(Finding::Wrong(wrong(error))),
+    };
+    let names = factory.partitions();
+    let topic = names
+        .first()
+        .and_then(|name| name.rsplit_once('/'))
+        .map_or("", |(topic, _)| topic);
+    tell(Finding::Good(format!(
+        "kafka.topic: {topic} has {} partitions",
+        names.len()
+    )));
+    tell(match factory.timestamp_type() {
+        Ok(TimestampType::LogAppendTime) => Finding::Good(format!(
+            "kafka.topic: {topic} has message.timestamp.type = LogAppendTime"
+        )),
+        Ok(TimestampType::CreateTime) => Finding::Advice(format!(
+            "kafka.topic: {topic} has message.timestamp.type = CreateTime, so a producer with a wrong clock moves the \
+             watermark; unless all producers keep time, set it to LogAppendTime: kafka-configs.sh --alter \
+             --entity-type topics --entity-name {topic} --add-config message.timestamp.type=LogAppendTime"
+        )),
+        Err(error) => Finding::Advice(wrong(error).to_string()),
+    });
+}
+
+fn check_postgres(settings: PostgresSettings) -> Finding {
+    let target = settings.target().to_owned();
+    match PostgresSink::new(settings, Parts::all()).check() {
+        Ok(()) => Finding::Good(format!("postgres: {target} can be used, its tables are there")),
+        Err(error) => Finding::Wrong(sink_error(error)),
+    }
+}
+
+fn check_topic(settings: KafkaSinkSettings, key: &str, topic: &str, creates: bool) -> Finding {
+    let checked = match key {
+        "dead_letter.topic" => KafkaDeadLetters::new(settings, &[]).check(),
+        _ => KafkaSink::new(settings).check(),
+    };
+    match checked {
+        Ok(()) => Finding::Good(format!("{key}: {topic} is there")),
+        Err(error) if creates && error.problem.starts_with("there is no such topic") => {
+            Finding::Advice(format!("{key}: {topic} is not there; the start will create it"))
+        }
+        Err(error) => Finding::Wrong(sink_error(error)),
+    }
+}
+
+/// A sink's error, with the keys as they are called here.
+fn sink_error(error: SinkError) -> ConfigError {
+    ConfigError::new(
+        error.object,
+        error
+            .problem
+            .replace("kafka.create_topics", "output.kafka.create_topics"),
+    )
+}

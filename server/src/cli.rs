@@ -1,0 +1,100 @@
+//! The command line.
+
+use crate::config::{ConfigError, EXIT_CONFIG, Input};
+use crate::{check, reference, topics};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Real-time analytics for device fleets. Without a command it runs: everything in one process.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tidewatch", version)]
+pub struct Cli {
+    /// The configuration; by default ./tidewatch.toml, if it is there
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Worker threads; counts before engine.threads
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<String>,
+    /// Let other machines reach the API without tokens
+    #[arg(long, global = true)]
+    pub insecure: bool,
+    /// What to do instead of running
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done instead of running.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Check the configuration, and connect to what it names
+    Check,
+    /// Print all sections and keys of the configuration, as Markdown
+    Reference,
+    /// Print the topics of Kafka that the configuration needs, with how to create them
+    Topics {
+        /// Create those that Tidewatch writes
+        #[arg(long)]
+        create: bool,
+    },
+}
+
+impl Cli {
+    /// Where the configuration comes from: this command line and the process's environment.
+    pub fn input(&self) -> Input {
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        Input {
+            file: self.config.clone(),
+            threads: self.threads.clone(),
+            insecure: self.insecure,
+            environment: std::env::vars_os()
+                .map(|(name, value)| (lossy(name), lossy(value)))
+                .collect(),
+        }
+    }
+}
+
+impl Command {
+    /// Carries the command out and says how the process ends.
+    pub fn run(&self, input: &Input) -> ExitCode {
+        let mut out = std::io::stdout().lock();
+        let done = match self {
+            Command::Check => return check::run(input, &mut out),
+            Command::Reference => {
+                // Whoever closed the pipe has read enough.
+                let _ = out.write_all(reference::markdown().as_bytes());
+                Ok(())
+            }
+            Command::Topics { create } => topics::run(input, *create, &mut out),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error),
+        }
+    }
+}
+
+/// Prints the one line that says what is wrong with the configuration; the process ends with [`EXIT_CONFIG`].
+pub fn refuse(error: &ConfigError) -> ExitCode {
+    eprintln!("tidewatch: {error}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::parse_from(["tidewatch", "check", "--config", "a.toml"]);
+        assert_eq!((cli.config, cli.command), (Some("a.toml".into()), Some(Command::Check)));
+        let cli = Cli::parse_from(["tidewatch", "--threads", "2", "topics", "--create"]);
+        assert_eq!(
+            (cli.threads.as_deref(), cli.command),
+            (Some("2"), Some(Command::Topics { create: true }))
+        );
+    }
+}

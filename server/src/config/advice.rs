@@ -1,0 +1,62 @@
+//! What can be used as it is written, but is most likely not what was meant.
+
+use super::parsed::{Config, DeadLetterKind, SourceKind, StoreKind};
+use super::written::Written;
+
+/// A line for each thing that somebody should look at.
+pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
+    let unused = unused_sections(config, written);
+    let lines = [
+        unused,
+        dead_letters(config).into_iter().collect(),
+        rollups(config, written).into_iter().collect(),
+        correction(config).into_iter().collect(),
+    ];
+    lines.concat()
+}
+
+fn unused_sections(config: &Config, written: &Written) -> Vec<String> {
+    let kind = config.source.kind;
+    let letters = config.dead_letter.kind;
+    let kafka = kind == SourceKind::Kafka || config.output.kafka.is_some() || letters == DeadLetterKind::Kafka;
+    let in_memory = config.output.store == Some(StoreKind::Memory)
+        || (config.output.store.is_none() && config.postgres.is_none())
+        || letters == DeadLetterKind::Memory;
+    let uses = [
+        ("kafka", kafka, "source.kind = \"kafka\""),
+        ("file", kind == SourceKind::File, "source.kind = \"file\""),
+        ("fleet", kind == SourceKind::Fleet, "source.kind = \"fleet\""),
+        ("memory", in_memory, "output.store = \"memory\""),
+    ];
+    let sections = written.sections();
+    let unused = uses
+        .into_iter()
+        .filter(|(section, used, _)| !used && sections.contains(section));
+    unused
+        .map(|(section, _, with)| format!("[{section}] is not used; it is with {with}"))
+        .collect()
+}
+
+fn dead_letters(config: &Config) -> Option<String> {
+    let better = match (&config.postgres, &config.output.kafka) {
+        (Some(_), _) => "postgres",
+        (None, Some(_)) => "kafka",
+        (None, None) => return None,
+    };
+    (config.dead_letter.kind == DeadLetterKind::Memory)
+        .then(|| format!("dead letters are lost when the process ends; dead_letter.kind = \"{better}\" keeps them"))
+}
+
+fn rollups(config: &Config, written: &Written) -> Option<String> {
+    let pointless = written.has("registry.rollups")
+        && config.registry.file.is_none()
+        && !config.registry.rollups.is_empty()
+        && config.source.kind != SourceKind::Fleet;
+    pointless.then(|| "registry.rollups has nothing to add up over without registry.file".to_owned())
+}
+
+fn correction(config: &Config) -> Option<String> {
+    config.engine.correction_horizon.0.is_zero().then(|| {
+        "engine.correction_horizon is 0s: every reading behind its closed window becomes a dead letter".to_owned()
+    })
+}

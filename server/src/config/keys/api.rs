@@ -1,0 +1,66 @@
+//! The keys of `[api]`.
+
+use super::super::key::{Key, Kind, Section};
+use super::MINUTE;
+
+/// `[api]`
+pub(super) const API: Section = Section {
+    name: "api",
+    about: "The HTTP API.",
+    keys: &[
+        Key {
+            name: "listen",
+            kind: Kind::Text,
+            default: "127.0.0.1:8080",
+            about: "The address and port to listen on. One that other machines reach needs `token_file`, or the flag \
+                    `--insecure`.",
+        },
+        Key {
+            name: "token_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A file of lines `role token`, where the role is `viewer`, `operator` or `admin`; blank lines and \
+                    lines that begin with `#` are skipped. It is read again when it changes. With it every request but \
+                    `/healthz` and `/readyz` needs a header `Authorization: Bearer <token>`; without it whoever reaches \
+                    the port may do everything.",
+        },
+        Key {
+            name: "public_hosts",
+            kind: Kind::Texts,
+            default: "",
+            about: "Names, as `host` or `host:port`, under which clients reach the API, behind a proxy for instance. \
+                    Requests that name another host are refused: on a loopback address always (there `localhost` is \
+                    known), otherwise once a name is given here (addresses are known).",
+        },
+        Key {
+            name: "allowed_origins",
+            kind: Kind::Texts,
+            default: "",
+            about: "Origins, as `https://host:port`, whose pages may send requests beside pages of the API itself.",
+        },
+        Key {
+            name: "connections_max",
+            kind: Kind::Integer(1, 65_536),
+            default: "1024",
+            about: "Connections at a time; one more is answered 503.",
+        },
+        Key {
+            name: "reads_max",
+            kind: Kind::Integer(1, 256),
+            default: "8",
+            about: "Reads of rows at a time; one more waits.",
+        },
+        Key {
+            name: "request_timeout",
+            kind: Kind::Span(100, 10 * MINUTE),
+            default: "10s",
+            about: "How long an answer may take; then it is a 504.",
+        },
+        Key {
+            name: "header_timeout",
+            kind: Kind::Span(100, 10 * MINUTE),
+            default: "10s",
+            about: "How long the head of a request may take, and a connection may be idle; then it is closed.",
+        },
+    ],
+};

@@ -1,0 +1,129 @@
+//! The keys of `[engine]` and `[engine.limits]`.
+
+use super::super::key::{Key, Kind, Section};
+use super::{COUNT_MAX, DAY, GIB, HOUR, KIB, MIB, SECOND};
+
+/// `[engine]`
+pub(super) const ENGINE: Section = Section {
+    name: "engine",
+    about: "The engine: what it computes, and how much memory it may take.",
+    keys: &[
+        Key {
+            name: "threads",
+            kind: Kind::Integer(1, 256),
+            default: "1",
+            about: "Worker threads; partitions and series are divided among them.",
+        },
+        Key {
+            name: "lateness",
+            kind: Kind::Span(0, DAY),
+            default: "10s",
+            about: "How far the watermark stays behind the log: a window closes when the log is so far past its end.",
+        },
+        Key {
+            name: "correction_horizon",
+            kind: Kind::Span(0, 7 * DAY),
+            default: "15m",
+            about: "How long after its closing a window can still be corrected; later readings become dead letters.",
+        },
+        Key {
+            name: "correction_bytes",
+            kind: Kind::Size(16 * MIB, i64::MAX),
+            default: "4GiB",
+            about: "How much memory each thread's closed windows take at most; beyond it the oldest leave early.",
+        },
+        Key {
+            name: "idle",
+            kind: Kind::Span(SECOND, HOUR),
+            default: "10s",
+            about: "After so long without a record a partition's windows are published by the wall clock.",
+        },
+        Key {
+            name: "future_max",
+            kind: Kind::Span(0, 365 * DAY),
+            default: "10m",
+            about: "How far an event time may be ahead of the log's timestamp; beyond it the record is a dead letter.",
+        },
+        Key {
+            name: "age_max",
+            kind: Kind::Span(SECOND, super::AGES),
+            default: "",
+            about: "How far an event time may be behind the log's timestamp; by default any age is taken.",
+        },
+        Key {
+            name: "duplicates",
+            kind: Kind::OneOf(&["drop", "count"]),
+            default: "drop",
+            about: "What becomes of a message that a device sends again (among its last 8): it is dropped, or it counts \
+                    like any other. A record that the log hands over twice never counts twice.",
+        },
+        Key {
+            name: "quantiles",
+            kind: Kind::Bool,
+            default: "true",
+            about: "Whether p50, p95 and p99 are kept; without them rows have none and less memory is taken.",
+        },
+        Key {
+            name: "windows",
+            kind: Kind::SomeOf(&["1m", "5m", "1h"]),
+            default: "1m,5m,1h",
+            about: "The windows of each series: a minute, five minutes hopping by one, an hour. `1m` is required.",
+        },
+        Key {
+            name: "epoch_bytes",
+            kind: Kind::Size(MIB, 16 * GIB),
+            default: "256MiB",
+            about: "How many bytes of records a thread takes into one epoch (100 ms) at most.",
+        },
+        Key {
+            name: "outbox_bytes",
+            kind: Kind::Size(MIB, i64::MAX),
+            default: "512MiB",
+            about: "How many bytes the sinks may have left to confirm before the source waits.",
+        },
+    ],
+};
+
+/// `[engine.limits]`
+pub(super) const LIMITS: Section = Section {
+    name: "engine.limits",
+    about: "What is accepted. A record beyond a limit becomes a dead letter, with its reason.",
+    keys: &[
+        Key {
+            name: "device_id_bytes_max",
+            kind: Kind::Bytes(1, 64 * KIB),
+            default: "128B",
+            about: "How long a device id may be.",
+        },
+        Key {
+            name: "metric_name_bytes_max",
+            kind: Kind::Bytes(1, 64 * KIB),
+            default: "128B",
+            about: "How long a metric's name may be.",
+        },
+        Key {
+            name: "metrics_per_message_max",
+            kind: Kind::Integer(1, 65_536),
+            default: "256",
+            about: "How many metrics a message may have.",
+        },
+        Key {
+            name: "raw_bytes_max",
+            kind: Kind::Bytes(0, GIB),
+            default: "64KiB",
+            about: "How large a message's field `raw` may be.",
+        },
+        Key {
+            name: "series_per_device_max",
+            kind: Kind::Integer(1, COUNT_MAX),
+            default: "1000",
+            about: "How many series (metrics) a device may have.",
+        },
+        Key {
+            name: "series_per_worker_max",
+            kind: Kind::Integer(1, COUNT_MAX),
+            default: "4000000",
+            about: "How many series a thread takes in; each takes memory for as long as it runs.",
+        },
+    ],
+};

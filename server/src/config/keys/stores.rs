@@ -1,0 +1,178 @@
+//! The keys of what is stored: registry, rows, dead letters, state.
+
+use super::super::key::{Key, Kind, Section};
+use super::{AGES, COUNT_MAX, DAY, HOUR, KIB, MINUTE, SECOND};
+
+/// `[registry]`
+pub(super) const REGISTRY: Section = Section {
+    name: "registry",
+    about: "Which site and fleet each device belongs to, and what is added up over them.",
+    keys: &[
+        Key {
+            name: "file",
+            kind: Kind::Path,
+            default: "",
+            about: "A CSV file with the columns `device_id`, `site`, `fleet` and `valid_from` (RFC 3339; empty: always).",
+        },
+        Key {
+            name: "rollups",
+            kind: Kind::SomeOf(&["site", "fleet"]),
+            default: "site,fleet",
+            about: "What minutes are added up over, once a registry is there.",
+        },
+    ],
+};
+
+/// `[output]`
+pub(super) const OUTPUT: Section = Section {
+    name: "output",
+    about: "Where rows go.",
+    keys: &[Key {
+        name: "store",
+        kind: Kind::OneOf(&["memory", "postgres", "discard"]),
+        default: "",
+        about: "Where the API reads rows. By default `postgres` when there is a section `[postgres]`, else `memory`, \
+                which nothing survives; `discard` keeps none, for measurements.",
+    }],
+};
+
+/// `[postgres]`
+pub(super) const POSTGRES: Section = Section {
+    name: "postgres",
+    about: "Rows to PostgreSQL or TimescaleDB. The section turns it on.",
+    keys: &[
+        Key {
+            name: "url",
+            kind: Kind::Text,
+            default: "",
+            about: "Where the database is: `postgres://user@host:5432/database`. The connection is not encrypted.",
+        },
+        Key {
+            name: "password_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A file whose first line is the password, instead of one in the address.",
+        },
+        Key {
+            name: "schema",
+            kind: Kind::Text,
+            default: "public",
+            about: "The schema that holds the tables; it is created when missing.",
+        },
+        Key {
+            name: "timescale",
+            kind: Kind::OneOf(&["auto", "require", "never"]),
+            default: "auto",
+            about: "Whether windows are stored in TimescaleDB's hypertables: when the server has the extension, always, \
+                    or never. It is decided when the tables are made.",
+        },
+        Key {
+            name: "chunk_interval",
+            kind: Kind::Span(MINUTE, 365 * DAY),
+            default: "1day",
+            about: "How much time a chunk of a hypertable spans.",
+        },
+        Key {
+            name: "retention",
+            kind: Kind::Span(DAY, AGES),
+            default: "",
+            about: "How long windows are kept, by their start; without it for ever.",
+        },
+        Key {
+            name: "dead_letter_retention",
+            kind: Kind::Span(DAY, AGES),
+            default: "",
+            about: "How long dead letters are kept, by when they were stored; without it for ever.",
+        },
+        Key {
+            name: "connect_timeout",
+            kind: Kind::Span(100, 10 * MINUTE),
+            default: "5s",
+            about: "How long a connection may take.",
+        },
+        Key {
+            name: "statement_timeout",
+            kind: Kind::Span(SECOND, HOUR),
+            default: "30s",
+            about: "How long a statement may take; then the delivery is tried again.",
+        },
+        Key {
+            name: "statement_rows_max",
+            kind: Kind::Integer(1, 100_000),
+            default: "4096",
+            about: "How many rows a statement carries at most; less for a proxy that takes only small messages.",
+        },
+    ],
+};
+
+/// `[memory]`
+pub(super) const MEMORY: Section = Section {
+    name: "memory",
+    about: "The bounds of what is kept in memory: rows when `output.store` is `memory`, dead letters when \
+            `dead_letter.kind` is.",
+    keys: &[
+        Key {
+            name: "rows_max",
+            kind: Kind::Integer(1, COUNT_MAX),
+            default: "2000000",
+            about: "Rows at most; the oldest windows leave first.",
+        },
+        Key {
+            name: "bytes_max",
+            kind: Kind::Bytes(KIB, i64::MAX),
+            default: "1GiB",
+            about: "Bytes of rows at most, estimated.",
+        },
+        Key {
+            name: "age_max",
+            kind: Kind::Span(MINUTE, AGES),
+            default: "1day",
+            about: "How far a window may end before the latest window of all rows.",
+        },
+        Key {
+            name: "dead_letters_max",
+            kind: Kind::Integer(0, COUNT_MAX),
+            default: "10000",
+            about: "Dead letters at most; the oldest leave first.",
+        },
+        Key {
+            name: "dead_letter_bytes_max",
+            kind: Kind::Bytes(0, i64::MAX),
+            default: "64MiB",
+            about: "Bytes of dead letters at most.",
+        },
+    ],
+};
+
+/// `[dead_letter]`
+pub(super) const DEAD_LETTER: Section = Section {
+    name: "dead_letter",
+    about: "Where records go that can't be used: with their bytes, position and reason.",
+    keys: &[
+        Key {
+            name: "kind",
+            kind: Kind::OneOf(&["memory", "postgres", "kafka", "discard"]),
+            default: "memory",
+            about: "In memory (bounded, nothing survives the process), the table `dead_letters` of `[postgres]`, a topic \
+                    of `[kafka]`, or nowhere: they are counted only.",
+        },
+        Key {
+            name: "topic",
+            kind: Kind::Text,
+            default: "raw.events.dead",
+            about: "The topic for dead letters, when they go to Kafka.",
+        },
+    ],
+};
+
+/// `[state]`
+pub(super) const STATE: Section = Section {
+    name: "state",
+    about: "What a clean stop leaves for the next start.",
+    keys: &[Key {
+        name: "folder",
+        kind: Kind::Path,
+        default: "tidewatch-data",
+        about: "The folder of the state; it is created when missing. Two processes can't share one.",
+    }],
+};

@@ -1,0 +1,280 @@
+//! The configuration as it was written: optional where it may be, and not yet checked as a whole.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use tidewatch_api::ApiConfig;
+use tidewatch_dataflow::rollup::Level;
+use tidewatch_proto::limits::Limits;
+use tidewatch_sinks::kafka::KafkaSinkConfig;
+use tidewatch_sinks::memory::MemoryConfig;
+use tidewatch_sinks::postgres::PostgresConfig;
+use tidewatch_sources::file::FileConfig;
+use tidewatch_sources::fleet::FleetConfig;
+use tidewatch_sources::kafka::KafkaConfig;
+use tidewatch_sources::units::{Size, Span};
+
+/// The default of [`StateSection::folder`].
+pub const STATE_FOLDER: &str = "tidewatch-data";
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where readings come from.
+    pub source: SourceSection,
+    /// Apache Kafka: how to reach it, and how the source reads it.
+    pub kafka: KafkaConfig,
+    /// Files.
+    pub file: FileConfig,
+    /// A simulated fleet.
+    pub fleet: FleetConfig,
+    /// The engine.
+    pub engine: EngineSection,
+    /// Sites and fleets.
+    pub registry: RegistrySection,
+    /// Where rows go.
+    pub output: OutputSection,
+    /// Rows to PostgreSQL, when the section is there.
+    pub postgres: Option<PostgresConfig>,
+    /// The bounds of what is kept in memory.
+    pub memory: MemoryConfig,
+    /// Where records go that can't be used.
+    pub dead_letter: DeadLetterSection,
+    /// What a clean stop leaves.
+    pub state: StateSection,
+    /// The HTTP API.
+    pub api: ApiConfig,
+}
+
+/// The section `[source]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceSection {
+    /// Which source is read.
+    pub kind: SourceKind,
+}
+
+/// Which source is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// A simulated fleet.
+    #[default]
+    Fleet,
+    /// A topic of Apache Kafka.
+    Kafka,
+    /// Files.
+    File,
+}
+
+/// The section `[engine]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineSection {
+    /// Worker threads.
+    pub threads: usize,
+    /// How far the watermark stays behind the log.
+    pub lateness: Span,
+    /// How long after its closing a window can still be corrected.
+    pub correction_horizon: Span,
+    /// How much memory each thread's closed windows take at most.
+    pub correction_bytes: Size,
+    /// After so long without a record a partition's windows are published.
+    pub idle: Span,
+    /// How far an event time may be ahead of the log.
+    pub future_max: Span,
+    /// How far an event time may be behind the log.
+    pub age_max: Option<Span>,
+    /// What becomes of a message that a device sends again.
+    pub duplicates: Duplicates,
+    /// Whether quantiles are kept.
+    pub quantiles: bool,
+    /// The windows of each series.
+    pub windows: Vec<Window>,
+    /// How many bytes a thread takes into one epoch.
+    pub epoch_bytes: Size,
+    /// How many bytes sinks may have left to confirm.
+    pub outbox_bytes: Size,
+    /// What is accepted.
+    pub limits: LimitsSection,
+}
+
+/// What becomes of a message that a device sends again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicates {
+    /// It is dropped, and counted as a duplicate.
+    Drop,
+    /// It counts like any other.
+    Count,
+}
+
+/// A window of each series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Window {
+    /// One minute, tumbling.
+    #[serde(rename = "1m")]
+    Minute,
+    /// Five minutes, hopping by one.
+    #[serde(rename = "5m")]
+    FiveMinutes,
+    /// One hour, tumbling.
+    #[serde(rename = "1h")]
+    Hour,
+}
+
+impl Default for EngineSection {
+    fn default() -> EngineSection {
+        EngineSection {
+            threads: 1,
+            lateness: Span::from_millis(10_000),
+            correction_horizon: Span::from_millis(15 * 60_000),
+            correction_bytes: Size(4 << 30),
+            idle: Span::from_millis(10_000),
+            future_max: Span::from_millis(10 * 60_000),
+            age_max: None,
+            duplicates: Duplicates::Drop,
+            quantiles: true,
+            windows: vec![Window::Minute, Window::FiveMinutes, Window::Hour],
+            epoch_bytes: Size(256 << 20),
+            outbox_bytes: Size(512 << 20),
+            limits: LimitsSection::default(),
+        }
+    }
+}
+
+/// The section `[engine.limits]`; its defaults are those of [`Limits`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSection {
+    /// Bytes of a device id at most.
+    pub device_id_bytes_max: usize,
+    /// Bytes of a metric name at most.
+    pub metric_name_bytes_max: usize,
+    /// Metrics in one message at most.
+    pub metrics_per_message_max: usize,
+    /// Bytes of the field `raw` at most.
+    pub raw_bytes_max: usize,
+    /// Series of one device at most.
+    pub series_per_device_max: usize,
+    /// Series that one thread takes in at most.
+    pub series_per_worker_max: usize,
+}
+
+impl Default for LimitsSection {
+    fn default() -> LimitsSection {
+        let limits = Limits::default();
+        LimitsSection {
+            device_id_bytes_max: limits.device_id_bytes_max,
+            metric_name_bytes_max: limits.metric_name_bytes_max,
+            metrics_per_message_max: limits.metrics_per_message_max,
+            raw_bytes_max: limits.raw_bytes_max,
+            series_per_device_max: limits.series_per_device_max,
+            series_per_worker_max: limits.series_per_worker_max,
+        }
+    }
+}
+
+impl From<&LimitsSection> for Limits {
+    fn from(section: &LimitsSection) -> Limits {
+        Limits {
+            device_id_bytes_max: section.device_id_bytes_max,
+            metric_name_bytes_max: section.metric_name_bytes_max,
+            metrics_per_message_max: section.metrics_per_message_max,
+            raw_bytes_max: section.raw_bytes_max,
+            series_per_device_max: section.series_per_device_max,
+            series_per_worker_max: section.series_per_worker_max,
+        }
+    }
+}
+
+/// The section `[registry]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrySection {
+    /// Which site and fleet each device belongs to.
+    pub file: Option<PathBuf>,
+    /// What minutes are added up over.
+    pub rollups: Vec<Level>,
+}
+
+impl Default for RegistrySection {
+    fn default() -> RegistrySection {
+        RegistrySection {
+            file: None,
+            rollups: vec![Level::Site, Level::Fleet],
+        }
+    }
+}
+
+/// The section `[output]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputSection {
+    /// Where the API reads rows.
+    pub store: Option<StoreKind>,
+    /// Rows to Kafka, when the section is there.
+    pub kafka: Option<KafkaSinkConfig>,
+}
+
+/// Where the API reads rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// From a bounded store in memory.
+    Memory,
+    /// From PostgreSQL.
+    Postgres,
+    /// Nowhere.
+    Discard,
+}
+
+/// The section `[dead_letter]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLetterSection {
+    /// Where dead letters go.
+    pub kind: DeadLetterKind,
+    /// The topic for dead letters in Kafka.
+    pub topic: String,
+}
+
+impl Default for DeadLetterSection {
+    fn default() -> DeadLetterSection {
+        let topic = tidewatch_sinks::kafka::config::DEAD_LETTER_TOPIC.to_owned();
+        DeadLetterSection {
+            kind: DeadLetterKind::Memory,
+            topic,
+        }
+    }
+}
+
+/// Where dead letters go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterKind {
+    /// Into a bounded store in memory.
+    Memory,
+    /// Into a table of PostgreSQL.
+    Postgres,
+    /// To a topic of Kafka.
+    Kafka,
+    /// Nowhere.
+    Discard,
+}
+
+/// The section `[state]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateSection {
+    /// The folder of the state.
+    pub folder: PathBuf,
+}
+
+impl Default for StateSection {
+    fn default() -> StateSection {
+        StateSection {
+            folder: STATE_FOLDER.into(),
+        }
+    }
+}

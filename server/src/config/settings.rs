@@ -1,0 +1,295 @@
+//! The configuration as the program uses it: nothing optional that has a default, files and secrets read, and the
+//! parts checked against each other.
+
+use super::error::ConfigError;
+use super::parsed::{Config, DeadLetterKind, Duplicates, EngineSection, SourceKind, StoreKind, Window};
+use super::written::Written;
+use serde::Deserialize;
+use std::path::PathBuf;
+use tidewatch_dataflow::config::EngineConfig;
+use tidewatch_dataflow::rollup::Level;
+use tidewatch_sinks::SinkError;
+use tidewatch_sinks::kafka::{KafkaConnection, KafkaSinkConfig, KafkaSinkSettings};
+use tidewatch_sinks::memory::MemoryConfig;
+use tidewatch_sinks::postgres::PostgresSettings;
+use tidewatch_sources::SourceError;
+use tidewatch_sources::file::FileSettings;
+use tidewatch_sources::fleet::FleetSettings;
+use tidewatch_sources::kafka::KafkaSettings;
+
+/// What the program runs by.
+pub struct Settings {
+    /// The engine.
+    pub engine: EngineConfig,
+    /// Where readings come from.
+    pub source: SourceSettings,
+    /// Sites and fleets.
+    pub registry: RegistrySettings,
+    /// Where the API reads rows.
+    pub store: StoreKind,
+    /// Rows to PostgreSQL, when it is on; always with [`StoreKind::Postgres`].
+    pub postgres: Option<PostgresSettings>,
+    /// Rows to Kafka, when it is on.
+    pub kafka: Option<KafkaSinkSettings>,
+    /// Where records go that can't be used.
+    pub dead_letter: DeadLetterSettings,
+    /// The bounds of what is kept in memory.
+    pub memory: MemoryConfig,
+    /// The folder of what a clean stop leaves.
+    pub state_folder: PathBuf,
+    /// The HTTP API.
+    pub api: tidewatch_api::Settings,
+    /// What was written and is most likely not what was meant, a line each: to be logged once.
+    pub advice: Vec<String>,
+}
+
+/// Where readings come from.
+pub enum SourceSettings {
+    /// A simulated fleet.
+    Fleet(FleetSettings),
+    /// A topic of Apache Kafka.
+    Kafka(KafkaSettings),
+    /// Files.
+    File(FileSettings),
+}
+
+/// Sites and fleets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Which site and fleet each device belongs to.
+    pub file: Option<PathBuf>,
+    /// What minutes are added up over, each once.
+    pub rollups: Vec<Level>,
+}
+
+/// Where records go that can't be used.
+pub enum DeadLetterSettings {
+    /// Into a store in memory, with the bounds of [`Settings::memory`].
+    Memory,
+    /// Into a table of PostgreSQL.
+    Postgres(PostgresSettings),
+    /// To a topic of Kafka.
+    Kafka(KafkaSinkSettings),
+    /// Nowhere; they are counted.
+    Discard,
+}
+
+/// Resolves what was parsed.
+///
+/// # Errors
+/// The first value, file or relation that can't be used.
+pub(super) fn resolve(config: &Config, written: &Written, insecure: bool) -> Result<Settings, ConfigError> {
+    let resolver = Resolver { config, written };
+    let postgres = config
+        .postgres
+        .as_ref()
+        .map(|postgres| resolver.sink("postgres", postgres.resolve()));
+    let postgres = postgres.transpose()?;
+    Ok(Settings {
+        engine: resolver.engine()?,
+        source: resolver.source()?,
+        registry: resolver.registry()?,
+        store: resolver.store()?,
+        kafka: resolver.kafka()?,
+        dead_letter: resolver.dead_letter(postgres.as_ref())?,
+        memory: config.memory.clone(),
+        state_folder: resolver.state_folder()?,
+        api: resolver.api(insecure)?,
+        advice: super::advice::advice(config, written),
+        postgres,
+    })
+}
+
+struct Resolver<'a> {
+    config: &'a Config,
+    written: &'a Written,
+}
+
+impl Resolver<'_> {
+    fn wrong(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::new(key, problem).at(self.written.origin(key))
+    }
+
+    /// An error of a connector: about a key, or about something that a key named.
+    fn about(&self, near: &str, object: String, problem: String) -> ConfigError {
+        if super::keys::key(&object).is_some() {
+            return self.wrong(&object, problem);
+        }
+        self.wrong(near, format!("{object}: {problem}"))
+    }
+
+    fn read<T>(&self, near: &str, result: Result<T, SourceError>) -> Result<T, ConfigError> {
+        result.map_err(|error| self.about(near, error.object, error.problem))
+    }
+
+    fn sink<T>(&self, near: &str, result: Result<T, SinkError>) -> Result<T, ConfigError> {
+        result.map_err(|error| self.about(near, error.object, error.problem))
+    }
+
+    fn engine(&self) -> Result<EngineConfig, ConfigError> {
+        let engine = &self.config.engine;
+        if !engine.windows.contains(&Window::Minute) {
+            return Err(self.wrong("engine.windows", "lacks \"1m\", which all else is made of: add it"));
+        }
+        if let Some(age_max) = engine.age_max
+            && age_max < engine.lateness
+        {
+            return Err(self.wrong(
+                "engine.age_max",
+                "is shorter than engine.lateness: make it longer, or leave it out",
+            ));
+        }
+        let limits = &engine.limits;
+        if limits.series_per_device_max > limits.series_per_worker_max {
+            return Err(self.wrong(
+                "engine.limits.series_per_device_max",
+                "is more than series_per_worker_max",
+            ));
+        }
+        Ok(engine_config(engine))
+    }
+
+    fn source(&self) -> Result<SourceSettings, ConfigError> {
+        let config = self.config;
+        match config.source.kind {
+            SourceKind::Fleet => self.read("fleet", config.fleet.resolve()).map(SourceSettings::Fleet),
+            SourceKind::File => self.read("file.paths", config.file.resolve()).map(SourceSettings::File),
+            SourceKind::Kafka => self.read("kafka", config.kafka.resolve()).map(SourceSettings::Kafka),
+        }
+    }
+
+    fn registry(&self) -> Result<RegistrySettings, ConfigError> {
+        let registry = &self.config.registry;
+        if let Some(file) = &registry.file {
+            std::fs::File::open(file)
+                .map_err(|error| self.wrong("registry.file", format!("can't read {}: {error}", file.display())))?;
+        }
+        let mut rollups = registry.rollups.clone();
+        rollups.sort_unstable();
+        rollups.dedup();
+        Ok(RegistrySettings {
+            file: registry.file.clone(),
+            rollups,
+        })
+    }
+
+    fn store(&self) -> Result<StoreKind, ConfigError> {
+        match (self.config.output.store, &self.config.postgres) {
+            (Some(StoreKind::Postgres), None) => Err(self.wrong(
+                "output.store",
+                "is \"postgres\", but there is no section [postgres]: add it, with a url",
+            )),
+            (Some(store), _) => Ok(store),
+            (None, Some(_)) => Ok(StoreKind::Postgres),
+            (None, None) => Ok(StoreKind::Memory),
+        }
+    }
+
+    fn kafka(&self) -> Result<Option<KafkaSinkSettings>, ConfigError> {
+        let Some(output) = &self.config.output.kafka else {
+            return Ok(None);
+        };
+        self.not_the_source("output.kafka.topic", &output.topic)?;
+        self.producer(output).map(Some)
+    }
+
+    fn dead_letter(&self, postgres: Option<&PostgresSettings>) -> Result<DeadLetterSettings, ConfigError> {
+        let section = &self.config.dead_letter;
+        match (section.kind, postgres) {
+            (DeadLetterKind::Memory, _) => Ok(DeadLetterSettings::Memory),
+            (DeadLetterKind::Discard, _) => Ok(DeadLetterSettings::Discard),
+            (DeadLetterKind::Postgres, Some(postgres)) => Ok(DeadLetterSettings::Postgres(postgres.clone())),
+            (DeadLetterKind::Postgres, None) => {
+                let problem = "is \"postgres\", but there is no section [postgres]: add it, with a url";
+                Err(self.wrong("dead_letter.kind", problem))
+            }
+            (DeadLetterKind::Kafka, _) => {
+                self.not_the_source("dead_letter.topic", &section.topic)?;
+                let rows = self.config.output.kafka.as_ref().map(|output| output.topic.as_str());
+                if rows == Some(section.topic.as_str()) {
+                    return Err(self.wrong("dead_letter.topic", "is the topic of the rows: name another"));
+                }
+                let output = self.config.output.kafka.clone().unwrap_or_default();
+                self.producer(&output).map(DeadLetterSettings::Kafka)
+            }
+        }
+    }
+
+    /// A topic that was read and written would feed itself.
+    fn not_the_source(&self, key: &str, topic: &str) -> Result<(), ConfigError> {
+        if self.config.source.kind == SourceKind::Kafka && topic == self.config.kafka.topic {
+            return Err(self.wrong(key, format!("is {topic}, the topic that is read: name another")));
+        }
+        Ok(())
+    }
+
+    fn producer(&self, output: &KafkaSinkConfig) -> Result<KafkaSinkSettings, ConfigError> {
+        let with_letters = KafkaSinkConfig {
+            dead_letter_topic: self.config.dead_letter.topic.clone(),
+            ..output.clone()
+        };
+        with_letters.resolve(&self.connection()?).map_err(|error| {
+            let object = match error.object.strip_prefix("kafka.") {
+                Some("dead_letter_topic") => "dead_letter.topic".to_owned(),
+                Some(key) if super::keys::key(&format!("output.kafka.{key}")).is_some() => {
+                    format!("output.kafka.{key}")
+                }
+                _ => error.object,
+            };
+            self.about("output.kafka", object, error.problem)
+        })
+    }
+
+    /// What of `[kafka]` says how to reach the brokers.
+    fn connection(&self) -> Result<KafkaConnection, ConfigError> {
+        let mut table = self.written.nested().remove("kafka").and_then(|kafka| match kafka {
+            toml::Value::Table(table) => Some(table),
+            _ => None,
+        });
+        let fields = super::fields::fields_of::<KafkaConnection>();
+        let mut table = table.take().unwrap_or_default();
+        table.retain(|key, _| fields.contains(&key));
+        KafkaConnection::deserialize(toml::Value::Table(table))
+            .map_err(|error| ConfigError::new("kafka", error.message()))
+    }
+
+    fn state_folder(&self) -> Result<PathBuf, ConfigError> {
+        let folder = &self.config.state.folder;
+        if folder.as_os_str().is_empty() {
+            return Err(self.wrong("state.folder", "is empty"));
+        }
+        if folder.exists() && !folder.is_dir() {
+            return Err(self.wrong("state.folder", format!("{} is not a folder", folder.display())));
+        }
+        Ok(folder.clone())
+    }
+
+    fn api(&self, insecure: bool) -> Result<tidewatch_api::Settings, ConfigError> {
+        self.config.api.clone().resolve(insecure).map_err(|error| match error {
+            tidewatch_api::Error::Config { key, problem } => self.wrong(key, problem),
+            other @ tidewatch_api::Error::Bind { .. } => self.wrong("api.listen", other.to_string()),
+        })
+    }
+}
+
+/// The engine's own settings; what can't be configured stays as it is by default.
+pub(super) fn engine_config(engine: &EngineSection) -> EngineConfig {
+    let bytes = |size: tidewatch_sources::units::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
+    EngineConfig {
+        threads: engine.threads,
+        lateness_ms: engine.lateness.as_millis(),
+        correction_horizon_ms: engine.correction_horizon.as_millis(),
+        correction_bytes_max: bytes(engine.correction_bytes),
+        idle_ms: engine.idle.as_millis(),
+        future_max_ms: engine.future_max.as_millis(),
+        age_max_ms: engine.age_max.map(|age| age.as_millis()),
+        drop_duplicates: engine.duplicates == Duplicates::Drop,
+        quantiles: engine.quantiles,
+        five_minutes: engine.windows.contains(&Window::FiveMinutes),
+        hour: engine.windows.contains(&Window::Hour),
+        limits: (&engine.limits).into(),
+        epoch_bytes_max: bytes(engine.epoch_bytes),
+        outbox_bytes_max: bytes(engine.outbox_bytes),
+        ..EngineConfig::default()
+    }
+}

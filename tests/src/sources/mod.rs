@@ -1,0 +1,229 @@
+//! What the tests of the sources need: topics, what is written to them, and a second opinion on what they hold.
+
+use crate::sinks::{component, unique};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset as At, TopicPartitionList};
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tidewatch_proto::ids::Offset;
+use tidewatch_proto::time::LogTime;
+use tidewatch_sources::conformance::Seen;
+use tidewatch_sources::kafka::{KafkaConfig, KafkaFactory};
+
+/// How long anything with a broker may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time of a topic's first record, unless its brokers stamp it; the others follow a second apart.
+pub const START: i64 = 1_767_225_600_000;
+
+/// A topic that only this test uses.
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    brokers: String,
+    partitions: i32,
+}
+
+impl Topic {
+    /// Creates a topic with settings such as `message.timestamp.type`.
+    ///
+    /// # Panics
+    /// When there is no broker, or it refuses.
+    pub fn create(partitions: i32, settings: &[(&str, &str)]) -> Topic {
+        let (name, brokers) = (unique("sources"), component("TIDEWATCH_TEST_KAFKA"));
+        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in settings {
+            topic = topic.set(key, value);
+        }
+        let answers = wait_for(admin(&brokers).create_topics(&[topic], &AdminOptions::new()));
+        answers
+            .expect("an answer")
+            .pop()
+            .expect("one answer")
+            .expect("the topic is created");
+        let topic = Topic {
+            name,
+            brokers,
+            partitions,
+        };
+        topic.wait_until_led();
+        topic
+    }
+
+    /// What reads this topic through the plain listener.
+    pub fn config(&self) -> KafkaConfig {
+        KafkaConfig {
+            brokers: self.brokers.clone(),
+            topic: self.name.clone(),
+            ..KafkaConfig::default()
+        }
+    }
+
+    /// Connects by a configuration.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn connect(&self, config: &KafkaConfig) -> KafkaFactory {
+        let settings = config.resolve().unwrap_or_else(|error| panic!("{error}"));
+        KafkaFactory::connect(&settings).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A producer; with an id a transactional one.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn producer(&self, transactional_id: Option<&str>) -> BaseProducer {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("compression.type", "zstd")
+            .set("linger.ms", "5");
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+        }
+        config.create().expect("a producer")
+    }
+
+    /// Sends a record: the `n`th of a partition.
+    ///
+    /// # Panics
+    /// When it doesn't go through.
+    pub fn send(&self, producer: &BaseProducer, partition: i32, n: i64) {
+        let (key, payload) = (format!("dev-{n}"), payload(partition, n));
+        loop {
+            let mut record = BaseRecord::<str, [u8]>::to(&self.name)
+                .partition(partition)
+                .timestamp(START + 1_000 * n);
+            record.payload = Some(&payload);
+            record.key = (n % 5 != 0).then_some(key.as_str());
+            match producer.send(record) {
+                Ok(()) => return,
+                Err((KafkaError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull), _)) => {
+                    producer.poll(Duration::from_millis(10));
+                }
+                Err((error, _)) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Fills a partition with so many records, durably.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn fill(&self, partition: i32, count: i64) {
+        let producer = self.producer(None);
+        (0..count).for_each(|n| self.send(&producer, partition, n));
+        producer.flush(TIMEOUT).expect("delivered");
+    }
+
+    /// Removes the records of a partition before an offset, as retention does.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub fn remove_before(&self, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name, partition, At::Offset(offset))
+            .expect("an offset");
+        wait_for(admin(&self.brokers).delete_records(&list, &AdminOptions::new())).expect("removed");
+    }
+
+    /// What each partition holds, read record by record by the client library's own way.
+    ///
+    /// # Panics
+    /// When it can't be read.
+    pub fn holds(&self) -> Vec<Vec<Seen>> {
+        let consumer = self.consumer(&unique("oracle"));
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            list.add_partition_offset(&self.name, partition, At::Beginning)
+                .expect("an offset");
+        }
+        consumer.assign(&list).expect("assigned");
+        let mut held = vec![Vec::new(); self.partitions as usize];
+        let mut ended = vec![false; self.partitions as usize];
+        while ended.contains(&false) {
+            match consumer.poll(TIMEOUT).expect("a record or an end") {
+                Ok(message) => held[message.partition() as usize].push(Seen {
+                    offset: Offset(message.offset()),
+                    log_time: message.timestamp().to_millis().map(LogTime),
+                    key: message.key().map(<[u8]>::to_vec),
+                    payload: message.payload().unwrap_or_default().to_vec(),
+                    unusable: None,
+                }),
+                Err(KafkaError::PartitionEOF(partition)) => ended[partition as usize] = true,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        held
+    }
+
+    /// Where a group's next record of a partition is, as lag tools see it.
+    ///
+    /// # Panics
+    /// When the broker doesn't answer.
+    pub fn committed(&self, group: &str, partition: i32) -> Option<i64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.name, partition);
+        let list = self
+            .consumer(group)
+            .committed_offsets(list, TIMEOUT)
+            .expect("an answer");
+        match list.elements()[0].offset() {
+            At::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+
+    fn consumer(&self, group: &str) -> BaseConsumer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("group.id", group);
+        config
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true");
+        config.create().expect("a consumer")
+    }
+
+    /// A new topic is known a moment before its partitions have leaders.
+    fn wait_until_led(&self) {
+        let consumer = self.consumer("waiting");
+        let begun = Instant::now();
+        loop {
+            let metadata = consumer.fetch_metadata(Some(&self.name), TIMEOUT).expect("metadata");
+            let partitions = metadata.topics()[0].partitions();
+            if partitions.len() == self.partitions as usize && partitions.iter().all(|p| p.error().is_none()) {
+                return;
+            }
+            assert!(begun.elapsed() < TIMEOUT, "{} has no leaders", self.name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The bytes of the `n`th record of a partition, of all lengths.
+pub fn payload(partition: i32, n: i64) -> Vec<u8> {
+    format!("{partition}/{n};").repeat(n as usize % 23).into_bytes()
+}
+
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()
+        .expect("an admin client")
+}
+
+/// Waits for a future that another thread completes.
+fn wait_for<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

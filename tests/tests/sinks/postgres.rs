@@ -1,0 +1,232 @@
+//! PostgreSQL and TimescaleDB.
+
+use super::{all_of, delivery, minutes, partitions};
+use std::sync::{Mutex, PoisonError};
+use tidewatch_proto::ids::KeyGroup;
+use tidewatch_sinks::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, sink};
+use tidewatch_sinks::hot::HotStore;
+use tidewatch_sinks::parts::Parts;
+use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresSink, Timescale};
+use tidewatch_sinks::span::Span;
+use tidewatch_sinks::{ErrorKind, Sink, SinkError};
+use tidewatch_tests::sinks::component;
+use tidewatch_tests::sinks::postgres::Database;
+
+/// TimescaleDB takes one connection at a time.
+static TIMESCALE: Mutex<()> = Mutex::new(());
+
+fn postgres_database() -> Database {
+    Database::new(&component("TIDEWATCH_TEST_POSTGRES"))
+}
+
+fn run_postgres_suites(database: &Database, payload_bytes: usize) {
+    sink(&Subject {
+        sink: &|| Box::new(PostgresSink::new(database.settings(), Parts::all())),
+        store: &|| Box::new(PostgresHotStore::new(database.settings())),
+        fences: true,
+        non_finite: true,
+    });
+    let names = partitions();
+    dead_letter_sink(&LetterSubject {
+        sink: &|| Box::new(PostgresDeadLetters::new(database.settings(), Parts::all(), &names)),
+        letters: &|| database.letters(&names),
+        fences: true,
+        payload_bytes,
+    });
+}
+
+#[test]
+fn postgres_passes_the_suite() {
+    let database = postgres_database();
+    run_postgres_suites(&database, LARGE_BYTES);
+    let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'aggregates_minute'::regclass";
+    assert!(database.number(partitions) >= 5, "a partition for each day");
+}
+
+#[test]
+fn timescale_passes_the_suite() {
+    let _one_at_a_time = TIMESCALE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut database = Database::new(&component("TIDEWATCH_TEST_TIMESCALE"));
+    database.config.timescale = Timescale::Require;
+    // Its socket hands over what one read brings as whole messages: each must fit.
+    database.config.statement_rows_max = 100;
+    run_postgres_suites(&database, 10_000);
+    let hypertables = format!(
+        "SELECT count(*) FROM timescaledb_information.hypertables WHERE hypertable_schema = '{}'",
+        database.config.schema
+    );
+    assert_eq!(database.number(&hypertables), 4);
+    database.config.retention = Some(Span::from_secs(30 * 86_400));
+    let mut sink = PostgresSink::new(database.settings(), Parts::all());
+    sink.deliver(&delivery(2, 100, Vec::new())).unwrap();
+    drop(sink);
+    assert_eq!(
+        database.number("SELECT count(*) FROM aggregates_hour"),
+        0,
+        "rows of 2023 are past the retention"
+    );
+}
+
+#[test]
+fn connection_errors_say_what_to_do() {
+    let good = component("TIDEWATCH_TEST_POSTGRES");
+    let error = |url: String| {
+        let settings = Database::new(&url).settings();
+        PostgresSink::new(settings, Parts::all()).check().unwrap_err()
+    };
+    let config: ::postgres::Config = good.parse().unwrap();
+    let port = config.get_ports()[0];
+    let user = config.get_user().unwrap();
+
+    let wrong_password = error(format!("postgres://{user}:wrong@127.0.0.1:{port}/tidewatch"));
+    assert_eq!(wrong_password.kind, ErrorKind::Stop);
+    let expected = format!("127.0.0.1:{port}/tidewatch: the server refuses user `{user}`: ");
+    assert!(wrong_password.to_string().starts_with(&expected), "{wrong_password}");
+
+    let no_database = error(
+        good.replace("/tidewatch", "/nowhere")
+            .replace("//nowhere", "//tidewatch"),
+    );
+    assert_eq!(no_database.kind, ErrorKind::Stop);
+    assert!(
+        no_database
+            .to_string()
+            .contains("/nowhere: there is no such database; create it"),
+        "{no_database}"
+    );
+
+    let unreachable = error("postgres://ann@127.0.0.1:1/fleet".to_owned());
+    assert_eq!(unreachable.kind, ErrorKind::Retry);
+    assert!(
+        unreachable
+            .to_string()
+            .starts_with("127.0.0.1:1/fleet: can't be reached: "),
+        "{unreachable}"
+    );
+
+    for error in [wrong_password, no_database, unreachable] {
+        assert!(
+            !error.to_string().contains('\n') && !error.to_string().contains("secret"),
+            "{error}"
+        );
+    }
+}
+
+/// Tries until it goes through; what fails before that may be tried again.
+fn until_ok<T>(mut attempt: impl FnMut() -> Result<T, SinkError>) -> (T, u32) {
+    for failures in 0..20 {
+        match attempt() {
+            Ok(done) => return (done, failures),
+            Err(error) => assert_eq!(error.kind, ErrorKind::Retry, "{error}"),
+        }
+    }
+    panic!("twenty attempts failed");
+}
+
+#[test]
+fn a_lost_connection_is_made_again() {
+    let mut database = postgres_database();
+    let name = database.config.schema.clone();
+    database.config.url += &format!("?application_name={name}");
+    let mut sink = PostgresSink::new(database.settings(), Parts::all());
+    let reader = PostgresHotStore::new(database.settings());
+    let rows = minutes("lost", 0..2);
+    sink.deliver(&delivery(1, 1, rows[..1].to_vec())).unwrap();
+    assert_eq!(reader.series(&all_of("lost")).unwrap(), rows[..1]);
+
+    let ended = database.number(&format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE application_name = '{name}' AND pid <> pg_backend_pid()"
+    ));
+    assert_eq!(ended, 2);
+    until_ok(|| sink.deliver(&delivery(1, 2, rows.clone())));
+    assert_eq!(until_ok(|| reader.series(&all_of("lost"))).0, rows);
+}
+
+#[test]
+fn a_dropped_partition_is_made_again() {
+    let database = postgres_database();
+    let mut sink = PostgresSink::new(database.settings(), Parts::all());
+    sink.deliver(&delivery(1, 1, minutes("dropped", 0..1))).unwrap();
+    database
+        .client()
+        .batch_execute("DROP TABLE aggregates_minute_p20231115")
+        .unwrap();
+    let rows = minutes("dropped", 0..3);
+    let ((), failures) = until_ok(|| sink.deliver(&delivery(1, 2, rows.clone())));
+    assert_eq!(failures, 1);
+    assert_eq!(
+        PostgresHotStore::new(database.settings())
+            .series(&all_of("dropped"))
+            .unwrap(),
+        rows
+    );
+}
+
+#[test]
+fn workers_share_a_database_from_the_first_moment() {
+    const WORKERS: usize = 4;
+    let database = postgres_database();
+    let mut rows = Vec::new();
+    for device in 0..200 {
+        rows.extend(minutes(&format!("shared-{device}"), (0..5).map(|day| day * 1440)));
+    }
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            let (database, rows) = (&database, &rows);
+            scope.spawn(move || {
+                let mut sink = PostgresSink::new(database.settings(), Parts::of_worker(worker, WORKERS));
+                let own = rows
+                    .iter()
+                    .filter(|row| row.part().worker(WORKERS) == worker)
+                    .cloned()
+                    .collect();
+                sink.deliver(&delivery(3, 7, own)).unwrap();
+            });
+        }
+    });
+    assert_eq!(database.number("SELECT count(*) FROM aggregates_minute"), 1000);
+    let parts = "SELECT count(*) FROM tidewatch_progress WHERE stream = 'rows' AND generation = 3 AND epoch = 7";
+    assert_eq!(database.number(parts), 64);
+    let mut other = PostgresSink::new(database.settings(), Parts::of_worker(0, 64));
+    let foreign = rows.iter().find(|row| row.part() != KeyGroup(0)).unwrap().clone();
+    assert_eq!(
+        other.deliver(&delivery(3, 8, vec![foreign])).unwrap_err().kind,
+        ErrorKind::Stop
+    );
+}
+
+#[test]
+fn what_is_past_the_retention_leaves() {
+    let mut database = postgres_database();
+    let mut sink = PostgresSink::new(database.settings(), Parts::all());
+    sink.deliver(&delivery(1, 1, minutes("old", (0..3).map(|day| day * 1440))))
+        .unwrap();
+    database.config.retention = Some(Span::from_secs(86_400));
+    let mut sink = PostgresSink::new(database.settings(), Parts::all());
+    sink.deliver(&delivery(1, 2, Vec::new())).unwrap();
+    let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'aggregates_minute'::regclass";
+    assert_eq!(database.number(partitions), 0);
+    sink.deliver(&delivery(1, 3, minutes("old", 0..1))).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM aggregates_minute"), 1);
+}
+
+#[test]
+fn tables_of_a_newer_release_are_left_alone() {
+    let database = postgres_database();
+    PostgresSink::new(database.settings(), Parts::all()).check().unwrap();
+    database
+        .client()
+        .batch_execute("INSERT INTO tidewatch_migrations (version) VALUES (1000)")
+        .unwrap();
+    let error = PostgresSink::new(database.settings(), Parts::all())
+        .check()
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Stop);
+    assert!(
+        error
+            .to_string()
+            .contains("written by a newer release (its migration 1000"),
+        "{error}"
+    );
+}
