@@ -1,6 +1,6 @@
 //! What the engine is told at its start, resolved: nothing optional, all durations in milliseconds.
 
-use tidewatch_proto::ids::{EPOCH_MS, Epoch};
+use tidewatch_proto::ids::{EPOCH_MS, Epoch, stable_hash};
 use tidewatch_proto::limits::Limits;
 use tidewatch_proto::row::Job;
 use tidewatch_proto::time::PaneNo;
@@ -79,13 +79,34 @@ impl EngineConfig {
         if self.five_minutes { HOP_PANES } else { 1 }
     }
 
-    /// The last pane that has left memory when a partition's watermark stands at `watermark_ms`: its last
+    /// The last pane that can't change any more when a partition's watermark stands at `watermark_ms`: its last
     /// window closed more than the horizon ago. A reading in it is beyond the horizon.
     pub fn expired_by(&self, watermark_ms: i64) -> PaneNo {
         let closed = PaneNo::closed_by(tidewatch_proto::time::EventTime(
             watermark_ms.saturating_sub(self.correction_horizon_ms),
         ));
         closed.plus(1 - self.panes_per_window_max())
+    }
+
+    /// The last pane that no window needs any more when panes until `expired` can't change: a correction of the
+    /// next one still combines it with those before.
+    pub fn forgotten_by(&self, expired: PaneNo) -> PaneNo {
+        expired.plus(1 - self.panes_per_window_max())
+    }
+
+    /// A hash of the settings that saved state depends on. State that was saved under others can be gone on
+    /// from, but the windows that were open then are neither what the one nor the other would have made.
+    pub fn fingerprint(&self) -> u64 {
+        let settings = (
+            (
+                self.lateness_ms,
+                self.correction_horizon_ms,
+                self.future_max_ms,
+                self.age_max_ms,
+            ),
+            (self.drop_duplicates, self.quantiles, self.five_minutes, self.hour),
+        );
+        stable_hash(format!("{settings:?}").as_bytes())
     }
 
     /// The per-series jobs that are on.

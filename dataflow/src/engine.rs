@@ -59,7 +59,10 @@ impl Engine {
         let stats = Arc::new(Stats::new(source.partitions().len()));
         let (capture, captured) = mpsc::channel();
         let threads = config.threads.max(1);
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel()).unzip();
+        let commands = Arc::new(Mutex::new(senders));
         let shared = Shared {
+            commands: commands.clone(),
             config: Arc::new(config),
             clock: clock.clone(),
             stats: stats.clone(),
@@ -68,12 +71,7 @@ impl Engine {
             capture,
             failed: Arc::default(),
         };
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel()).unzip();
-        let handle = Handle {
-            commands: Arc::new(Mutex::new(senders)),
-            clock,
-            stats,
-        };
+        let handle = Handle { commands, clock, stats };
         let receivers: Mutex<Vec<Option<mpsc::Receiver<Command>>>> =
             Mutex::new(receivers.into_iter().map(Some).collect());
         let main = std::thread::Builder::new().name("tidewatch-engine".into());
@@ -112,7 +110,13 @@ fn run_workers(threads: usize, receivers: &Arc<Mutex<Vec<Option<mpsc::Receiver<C
             let taken = receivers.lock().unwrap_or_else(PoisonError::into_inner)[index].take();
             let Some(commands) = taken else { return };
             let ran = catch_unwind(AssertUnwindSafe(|| worker::run(timely_worker, &workers, &commands)));
-            workers.failed.fetch_or(!matches!(ran, Ok(Ok(()))), Ordering::SeqCst);
+            if !matches!(ran, Ok(Ok(()))) {
+                workers.failed.store(true, Ordering::SeqCst);
+                // Timely would go on with them, and wait for ever.
+                let dataflows = timely_worker.installed_dataflows();
+                let dropped = AssertUnwindSafe(|| dataflows.into_iter().for_each(|d| timely_worker.drop_dataflow(d)));
+                let _ = catch_unwind(dropped);
+            }
             let error = match ran {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -150,7 +154,9 @@ impl Handle {
         Epoch(self.clock.epoch().0 + EFFECT_AFTER)
     }
 
-    /// Has the state saved at the end of an epoch, which it gives, and goes on.
+    /// Has the state saved at the end of an epoch, which it gives, and goes on. A worker that hears of it too
+    /// late saves nothing and counts it in [`Stats::cuts_missed`]: without a state of this epoch from each
+    /// worker, ask again.
     pub fn cut(&self) -> Epoch {
         let epoch = self.effective();
         self.send(&Command::Cut(epoch));

@@ -15,6 +15,7 @@
 
 pub mod batch;
 pub mod capture;
+pub mod checkpoint;
 pub mod command;
 pub mod config;
 pub mod engine;
@@ -27,5 +28,6 @@ pub mod series;
 pub mod stats;
 mod worker;
 
+pub use checkpoint::{CheckpointError, Saved};
 pub use config::{Clock, EngineConfig};
 pub use engine::{Engine, Handle, Restored};

@@ -5,7 +5,7 @@ use crate::config::{Clock, EngineConfig};
 use crate::ingest::Reader;
 use crate::operators::capture::capture;
 use crate::operators::ingest::{IngestControl, ingest};
-use crate::operators::series::{PendingCut, series};
+use crate::operators::series::{Keeper, PendingCuts, series};
 use crate::rollup::bus::Bus;
 use crate::series::SeriesState;
 use crate::stats::Stats;
@@ -27,7 +27,7 @@ pub struct Parts {
     /// How ingest is told to end.
     pub control: Rc<RefCell<IngestControl>>,
     /// When to save the state.
-    pub cut: PendingCut,
+    pub cuts: PendingCuts,
     /// The way to rollups.
     pub bus: Rc<RefCell<Bus>>,
     /// The settings.
@@ -47,20 +47,28 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
         reader,
         state,
         control,
-        cut,
+        cuts,
         bus,
         config,
         clock,
         stats,
         capture: sender,
     } = parts;
+    let keeper = Keeper {
+        worker: worker.index(),
+        state,
+        cuts,
+        bus,
+        stats: stats.clone(),
+        capture: sender.clone(),
+    };
     let outbox = stats.clone();
     let weigh_rows = move |rows: &[Row]| outbox.outbox_bytes.add(rows.len() as i64 * ROW_BYTES);
     let outbox = stats.clone();
     let weigh_rejects = move |list: &[Reject]| outbox.outbox_bytes.add(list.iter().map(reject_bytes).sum());
     worker.dataflow_named::<u64, _, _>("main", |scope| {
         let ingested = ingest(scope, reader, clock, config, stats, control, probe.clone());
-        let published = series(ingested.batches, state, cut, bus, sender.clone());
+        let published = series(ingested.batches, keeper);
         let rejects = ingested.rejects.concat(published.rejects);
         capture(published.rows, sender.clone(), &probe, weigh_rows, Captured::Rows);
         capture(rejects, sender.clone(), &probe, weigh_rejects, Captured::Rejects);

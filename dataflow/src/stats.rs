@@ -72,6 +72,8 @@ pub struct Stats {
     pub rows_final: Counter,
     /// Rows published, `corrected`.
     pub rows_corrected: Counter,
+    /// Cuts that a worker heard of too late to save its state for them.
+    pub cuts_missed: Counter,
     /// Devices in memory.
     pub devices: Gauge,
     /// Series in memory.
@@ -104,6 +106,7 @@ impl Stats {
             dead_letters: Default::default(),
             rows_final: Counter::default(),
             rows_corrected: Counter::default(),
+            cuts_missed: Counter::default(),
             devices: Gauge::default(),
             series: Gauge::default(),
             panes_open: Gauge::default(),

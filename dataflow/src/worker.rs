@@ -7,7 +7,7 @@ use crate::config::{Clock, EngineConfig, epochs_of};
 use crate::engine::Restored;
 use crate::ingest::{Decoder, Reader};
 use crate::operators::ingest::IngestControl;
-use crate::operators::series::PendingCut;
+use crate::operators::series::PendingCuts;
 use crate::render::{Parts, render};
 use crate::rollup::bus::Bus;
 use crate::rollup::{GroupRows, Level, SharedPanes, build_rollup};
@@ -17,9 +17,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use tidewatch_proto::ids::{Epoch, KeyGroup, Partition};
+use tidewatch_proto::row::Status;
 use tidewatch_proto::source::{Assignment, SourceError, SourceFactory};
 use timely::dataflow::operators::probe::Handle as Probe;
 use timely::worker::Worker;
@@ -33,6 +34,9 @@ pub(crate) struct Shared {
     pub(crate) source: Arc<dyn SourceFactory>,
     pub(crate) restored: Arc<Option<Restored>>,
     pub(crate) capture: CaptureSender,
+    /// Where commands come from: emptied under its lock when the first worker has ended, so that either all
+    /// workers get a command or none.
+    pub(crate) commands: Arc<Mutex<Vec<mpsc::Sender<Command>>>>,
     /// A worker has failed: the others end as well, since timely would wait for it for ever.
     pub(crate) failed: Arc<AtomicBool>,
 }
@@ -59,14 +63,16 @@ pub(crate) fn run(worker: &mut Worker, shared: &Shared, commands: &mpsc::Receive
                 .with_frontier(|frontier| frontier.first().map(|next| next.saturating_sub(1)));
             least.into_iter().chain(own).min()
         });
-        if through != reported {
-            reported = through;
-            if let Some(epoch) = through {
-                let _ = shared.capture.send(Captured::Through {
-                    worker: worker.index(),
-                    epoch: Epoch(epoch),
-                });
-            }
+        let ended = own.ended();
+        if let Some(epoch) = through
+            .or(ended)
+            .filter(|epoch| reported.is_none_or(|before| *epoch > before))
+        {
+            reported = Some(epoch);
+            let _ = shared.capture.send(Captured::Through {
+                worker: worker.index(),
+                epoch: Epoch(epoch),
+            });
         }
         if through.unwrap_or(0) >= reported_bounds + 10 {
             reported_bounds = through.unwrap_or(0);
@@ -81,11 +87,15 @@ pub(crate) fn run(worker: &mut Worker, shared: &Shared, commands: &mpsc::Receive
                 .for_each(|dataflow| worker.drop_dataflow(dataflow));
             return failed.map_or(Ok(()), Err);
         }
-        if own.main.done() {
-            own.end_rollups();
-        }
-        if !more {
-            return Ok(());
+        if own.main.done() || !more {
+            shared.commands.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            while let Ok(command) = commands.try_recv() {
+                own.obey(worker, shared, command);
+            }
+            own.end_rollups(shared);
+            if worker.installed_dataflows().is_empty() {
+                return Ok(());
+            }
         }
     }
 }
@@ -96,7 +106,7 @@ struct Own {
     state: Rc<RefCell<SeriesState>>,
     names: Rc<RefCell<Names>>,
     control: Rc<RefCell<IngestControl>>,
-    cut: PendingCut,
+    cuts: PendingCuts,
     bus: Rc<RefCell<Bus>>,
     shared_panes: Option<SharedPanes>,
     rollups: BTreeMap<Level, Rollup>,
@@ -145,12 +155,12 @@ impl Own {
             shared.stats.clone(),
         );
         let control = Rc::new(RefCell::new(IngestControl::default()));
-        let (cut, bus) = (PendingCut::default(), Rc::new(RefCell::new(Bus::default())));
+        let (cuts, bus) = (PendingCuts::default(), Rc::new(RefCell::new(Bus::new(index, peers))));
         let parts = Parts {
             reader,
             state: state.clone(),
             control: control.clone(),
-            cut: cut.clone(),
+            cuts: cuts.clone(),
             bus: bus.clone(),
             config: shared.config.clone(),
             clock: shared.clock.clone(),
@@ -163,7 +173,7 @@ impl Own {
             state,
             names,
             control,
-            cut,
+            cuts,
             bus,
             shared_panes: None,
             rollups: BTreeMap::new(),
@@ -173,14 +183,14 @@ impl Own {
 
     fn obey(&mut self, worker: &mut Worker, shared: &Shared, command: Command) {
         match command {
-            Command::Cut(epoch) => *self.cut.borrow_mut() = Some(epoch),
+            Command::Cut(epoch) => {
+                self.cuts.borrow_mut().insert(epoch);
+            }
             Command::Stop(epoch) => self.control.borrow_mut().stop_after = Some(epoch),
             Command::StartRollup(level) => self.start_rollup(worker, shared, level),
             Command::StopRollup(level) => self.stop_rollup(shared, level),
             Command::Registry(change) => {
-                self.bus
-                    .borrow_mut()
-                    .change_registry(&change, worker.index(), worker.peers());
+                self.bus.borrow_mut().change_registry(&change);
             }
             Command::Peek { device, metric, answer } => {
                 if KeyGroup::of(device.as_bytes()).worker(worker.peers()) == worker.index() {
@@ -207,6 +217,9 @@ impl Own {
         let rows = GroupRows::new(level, epochs_of(shared.config.correction_interval_ms));
         let (sender, stats) = (shared.capture.clone(), shared.stats.clone());
         let yield_rows = move |epoch, rows: Vec<tidewatch_proto::row::Row>| {
+            let corrected = rows.iter().filter(|row| row.status == Status::Corrected).count();
+            stats.rows_corrected.add(corrected as u64);
+            stats.rows_final.add((rows.len() - corrected) as u64);
             stats.outbox_bytes.add(rows.len() as i64 * crate::capture::ROW_BYTES);
             let _ = sender.send(Captured::Rows(epoch, rows));
         };
@@ -221,9 +234,7 @@ impl Own {
             yield_rows,
         );
         self.rollups.insert(level, Rollup { probe, buttons });
-        if worker.index() == 0 {
-            shared.stats.rollups.add(1);
-        }
+        shared.stats.rollups.set(self.rollups.len() as i64);
     }
 
     fn stop_rollup(&mut self, shared: &Shared, level: Level) {
@@ -242,11 +253,18 @@ impl Own {
         self.tend(shared);
     }
 
+    /// The last epoch, when all of it is out.
+    fn ended(&self) -> Option<u64> {
+        let out = self.main.done() && self.rollups.values().all(|rollup| rollup.probe.done());
+        self.bus.borrow().ended.filter(|_| out).map(|epoch| epoch.0)
+    }
+
     /// Ends what only listens, when nothing more will come.
-    fn end_rollups(&mut self) {
+    fn end_rollups(&mut self, shared: &Shared) {
         if self.rollups.values().all(|rollup| rollup.probe.done()) {
             self.rollups.clear();
             self.shared_panes = None;
+            self.tend(shared);
         }
     }
 
@@ -254,6 +272,13 @@ impl Own {
     fn tend(&mut self, shared: &Shared) {
         if let Some(panes) = self.shared_panes.as_mut() {
             panes.compact();
+            let asked = self
+                .rollups
+                .values()
+                .map(|rollup| rollup.probe.with_frontier(|f| f.first().copied()));
+            if let Some(Some(least)) = asked.min() {
+                self.bus.borrow_mut().forget_before(Epoch(least.saturating_sub(2)));
+            }
         }
         let records = self.shared_panes.as_ref().map_or(0, |panes| panes.records() as i64);
         shared.stats.arrangement_records.add(records - self.records);
@@ -280,7 +305,7 @@ fn restore(
     for (group, saved) in &restored.groups {
         for device in saved.devices.iter().filter(|device| assigned.contains(&device.home)) {
             let metrics: Vec<&str> = device.series.iter().map(|series| series.metric.as_str()).collect();
-            decoder.restore_device(&device.name, &metrics);
+            decoder.restore_device(device.home, &device.name, &metrics);
         }
         if group.worker(peers) == index {
             state.restore_group(saved.clone());

@@ -5,7 +5,6 @@ use crate::topics::creating;
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::ExitCode;
-use tidewatch_sinks::SinkError;
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink, KafkaSinkSettings};
 use tidewatch_sinks::parts::Parts;
 use tidewatch_sinks::postgres::{PostgresSettings, PostgresSink};
@@ -47,10 +46,10 @@ pub fn run(input: &Input, out: &mut dyn Write) -> ExitCode {
 
 fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
     let Loaded { config, settings, file } = loaded;
-    let place = file.map_or("the defaults".to_owned(), |file| file.display().to_string());
-    tell(Finding::Good(format!(
-        "configuration: {place}, and the environment, can be used"
-    )));
+    tell(Finding::Good(match file {
+        Some(file) => format!("configuration: {} can be used", file.display()),
+        None => "configuration: there is no file, the defaults and the environment can be used".to_owned(),
+    }));
     settings
         .advice
         .iter()
@@ -114,10 +113,9 @@ fn check_source(source: &SourceSettings, tell: &mut dyn FnMut(Finding)) {
 }
 
 fn check_read_topic(kafka: &KafkaSettings, tell: &mut dyn FnMut(Finding)) {
-    let wrong = |error: tidewatch_sources::SourceError| ConfigError::new(error.object, error.problem);
     let factory = match KafkaFactory::connect(kafka) {
         Ok(factory) => factory,
-        Err(error) => return tell(Finding::Wrong(wrong(error))),
+        Err(error) => return tell(Finding::Wrong(error.into())),
     };
     let names = factory.partitions();
     let topic = names
@@ -137,7 +135,7 @@ fn check_read_topic(kafka: &KafkaSettings, tell: &mut dyn FnMut(Finding)) {
              watermark; unless all producers keep time, set it to LogAppendTime: kafka-configs.sh --alter \
              --entity-type topics --entity-name {topic} --add-config message.timestamp.type=LogAppendTime"
         )),
-        Err(error) => Finding::Advice(wrong(error).to_string()),
+        Err(error) => Finding::Advice(error.to_string()),
     });
 }
 
@@ -145,7 +143,7 @@ fn check_postgres(settings: PostgresSettings) -> Finding {
     let target = settings.target().to_owned();
     match PostgresSink::new(settings, Parts::all()).check() {
         Ok(()) => Finding::Good(format!("postgres: {target} can be used, its tables are there")),
-        Err(error) => Finding::Wrong(sink_error(error)),
+        Err(error) => Finding::Wrong(error.into()),
     }
 }
 
@@ -159,16 +157,14 @@ fn check_topic(settings: KafkaSinkSettings, key: &str, topic: &str, creates: boo
         Err(error) if creates && error.problem.starts_with("there is no such topic") => {
             Finding::Advice(format!("{key}: {topic} is not there; the start will create it"))
         }
-        Err(error) => Finding::Wrong(sink_error(error)),
+        // Unlike the source's, this error is of an address alone: it doesn't say which keys to look at.
+        Err(error) if error.problem.starts_with("can't be reached") => Finding::Wrong(ConfigError::new(
+            format!("kafka.brokers {}", error.object),
+            format!(
+                "{}; check kafka.brokers, kafka.security_protocol and kafka.password_file",
+                error.problem
+            ),
+        )),
+        Err(error) => Finding::Wrong(error.into()),
     }
-}
-
-/// A sink's error, with the keys as they are called here.
-fn sink_error(error: SinkError) -> ConfigError {
-    ConfigError::new(
-        error.object,
-        error
-            .problem
-            .replace("kafka.create_topics", "output.kafka.create_topics"),
-    )
 }

@@ -20,6 +20,9 @@ pub struct Cli {
     /// Let other machines reach the API without tokens
     #[arg(long, global = true)]
     pub insecure: bool,
+    /// End when the input has an end and it is reached, instead of answering on
+    #[arg(long)]
+    pub exit_at_end: bool,
     /// What to do instead of running
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -5,3 +5,4 @@ pub mod cli;
 pub mod config;
 pub mod reference;
 pub mod topics;
+pub mod run;

@@ -88,12 +88,11 @@ pub fn run(input: &Input, create: bool, out: &mut dyn Write) -> Result<(), Confi
 
 fn create_ours(input: &Input, config: &Config) -> Result<(), ConfigError> {
     let settings = load(&creating(input, true))?.settings;
-    let failed = |error: tidewatch_sinks::SinkError| ConfigError::new(error.object, error.problem);
     if let (Some(_), Some(kafka)) = (&config.output.kafka, settings.kafka) {
-        KafkaSink::new(kafka).check().map_err(failed)?;
+        KafkaSink::new(kafka).check()?;
     }
     if let DeadLetterSettings::Kafka(kafka) = settings.dead_letter {
-        KafkaDeadLetters::new(kafka, &[]).check().map_err(failed)?;
+        KafkaDeadLetters::new(kafka, &[]).check()?;
     }
     Ok(())
 }

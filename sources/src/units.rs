@@ -60,7 +60,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) = UNITS
             .iter()
-            .find(|(_, factor)| self.0 % factor == 0 && self.0 >= *factor)
+            .find(|(_, factor)| self.0.is_multiple_of(*factor) && self.0 >= *factor)
             .unwrap_or(&UNITS[3]);
         write!(f, "{}{unit}", self.0 / factor)
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Parser;
 use tidewatch_bench::w1::bare::{self, Mode};
-use tidewatch_bench::w1::topic::BROKERS_DEFAULT;
+use tidewatch_bench::w1::topic::brokers_default;
 
 /// Reads a W1 topic from start to end in a hand-written loop.
 #[derive(Parser)]
@@ -15,7 +15,7 @@ struct Flags {
     #[arg(long, env = "IN_TOPIC", default_value = "w1.s")]
     topic: String,
     /// Kafka's address.
-    #[arg(long, env = "KAFKA_BROKERS", default_value = BROKERS_DEFAULT)]
+    #[arg(long, env = "KAFKA_BROKERS", default_value_t = brokers_default())]
     brokers: String,
     /// Threads, each with its share of the partitions.
     #[arg(long, env = "THREADS", default_value_t = 2)]

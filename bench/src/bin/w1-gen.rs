@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tidewatch_bench::w1::outputs::{ColumnsOutput, DelimitedOutput, Output, create, generate};
 use tidewatch_bench::w1::publish::KafkaOutput;
 use tidewatch_bench::w1::spec::Spec;
-use tidewatch_bench::w1::topic::BROKERS_DEFAULT;
+use tidewatch_bench::w1::topic::brokers_default;
 
 /// Writes a W1 telemetry stream: the same bytes for the same parameters.
 #[derive(Parser)]
@@ -31,7 +31,7 @@ struct Flags {
     #[arg(long)]
     topic: Option<String>,
     /// Kafka's address.
-    #[arg(long, env = "KAFKA_BROKERS", default_value = BROKERS_DEFAULT)]
+    #[arg(long, env = "KAFKA_BROKERS", default_value_t = brokers_default())]
     brokers: String,
     /// File for the protobuf values, each after its length.
     #[arg(long)]

@@ -7,7 +7,7 @@ use tidewatch_bench::w1::compare::Comparison;
 use tidewatch_bench::w1::contestant::Contestant;
 use tidewatch_bench::w1::prepare::{Store, prepare};
 use tidewatch_bench::w1::spec::Spec;
-use tidewatch_bench::w1::topic::BROKERS_DEFAULT;
+use tidewatch_bench::w1::topic::brokers_default;
 
 /// The W1 workload: windowed aggregates of a telemetry topic.
 #[derive(Parser)]
@@ -28,7 +28,7 @@ enum Task {
 #[derive(Args)]
 struct Place {
     /// Kafka's address.
-    #[arg(long, env = "KAFKA_BROKERS", default_value = BROKERS_DEFAULT)]
+    #[arg(long, env = "KAFKA_BROKERS", default_value_t = brokers_default())]
     brokers: String,
     /// The topics, of w1.s, w1.l and w1.p.
     #[arg(long, value_delimiter = ',', default_value = "w1.s,w1.l")]

@@ -20,6 +20,33 @@ pub enum Lateness {
     Kept,
 }
 
+impl Lateness {
+    /// Is an answer the oracle's?
+    pub fn check(self, answer: &Answer, oracle: &Answer) -> Result<()> {
+        same(answer, "steady", oracle, "steady")?;
+        match self {
+            Self::PerPartition => same(answer, "flaky", oracle, "flaky"),
+            Self::Kept => same(answer, "flaky", oracle, "all flaky"),
+            Self::Slowest => {
+                let (seen, least, most) = (
+                    answer.tally("flaky")?,
+                    oracle.tally("flaky")?,
+                    oracle.tally("all flaky")?,
+                );
+                let between = (least.count..=most.count).contains(&seen.count);
+                ensure!(
+                    between,
+                    "flaky has {} readings, not {} to {}",
+                    seen.count,
+                    least.count,
+                    most.count
+                );
+                Ok(())
+            }
+        }
+    }
+}
+
 /// How a system is started.
 #[derive(Clone, Debug)]
 pub enum Start {
@@ -110,7 +137,8 @@ impl Contestant {
         let run = measure::run(&mut self.command(brokers, topic, spec))?;
         let result = run.lines.iter().find(|line| line.starts_with("RESULT"));
         let answer = Answer::parse(result.with_context(|| format!("{} printed no RESULT", self.name))?)?;
-        self.check(&answer, oracle)
+        self.lateness
+            .check(&answer, oracle)
             .with_context(|| format!("{} is wrong on {topic}", self.name))?;
         let mut measured = Measured {
             wall_s: run.wall_s,
@@ -152,30 +180,6 @@ impl Contestant {
         command
     }
 
-    /// Is an answer the oracle's?
-    fn check(&self, answer: &Answer, oracle: &Answer) -> Result<()> {
-        same(answer, "steady", oracle, "steady")?;
-        match self.lateness {
-            Lateness::PerPartition => same(answer, "flaky", oracle, "flaky"),
-            Lateness::Kept => same(answer, "flaky", oracle, "all flaky"),
-            Lateness::Slowest => {
-                let (seen, least, most) = (
-                    answer.tally("flaky")?,
-                    oracle.tally("flaky")?,
-                    oracle.tally("all flaky")?,
-                );
-                let between = (least.count..=most.count).contains(&seen.count);
-                ensure!(
-                    between,
-                    "flaky has {} readings, not {} to {}",
-                    seen.count,
-                    least.count,
-                    most.count
-                );
-                Ok(())
-            }
-        }
-    }
 }
 
 /// Are the tallies of two labels equal?
@@ -193,13 +197,9 @@ mod tests {
     use super::*;
 
     fn check(lateness: Lateness, flaky_count: u64) -> bool {
-        let contestant = Contestant {
-            lateness,
-            ..Contestant::shell("it=true").unwrap()
-        };
         let answer = format!("steady rows=1 count=2 hash=3 flaky rows=4 count={flaky_count} hash={flaky_count}");
         let oracle = "steady rows=1 count=2 hash=3\nflaky rows=4 count=5 hash=5\nall flaky rows=4 count=7 hash=7";
-        contestant
+        lateness
             .check(&Answer::parse(&answer).unwrap(), &Answer::parse(oracle).unwrap())
             .is_ok()
     }

@@ -2,21 +2,25 @@
 //!
 //! `generate` makes the stream, `outputs` and `publish` write it down, `oracle` computes the answer from a
 //! column file alone, `tally` lets a system under test prove its answer, `bare` is the hand-written loop that
-//! everything is compared with, and `prepare` and `compare` are the two things a person runs.
+//! everything is compared with, `tidewatch` runs the engine itself, and `prepare` and `compare` are the two things a
+//! person runs. `smoke` tries all of it on a small stream.
 
 pub mod answer;
 pub mod bare;
 pub mod compare;
 pub mod contestant;
 pub mod generate;
+pub mod memory;
 pub mod oracle;
 pub mod outputs;
 pub mod prepare;
 pub mod publish;
 pub mod record;
 pub mod report;
+pub mod smoke;
 pub mod spec;
 pub mod tally;
+pub mod tidewatch;
 pub mod topic;
 
 /// The names of the four metrics that every message carries, in the order of their numbers.

@@ -114,7 +114,7 @@ impl fmt::Display for Summary {
 }
 
 /// Generates a whole stream into all outputs; an error when its lateness is not what the oracle assumes.
-pub fn generate(spec: Spec, outputs: &mut [Box<dyn Output>]) -> Result<Summary> {
+pub fn generate(spec: Spec, outputs: &mut [Box<dyn Output + '_>]) -> Result<Summary> {
     let mut check = LateCheck::new(spec.partitions);
     let mut record = Record::default();
     let mut value_bytes = 0;

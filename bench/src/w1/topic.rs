@@ -1,15 +1,21 @@
 //! Kafka topics: made anew, counted, listed.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use std::time::Duration;
+use tidewatch_proto::ids::Offset;
 
-/// The broker that is asked when none is named.
-pub const BROKERS_DEFAULT: &str = "127.0.0.1:9092";
+/// The broker that is asked when none is named and none is there for tests.
+const BROKERS: &str = "127.0.0.1:9092";
+
+/// Kafka's address when none is given: the one that is there for tests.
+pub fn brokers_default() -> String {
+    std::env::var("TIDEWATCH_TEST_KAFKA").unwrap_or_else(|_| BROKERS.into())
+}
 
 /// How long a broker may take to answer a question about a topic.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,18 +26,35 @@ const CREATE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Deletes a topic if it exists and creates it with so many partitions, kept for ever.
 pub fn recreate(brokers: &str, topic: &str, partitions: u32) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
-    runtime.block_on(async {
-        let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT));
-        for outcome in admin.delete_topics(&[topic], &options).await? {
-            match outcome {
-                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
-                Err((name, code)) => bail!("cannot delete topic {name}: {code}"),
-            }
-        }
-        create(&admin, &options, topic, partitions).await
+    administer(brokers, async |admin, options| {
+        delete(admin, options, topic).await?;
+        create(admin, options, topic, partitions).await
     })
+}
+
+/// Deletes a topic if it exists.
+pub fn remove(brokers: &str, topic: &str) -> Result<()> {
+    administer(brokers, async |admin, options| delete(admin, options, topic).await)
+}
+
+fn administer(
+    brokers: &str,
+    task: impl AsyncFnOnce(&AdminClient<DefaultClientContext>, &AdminOptions) -> Result<()>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let admin = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT));
+    runtime.block_on(task(&admin, &options))
+}
+
+async fn delete(admin: &AdminClient<DefaultClientContext>, options: &AdminOptions, topic: &str) -> Result<()> {
+    for outcome in admin.delete_topics(&[topic], options).await? {
+        match outcome {
+            Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+            Err((name, code)) => bail!("cannot delete topic {name}: {code}"),
+        }
+    }
+    Ok(())
 }
 
 /// Creates a topic, waiting for an older one of the same name to be gone.
@@ -72,6 +95,18 @@ pub fn records(brokers: &str, topic: &str) -> Result<u64> {
         records += (high - low) as u64;
     }
     Ok(records)
+}
+
+/// The offset after the last record of each partition, in their order.
+pub fn ends(brokers: &str, topic: &str) -> Result<Vec<Offset>> {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let partitions = partitions_seen(&consumer, topic)?;
+    ensure!(!partitions.is_empty(), "there is no topic {topic}");
+    let ends = partitions.into_iter().map(|partition| {
+        let (_, high) = consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)?;
+        Ok(Offset(high))
+    });
+    ends.collect()
 }
 
 fn partitions_seen(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>> {

@@ -60,8 +60,16 @@ impl Decoder {
     }
 
     /// Knows a device and its metrics from before a restart, so that its limits hold on.
-    pub fn restore_device(&mut self, device: &str, metrics: &[&str]) {
+    pub fn restore_device(&mut self, home: Partition, device: &str, metrics: &[&str]) {
+        self.outbound.begin(home, &self.clocks, self.known.metric_names());
         self.known.restore(device, metrics, &mut self.outbound);
+    }
+
+    /// Has an empty batch sent to every worker.
+    pub fn farewell(&mut self, partition: Partition) {
+        self.outbound.flush_messages(&self.clocks, self.known.metric_names());
+        let clock = &self.clocks[partition.index()];
+        self.outbound.tell_all(partition, clock, self.known.metric_names());
     }
 
     /// Sets what is said of a partition beside its watermark.
@@ -171,13 +179,14 @@ impl Decoder {
             );
             return Err((Reason::BeyondHorizon, detail));
         }
-        self.stats.messages.add(1);
         if metrics.is_empty() {
+            self.stats.messages.add(1);
             return Ok(());
         }
         let device = self
             .known
             .resolve(known, key, message.device_id, metrics, &mut self.outbound)?;
+        self.stats.messages.add(1);
         self.stats.readings.add(metrics.len() as u64);
         self.stats.late.add(u64::from(pane <= closed));
         let shape = self.known.shape();

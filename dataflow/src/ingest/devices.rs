@@ -154,16 +154,6 @@ impl Devices {
             }
         }
     }
-
-    /// How many devices there are.
-    pub fn len(&self) -> usize {
-        self.used
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.used == 0
-    }
 }
 
 #[cfg(test)]
@@ -186,7 +176,7 @@ mod tests {
                 devices.insert(key, number, KeyGroup(0), 1, 0);
             }
         }
-        assert_eq!(devices.len(), known.len());
+        assert_eq!(devices.used, known.len());
         for (name, number) in known {
             let key = devices.key(name.as_bytes());
             let slot = devices.find(key).expect("inserted");

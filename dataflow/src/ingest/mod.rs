@@ -90,6 +90,13 @@ impl Reader {
         Ok((polled, bytes))
     }
 
+    /// Says to every worker that this is the last epoch, so that all of them know which one it was.
+    pub fn farewell(&mut self) {
+        if let Some(partition) = self.partitions.first() {
+            self.decoder.farewell(*partition);
+        }
+    }
+
     /// What was decoded since the last call, in the order of the log; with it goes the partitions' progress.
     pub fn take(&mut self) -> (Vec<Batch>, Vec<Reject>) {
         if !self.finished {

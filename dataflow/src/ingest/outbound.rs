@@ -87,9 +87,14 @@ impl Outbound {
         let now = (clock.closed(), clock.expired(), publish_through, idle);
         if self.told[partition.index()] != now {
             self.told[partition.index()] = now;
-            for target in 0..self.open.len() {
-                self.finish(target, partition, self.progress(partition, clock), metric_names);
-            }
+            self.tell_all(partition, clock, metric_names);
+        }
+    }
+
+    /// Sends every worker a batch with the progress of a partition.
+    pub(super) fn tell_all(&mut self, partition: Partition, clock: &PartitionClock, metric_names: &[Box<str>]) {
+        for target in 0..self.open.len() {
+            self.finish(target, partition, self.progress(partition, clock), metric_names);
         }
     }
 

@@ -112,6 +112,9 @@ pub fn ingest<'scope>(
                     (false, true)
                 }
             };
+            if stopped {
+                reader.farewell();
+            }
             let (decoded, refused) = reader.take();
             batches_out
                 .activate()
@@ -122,12 +125,10 @@ pub fn ingest<'scope>(
                 .session(&*rejects)
                 .give_iterator(refused.into_iter());
             if finished || stopped {
-                if finished {
-                    positions_out
-                        .activate()
-                        .session(&*positions)
-                        .give_iterator(reader.positions().into_iter());
-                }
+                positions_out
+                    .activate()
+                    .session(&*positions)
+                    .give_iterator(reader.positions().into_iter());
                 (batches_capability, positions_capability, rejects_capability) = (None, None, None);
                 return;
             }

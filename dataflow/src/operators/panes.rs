@@ -1,6 +1,6 @@
-//! The ends of the rollups' dataflows: a source that drains the bus, and the publisher of groups.
+//! The ends of the rollups' dataflows: a source that drains the bus, the bounds, the publisher of groups.
 
-use crate::rollup::bus::Bus;
+use crate::rollup::bus::{Bus, Notice};
 use crate::rollup::{GroupKey, GroupRows, GroupValue};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::row::Row;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::{Operator, source};
 use timely::dataflow::operators::probe::{Handle as Probe, Probe as _};
 use timely::dataflow::{Scope, Stream};
@@ -41,12 +41,37 @@ pub fn bus_source<'scope, D: Clone + 'static>(
                     .give_iterator(items.into_iter());
             }
             match bus.ended {
-                true => capability = None,
-                false if bus.frontier.0 > *held.time() => held.downgrade(&bus.frontier.0),
-                false => {}
+                Some(_) => capability = None,
+                None if bus.frontier.0 > *held.time() => held.downgrade(&bus.frontier.0),
+                None => {}
             }
         }
     })
+}
+
+/// Lets panes pass, and every worker's notices to the bus. What comes out has completed an epoch only when all
+/// notices of that epoch have arrived: whoever reads it can ask the bus what all agree on.
+pub fn with_bounds<'scope, D: Clone + 'static>(
+    panes: Stream<'scope, u64, Vec<D>>,
+    notices: Stream<'scope, u64, Vec<(Epoch, Notice)>>,
+    bus: Rc<RefCell<Bus>>,
+) -> Stream<'scope, u64, Vec<D>> {
+    let by_target = Exchange::new(|(_, notice): &(Epoch, Notice)| notice.target as u64);
+    panes.binary::<_, CapacityContainerBuilder<Vec<D>>, _, _, _, _>(
+        notices,
+        Pipeline,
+        by_target,
+        "bounds",
+        move |_, _| {
+            move |panes, notices, output| {
+                notices.for_each(|_, list| {
+                    let mut bus = bus.borrow_mut();
+                    list.drain(..).for_each(|(epoch, notice)| bus.hear(epoch, &notice));
+                });
+                panes.for_each(|stamp, list| output.session(&stamp).give_container(list));
+            }
+        },
+    )
 }
 
 /// Publishes groups' values as rows whenever an epoch is complete.
@@ -67,30 +92,35 @@ pub fn publish_groups(
                         *waiting.entry(epoch).or_default().entry(change).or_default() += diff;
                     }
                 });
-                let next = frontier.frontier().first().copied().unwrap_or(u64::MAX);
-                if next <= done {
+                let next = frontier.frontier().first().copied();
+                // Without a next epoch the rollup was stopped in the midst of things, unless all has ended.
+                let Some(through) = next.map_or(bus.borrow().ended.map(|last| last.0), |next| next.checked_sub(1))
+                else {
+                    return;
+                };
+                if done == u64::MAX || next.is_some() && through < done {
                     return;
                 }
-                done = next;
-                let mut last = None;
-                let later = waiting.split_off(&next);
+                done = next.unwrap_or(u64::MAX);
+                let mut publish = |rows: &mut GroupRows, epoch: u64, last: bool| {
+                    let agreed = bus.borrow().agreed(Epoch(epoch));
+                    let published = agreed.map_or(Vec::new(), |bounds| rows.publish(Epoch(epoch), bounds, last));
+                    if !published.is_empty() {
+                        yield_rows(Epoch(epoch), published);
+                    }
+                };
+                let later = waiting.split_off(&(through + 1));
                 for (epoch, changes) in std::mem::replace(&mut waiting, later) {
+                    // What had expired before is gone before its panes leave.
+                    publish(&mut rows, epoch.saturating_sub(1), false);
                     let mut changes: Vec<_> = changes.into_iter().filter(|(_, diff)| *diff != 0).collect();
                     // What goes comes before what comes.
                     changes.sort_by_key(|(_, diff)| *diff);
                     changes
                         .into_iter()
                         .for_each(|((key, value), diff)| rows.change(key, value, diff));
-                    last = Some(epoch);
                 }
-                let epoch = if next == u64::MAX { last.unwrap_or(0) } else { next - 1 };
-                let Some(bounds) = bus.borrow().bounds_at(Epoch(epoch)) else {
-                    return;
-                };
-                let published = rows.publish(Epoch(epoch), bounds);
-                if !published.is_empty() {
-                    yield_rows(Epoch(epoch), published);
-                }
+                publish(&mut rows, through, next.is_none());
             }
         })
         .probe_with(probe);

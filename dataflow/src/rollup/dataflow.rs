@@ -3,7 +3,7 @@
 use super::bus::Bus;
 use super::rows::GroupRows;
 use super::{GroupKey, GroupValue, Level, Ordered, Total};
-use crate::operators::panes::{bus_source, publish_groups};
+use crate::operators::panes::{bus_source, publish_groups, with_bounds};
 use crate::series::{Names, PaneRecord};
 use differential_dataflow::operators::CountTotal;
 use differential_dataflow::operators::arrange::TraceAgent;
@@ -55,6 +55,10 @@ impl SharedPanes {
             let panes = bus_source(scope, "panes", bus.clone(), running.clone(), |bus| {
                 std::mem::take(&mut bus.panes)
             });
+            let notices = bus_source(scope, "notices", bus.clone(), running.clone(), |bus| {
+                std::mem::take(&mut bus.notices)
+            });
+            let panes = with_bounds(panes, notices, bus.clone());
             let panes = flatten(panes, |record: Rc<PaneRecord>| (record.device, record));
             let names = names.clone();
             let placements = bus_source(scope, "registry", bus.clone(), running.clone(), |bus| {

@@ -35,7 +35,7 @@ impl GroupRows {
         }
     }
 
-    /// Takes a change of a group's value.
+    /// Takes a change of a group's value. Changes of expired windows are not news: their panes are leaving.
     pub fn change(&mut self, key: GroupKey, value: GroupValue, diff: isize) {
         if key.pane <= self.expired {
             return;
@@ -49,51 +49,48 @@ impl GroupRows {
     }
 
     /// Publishes what has become final, and corrections of what was published, as of the end of an epoch.
-    pub fn publish(&mut self, epoch: Epoch, bounds: Bounds) -> Vec<Row> {
+    /// Corrections of windows that expire don't wait for their interval; with `last` none does.
+    pub fn publish(&mut self, epoch: Epoch, bounds: Bounds, last: bool) -> Vec<Row> {
+        // Whoever came too late for a part of a window says nothing of it.
+        self.forget(bounds.partial);
         let mut rows = Vec::new();
-        if self.corrected_at.0 + self.interval <= epoch.0 {
+        let now = last || self.corrected_at.0 + self.interval <= epoch.0;
+        let due = |key: &&GroupKey| key.pane <= self.closed && (now || key.pane <= bounds.expired);
+        let corrected: Vec<GroupKey> = self.changed.iter().filter(due).cloned().collect();
+        if !corrected.is_empty() {
             self.corrected_at = epoch;
-            let changed: Vec<GroupKey> = self
-                .changed
-                .iter()
-                .filter(|key| key.pane <= self.closed)
-                .cloned()
-                .collect();
-            for key in changed {
-                self.changed.remove(&key);
-                self.emit(&key, epoch, &mut rows);
-            }
+        }
+        for key in corrected {
+            self.emit(&key, epoch, &mut rows);
         }
         if bounds.closed > self.closed {
-            let from = self.closed;
-            self.closed = bounds.closed;
-            let due: Vec<GroupKey> = self
-                .values
-                .keys()
-                .filter(|key| key.pane > from && key.pane <= bounds.closed)
-                .cloned()
-                .collect();
+            let from = std::mem::replace(&mut self.closed, bounds.closed);
+            let is_due = |key: &&GroupKey| key.pane > from && key.pane <= bounds.closed;
+            let due: Vec<GroupKey> = self.values.keys().filter(is_due).cloned().collect();
             for key in due {
-                self.changed.remove(&key);
                 self.emit(&key, epoch, &mut rows);
             }
         }
-        if bounds.expired > self.expired {
-            self.expired = bounds.expired;
-            self.values.retain(|key, _| key.pane > bounds.expired);
-            self.changed.retain(|key| key.pane > bounds.expired);
-            self.published.retain(|key| key.pane > bounds.expired);
-        }
+        self.forget(bounds.expired);
         rows
     }
 
+    fn forget(&mut self, through: PaneNo) {
+        if through > self.expired {
+            self.expired = through;
+            self.values.retain(|key, _| key.pane > through);
+            self.changed.retain(|key| key.pane > through);
+            self.published.retain(|key| key.pane > through);
+        }
+    }
+
     fn emit(&mut self, key: &GroupKey, epoch: Epoch, rows: &mut Vec<Row>) {
-        let first = self.published.insert(key.clone());
+        self.changed.remove(key);
         let value = self.values.get(key);
-        if first && value.is_none() {
-            self.published.remove(key);
+        if value.is_none() && !self.published.contains(key) {
             return;
         }
+        let first = self.published.insert(key.clone());
         rows.push(Row {
             job: self.level.job(),
             key: key.group.clone(),

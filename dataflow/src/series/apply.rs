@@ -95,8 +95,14 @@ impl SeriesState {
             self.refuse(batch, message);
             return;
         }
-        let (published, home_closed) = (home.published, home.closed);
-        let late = pane <= closed || pane <= home_closed || device.home != batch.partition;
+        let published = home.published;
+        // Of a device that came by another partition, the home's closing counts as far as it is known here.
+        let closed = if device.home == batch.partition {
+            closed.max(home.closed)
+        } else {
+            home.closed
+        };
+        let late = pane <= closed;
         for (place, reading) in batch.readings(message).enumerate() {
             let metric = self.origins[batch.origin as usize].metrics[batch.metric[reading] as usize];
             let slot = self.slots.slot(number, &device, metric, place);
@@ -104,7 +110,7 @@ impl SeriesState {
             let value = batch.value[reading];
             let added = if late {
                 self.close(device.home, slot, closed);
-                self.add_late(device.home, slot, pane, at, value, closed.max(home_closed))
+                self.add_late(device.home, slot, pane, at, value)
             } else {
                 if self
                     .open
@@ -165,19 +171,8 @@ impl SeriesState {
         });
     }
 
-    /// Adds a reading of a pane that may be closed (by the log of its own partition or of the home).
-    fn add_late(
-        &mut self,
-        home: Partition,
-        slot: usize,
-        pane: PaneNo,
-        at: EventTime,
-        value: f64,
-        closed: PaneNo,
-    ) -> Added {
-        if pane > closed || self.open.get(slot, pane).is_some() {
-            return self.open.add(slot, pane, at, value);
-        }
+    /// Adds a reading of a closed pane.
+    fn add_late(&mut self, home: Partition, slot: usize, pane: PaneNo, at: EventTime, value: f64) -> Added {
         let config = &self.config;
         if config.hour {
             self.hours.add_reading(slot, at, value, config.quantiles);

@@ -7,60 +7,129 @@ use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::EventTime;
 
 /// The closed panes of one minute.
+///
+/// A minute may hold millions of them, so they lie in chunks: a single column would be copied whenever it grew, and
+/// be half empty afterwards.
 #[derive(Debug, Default)]
 pub struct Block {
-    slots: Vec<u32>,
-    panes: Vec<Pane>,
-    sketches: Vec<Option<Box<Sketch>>>,
+    chunks: Vec<Chunk>,
+    packed: usize,
     overlay: BTreeMap<u32, Sketched>,
     sketched: usize,
 }
 
+/// Up to [`CHUNK`] panes in slot order.
+#[derive(Debug, Default)]
+struct Chunk {
+    slots: Vec<u32>,
+    panes: Vec<Pane>,
+    /// As long as it must be to hold the last sketch.
+    sketches: Vec<Option<Box<Sketch>>>,
+}
+
+/// How many panes a chunk holds.
+const CHUNK: usize = 1_024;
+
 /// A pane as it is read: with its slot and sketch.
 pub type Entry<'a> = (u32, &'a Pane, Option<&'a Sketch>);
+
+impl Chunk {
+    /// A chunk with room for all its panes.
+    fn roomy() -> Chunk {
+        Chunk {
+            slots: Vec::with_capacity(CHUNK),
+            panes: Vec::with_capacity(CHUNK),
+            sketches: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, slot: u32, (pane, sketch): Sketched) {
+        if sketch.is_some() {
+            self.sketches.resize_with(self.slots.len(), || None);
+            self.sketches.push(sketch);
+        }
+        self.slots.push(slot);
+        self.panes.push(pane);
+    }
+
+    fn entry(&self, at: usize) -> Entry<'_> {
+        let sketch = self.sketches.get(at).and_then(|sketch| sketch.as_deref());
+        (self.slots[at], &self.panes[at], sketch)
+    }
+}
 
 impl Block {
     /// Puts in a pane that isn't there yet. In slot order it is appended, otherwise it joins the overlay.
     pub fn insert(&mut self, slot: usize, (pane, sketch): Sketched) {
         let slot = slot as u32;
         self.sketched += usize::from(sketch.is_some());
-        if self.slots.last().is_none_or(|last| *last < slot) {
-            self.slots.push(slot);
-            self.panes.push(pane);
-            self.sketches.push(sketch);
-        } else {
+        let last = self.chunks.last().and_then(|chunk| chunk.slots.last());
+        if last.is_some_and(|last| *last >= slot) {
             self.overlay.insert(slot, (pane, sketch));
+            return;
         }
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.slots.len() < CHUNK => chunk.push(slot, (pane, sketch)),
+            // Only what is large gets all its room at once.
+            full => {
+                let mut chunk = if full.is_some() {
+                    Chunk::roomy()
+                } else {
+                    Chunk::default()
+                };
+                chunk.push(slot, (pane, sketch));
+                self.chunks.push(chunk);
+            }
+        }
+        self.packed += 1;
+    }
+
+    /// Where a slot lies among the chunks.
+    fn place(&self, slot: u32) -> Option<(usize, usize)> {
+        let chunk = self
+            .chunks
+            .partition_point(|chunk| chunk.slots.last().is_some_and(|last| *last < slot));
+        let at = self.chunks.get(chunk)?.slots.binary_search(&slot).ok()?;
+        Some((chunk, at))
     }
 
     /// Adds a late reading to a pane that is there; `false` when there is none.
     pub fn add(&mut self, slot: usize, at: EventTime, value: f64, quantiles: bool) -> bool {
         let slot = slot as u32;
-        let (pane, sketch) = match self.slots.binary_search(&slot) {
-            Ok(at) => (&mut self.panes[at], &mut self.sketches[at]),
-            Err(_) => match self.overlay.get_mut(&slot) {
-                Some((pane, sketch)) => (pane, sketch),
+        let (pane, sketch) = match self.place(slot) {
+            Some((chunk, place)) => {
+                let Chunk { panes, sketches, .. } = &mut self.chunks[chunk];
+                if quantiles && sketches.len() <= place {
+                    sketches.resize_with(place + 1, || None);
+                }
+                (&mut panes[place], sketches.get_mut(place))
+            }
+            None => match self.overlay.get_mut(&slot) {
+                Some((pane, sketch)) => (pane, Some(sketch)),
                 None => return false,
             },
         };
-        add_reading(pane, quantiles.then_some(sketch), at, value);
+        add_reading(pane, sketch.filter(|_| quantiles), at, value);
         true
     }
 
     /// The pane of a slot.
     pub fn get(&self, slot: usize) -> Option<(&Pane, Option<&Sketch>)> {
         let slot = slot as u32;
-        match self.slots.binary_search(&slot) {
-            Ok(at) => Some((&self.panes[at], self.sketches[at].as_deref())),
-            Err(_) => self.overlay.get(&slot).map(|(pane, sketch)| (pane, sketch.as_deref())),
+        match self.place(slot) {
+            Some((chunk, at)) => {
+                let (_, pane, sketch) = self.chunks[chunk].entry(at);
+                Some((pane, sketch))
+            }
+            None => self.overlay.get(&slot).map(|(pane, sketch)| (pane, sketch.as_deref())),
         }
     }
 
     /// All panes, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        let packed = self.slots.iter().zip(&self.panes).zip(&self.sketches);
-        let mut packed = packed
-            .map(|((slot, pane), sketch)| (*slot, pane, sketch.as_deref()))
+        let chunks = self.chunks.iter();
+        let mut packed = chunks
+            .flat_map(|chunk| (0..chunk.slots.len()).map(|at| chunk.entry(at)))
             .peekable();
         let mut overlay = self
             .overlay
@@ -76,17 +145,12 @@ impl Block {
 
     /// How many panes there are.
     pub fn len(&self) -> usize {
-        self.slots.len() + self.overlay.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.packed + self.overlay.len()
     }
 
     /// What the panes take in memory, about.
     pub fn bytes(&self) -> usize {
         const PER_PANE: usize = size_of::<u32>() + size_of::<Pane>() + size_of::<Option<Box<Sketch>>>();
-        self.slots.capacity() * PER_PANE + self.overlay.len() * 2 * PER_PANE + self.sketched * size_of::<Sketch>()
+        self.packed * PER_PANE + self.overlay.len() * 2 * PER_PANE + self.sketched * size_of::<Sketch>()
     }
 }

@@ -1,6 +1,6 @@
-//! Closed panes as differences: what crosses series stands on them.
+//! Published panes as differences: what crosses series stands on them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::{Bucket, Sketch};
@@ -52,19 +52,41 @@ impl Ord for PaneRecord {
 /// A pane that came (+1) or went (-1).
 pub type PaneChange = (Rc<PaneRecord>, isize);
 
-/// The closed panes that were given out, while somebody wants them.
-#[derive(Debug, Default)]
+/// The published panes that were given out, while somebody wants them.
+#[derive(Debug)]
 pub struct Feed {
-    given: HashMap<(u32, PaneNo), Rc<PaneRecord>>,
+    given: BTreeMap<PaneNo, HashMap<u32, Rc<PaneRecord>>>,
     /// Through which pane each partition's panes were given out; nobody wants them when it is `None`.
     through: Option<Vec<PaneNo>>,
     changes: Vec<PaneChange>,
+    /// Panes until here were taken back.
+    expired: PaneNo,
+    /// All changes of panes until here were given out.
+    flushed: PaneNo,
+    /// Of panes until here some had been forgotten when it began.
+    partial: PaneNo,
+}
+
+impl Default for Feed {
+    fn default() -> Feed {
+        Feed {
+            given: BTreeMap::new(),
+            through: None,
+            changes: Vec::new(),
+            expired: PaneNo::NONE,
+            flushed: PaneNo::NONE,
+            partial: PaneNo::NONE,
+        }
+    }
 }
 
 impl Feed {
-    /// Begins: all closed panes in memory come first.
-    pub fn start(&mut self, partitions: usize) {
-        self.through.get_or_insert_with(|| vec![PaneNo::NONE; partitions]);
+    /// Begins: all published panes in memory come first, of which those until `partial` are not all.
+    pub fn start(&mut self, partitions: usize, partial: PaneNo) {
+        if self.through.is_none() {
+            self.through = Some(vec![PaneNo::NONE; partitions]);
+            self.partial = partial;
+        }
     }
 
     /// Ends, and forgets all.
@@ -75,6 +97,23 @@ impl Feed {
     /// Whether somebody wants the panes.
     pub fn is_on(&self) -> bool {
         self.through.is_some()
+    }
+
+    /// All changes of panes until here were given out: what comes for them later changes nothing.
+    pub fn flushed(&self) -> PaneNo {
+        self.flushed
+    }
+
+    /// Of panes until here some had been forgotten when the feed began.
+    pub fn partial(&self) -> PaneNo {
+        self.partial
+    }
+
+    /// Says that all changes of panes until `through` were given out.
+    pub(super) fn flush(&mut self, through: PaneNo) {
+        if self.is_on() {
+            self.flushed = self.flushed.max(through);
+        }
     }
 
     /// Through which pane a partition's panes were given out.
@@ -90,6 +129,9 @@ impl Feed {
 
     /// Gives out a pane as it is now, taking back what it was.
     pub(super) fn give(&mut self, slot: u32, device: u32, metric: u32, pane: &Pane, sketch: Option<&Sketch>) {
+        if pane.number <= self.expired {
+            return;
+        }
         let buckets = match (pane.count, sketch) {
             (0, _) => Vec::new(),
             (1, _) => Sketch::of(&[pane.min]).buckets(),
@@ -103,7 +145,7 @@ impl Feed {
             pane: *pane,
             buckets,
         });
-        match self.given.insert((slot, pane.number), record.clone()) {
+        match self.given.entry(pane.number).or_default().insert(slot, record.clone()) {
             Some(before) if before == record => return,
             Some(before) => self.changes.push((before, -1)),
             None => {}
@@ -111,11 +153,16 @@ impl Feed {
         self.changes.push((record, 1));
     }
 
-    /// Takes back a pane whose time is over.
-    pub(super) fn expire(&mut self, slot: u32, pane: PaneNo) {
-        if let Some(before) = self.given.remove(&(slot, pane)) {
-            self.changes.push((before, -1));
+    /// Takes back all panes until `through`: their time is over everywhere.
+    pub fn expire(&mut self, through: PaneNo) {
+        if through <= self.expired {
+            return;
         }
+        self.expired = through;
+        let kept = self.given.split_off(&through.plus(1));
+        let gone = std::mem::replace(&mut self.given, kept);
+        let gone = gone.into_values().flat_map(HashMap::into_values);
+        self.changes.extend(gone.map(|record| (record, -1)));
     }
 
     /// What came and went since the last call.

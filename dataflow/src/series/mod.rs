@@ -1,15 +1,21 @@
 //! The state of the series that one worker owns: plain structs, tested without timely.
 //!
 //! * `apply`: batches in. Panes take readings and close as the log says, record by record.
-//! * `publish`: windows out, at the end of an epoch: closed ones once, corrected ones again.
-//! * `snapshot`: all of it as bytes by key group, and back.
-//! * `feed`: closed panes as differences, for what crosses series.
+//! * `publish`, `correct`, `expire`: windows out, at the end of an epoch: closed ones once, corrected ones
+//!   again; and what is beyond the horizon is forgotten.
+//! * `snapshot`: all of it by key group, and back.
+//! * `give`, `feed`: published panes as differences, for what crosses series.
+//! * `live`: windows as they stand.
 
 mod apply;
 mod closed;
+mod correct;
 mod dirty;
+mod expire;
 mod feed;
+mod give;
 mod hours;
+mod live;
 mod names;
 mod open;
 mod publish;
@@ -18,7 +24,7 @@ mod snapshot;
 
 pub use feed::{Feed, PaneChange, PaneRecord};
 pub use names::{NameTable, Names};
-pub use snapshot::{GroupState, PartitionSnapshot};
+pub use snapshot::{DeviceSnapshot, GroupState, PartitionSnapshot, SeriesSnapshot};
 
 use crate::config::EngineConfig;
 use crate::stats::Stats;
@@ -80,7 +86,7 @@ struct PartitionState {
     due: PaneNo,
     /// The last pane whose windows were published.
     published: PaneNo,
-    /// The last pane that was forgotten.
+    /// The last pane that can't change any more.
     expired: PaneNo,
     blocks: BTreeMap<PaneNo, Block>,
 }
@@ -140,10 +146,11 @@ impl SeriesState {
         &mut self.feed
     }
 
-    /// Begins to give out closed panes; those in memory come with the next epoch.
+    /// Begins to give out published panes; those in memory come with the next epoch.
     pub fn start_feed(&mut self) {
-        let partitions = self.partitions.len();
-        self.feed.start(partitions);
+        let partial = self.partitions.iter().map(|partition| partition.expired).max();
+        let partial = self.config.forgotten_by(partial.unwrap_or(PaneNo::NONE));
+        self.feed.start(self.partitions.len(), partial);
     }
 
     /// Readings that could not be used here although the reader had let them pass, since the last call.
@@ -151,22 +158,31 @@ impl SeriesState {
         std::mem::take(&mut self.rejects)
     }
 
-    /// The last pane that every partition with data has closed, not waiting for idle ones.
+    /// The last pane that every partition has closed, not waiting for idle ones.
     pub fn closed_everywhere(&self) -> PaneNo {
-        let heard = || self.partitions.iter().filter(|p| p.watermark_ms != i64::MIN);
-        match heard().filter(|p| !p.idle).map(|p| p.closed).min() {
+        let busy = self.partitions.iter().filter(|p| !p.idle);
+        match busy.map(|p| p.closed).min() {
             Some(least) => least,
             // All are idle: what was published by the wall clock counts.
-            None => heard().map(|p| p.due).max().unwrap_or(PaneNo::NONE),
+            None => self.partitions.iter().map(|p| p.due).max().unwrap_or(PaneNo::NONE),
         }
     }
 
     /// The last pane that is beyond the horizon for what spans partitions.
     pub fn expired_everywhere(&self) -> PaneNo {
-        let busy = self.partitions.iter().filter(|p| p.watermark_ms != i64::MIN && !p.idle);
-        busy.map(|p| self.config.expired_by(p.watermark_ms))
-            .min()
-            .unwrap_or(PaneNo(i32::MAX))
+        let expired = |p: &PartitionState| match p.watermark_ms {
+            i64::MIN => PaneNo::NONE,
+            watermark => self.config.expired_by(watermark),
+        };
+        let busy = self.partitions.iter().filter(|p| !p.idle).map(expired).min();
+        // All are idle: time stands still.
+        let heard = || {
+            self.partitions
+                .iter()
+                .filter(|p| p.watermark_ms != i64::MIN)
+                .map(expired)
+        };
+        busy.or_else(|| heard().min()).unwrap_or(PaneNo::NONE)
     }
 
     fn home(&self, slot: usize) -> Partition {

@@ -194,11 +194,6 @@ impl OpenPanes {
     pub fn len(&self) -> usize {
         self.count
     }
-
-    /// Whether none is open.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
 }
 
 #[inline]

@@ -44,7 +44,7 @@ pub struct SeriesSnapshot {
     pub changes: Vec<(PaneNo, Change)>,
 }
 
-/// How far a partition has come. The same on every worker.
+/// How far a partition has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionSnapshot {
     /// The watermark.
@@ -53,8 +53,27 @@ pub struct PartitionSnapshot {
     pub closed: PaneNo,
     /// The last pane whose windows were published.
     pub published: PaneNo,
-    /// The last forgotten pane.
+    /// The last pane that can't change any more.
     pub expired: PaneNo,
+}
+
+impl PartitionSnapshot {
+    /// A partition without a record.
+    pub const FRESH: PartitionSnapshot = PartitionSnapshot {
+        watermark_ms: i64::MIN,
+        closed: PaneNo::NONE,
+        published: PaneNo::NONE,
+        expired: PaneNo::NONE,
+    };
+
+    /// Takes what another worker says of the same partition. They differ in the milliseconds of the watermark,
+    /// which not every batch brings to all, and in what a lack of memory made one forget early.
+    pub fn widen(&mut self, other: &PartitionSnapshot) {
+        self.watermark_ms = self.watermark_ms.max(other.watermark_ms);
+        self.closed = self.closed.max(other.closed);
+        self.published = self.published.max(other.published);
+        self.expired = self.expired.max(other.expired);
+    }
 }
 
 impl SeriesState {
@@ -158,7 +177,9 @@ impl SeriesState {
         for pane in series.open {
             self.open.restore(slot, pane);
         }
-        for pane in series.closed {
+        let expired = self.partitions[home.index()].expired;
+        let forgotten = self.config.forgotten_by(expired);
+        for pane in series.closed.into_iter().filter(|pane| pane.0.number > forgotten) {
             self.partitions[home.index()]
                 .blocks
                 .entry(pane.0.number)
@@ -168,7 +189,7 @@ impl SeriesState {
         for (hour, window) in series.hours {
             *self.hours.window(hour, slot) = window;
         }
-        for (pane, change) in series.changes {
+        for (pane, change) in series.changes.into_iter().filter(|(pane, _)| *pane > expired) {
             self.dirty.restore(slot, pane, change);
         }
     }

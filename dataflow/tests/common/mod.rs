@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 pub mod oracle;
+pub mod script;
 
 use prost::Message as _;
 use std::collections::BTreeMap;

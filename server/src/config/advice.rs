@@ -5,9 +5,12 @@ use super::written::Written;
 
 /// A line for each thing that somebody should look at.
 pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
-    let unused = unused_sections(config, written);
+    let strays = written.strays.iter();
     let lines = [
-        unused,
+        strays
+            .map(|(variable, meant)| format!("{variable} is not used; did you mean {meant}?"))
+            .collect(),
+        unused_sections(config, written),
         dead_letters(config).into_iter().collect(),
         rollups(config, written).into_iter().collect(),
         correction(config).into_iter().collect(),

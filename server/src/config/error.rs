@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use tidewatch_sinks::SinkError;
+use tidewatch_sources::SourceError;
 
 /// The exit code for a configuration that can't be used: `EX_CONFIG` of `sysexits.h`.
 pub const EXIT_CONFIG: u8 = 78;
@@ -53,6 +55,22 @@ impl ConfigError {
     /// The same error, with where it was written.
     pub fn at(self, origin: Option<Origin>) -> ConfigError {
         ConfigError { origin, ..self }
+    }
+}
+
+impl From<SourceError> for ConfigError {
+    fn from(error: SourceError) -> ConfigError {
+        ConfigError::new(error.object, error.problem)
+    }
+}
+
+/// The sink's keys as they are called here: it doesn't know in which section it stands.
+impl From<SinkError> for ConfigError {
+    fn from(error: SinkError) -> ConfigError {
+        let problem = error
+            .problem
+            .replace("kafka.create_topics", "output.kafka.create_topics");
+        ConfigError::new(error.object, problem)
     }
 }
 

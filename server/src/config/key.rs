@@ -1,5 +1,6 @@
 //! What is known about a key: its type, its range, its default and a sentence.
 
+use super::keys::DAY;
 use humantime::format_duration;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -237,8 +238,12 @@ fn range(min: i64, max: i64, show: impl Fn(i64) -> String) -> String {
     }
 }
 
+/// In days when it is so many: years and months have no fixed length.
 fn span(ms: i64) -> String {
-    format_duration(Duration::from_millis(ms.unsigned_abs())).to_string()
+    match (ms / DAY, ms % DAY) {
+        (days, 0) if days > 1 => format!("{days}days"),
+        _ => format_duration(Duration::from_millis(ms.unsigned_abs())).to_string(),
+    }
 }
 
 fn size(bytes: i64) -> String {

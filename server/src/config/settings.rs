@@ -63,6 +63,7 @@ pub struct RegistrySettings {
 }
 
 /// Where records go that can't be used.
+#[expect(clippy::large_enum_variant, reason = "there is one of it, made once")]
 pub enum DeadLetterSettings {
     /// Into a store in memory, with the bounds of [`Settings::memory`].
     Memory,

@@ -17,6 +17,8 @@ const SEPARATOR: &str = "__";
 /// Values by their full names: `engine.limits.raw_bytes_max`. Of two for one key the later stays.
 #[derive(Debug, Default)]
 pub struct Written {
+    /// Variables that don't count, with those that were most likely meant.
+    pub strays: Vec<(String, String)>,
     values: BTreeMap<String, (Value, Origin)>,
     sections: BTreeMap<String, Origin>,
 }
@@ -88,6 +90,8 @@ impl Written {
     pub fn environment(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
         for (variable, text) in variables {
             let Some(rest) = variable.strip_prefix(PREFIX) else {
+                self.strays
+                    .extend(stray(variable).map(|meant| (variable.clone(), meant)));
                 continue;
             };
             if text.is_empty() {
@@ -212,6 +216,16 @@ fn unknown_variable(variable: &str, name: &str) -> ConfigError {
         None => "`tidewatch reference` lists all keys".to_owned(),
     };
     ConfigError::new(variable, format!("there is no such key; {hint}"))
+}
+
+/// The variable that was meant by one with too few underscores.
+fn stray(variable: &str) -> Option<String> {
+    let bare = |name: &str| name.replace(SEPARATOR, "_");
+    let is_meant = |name: &String| bare(&variable_name(name)) == bare(variable);
+    keys::names()
+        .iter()
+        .find(|name| is_meant(name))
+        .map(|name| variable_name(name))
 }
 
 fn top_sections() -> Vec<String> {

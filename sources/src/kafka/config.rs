@@ -1,5 +1,6 @@
 //! What can be configured about reading from Kafka.
 
+use super::security::{SaslMechanism, SecurityProtocol};
 use crate::units::{Secret, Size, Span};
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -99,34 +100,6 @@ pub enum Start {
     Earliest,
     /// With the next record that is appended.
     Latest,
-}
-
-/// How to talk to the brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecurityProtocol {
-    /// In the clear and without a name.
-    Plaintext,
-    /// Encrypted.
-    Ssl,
-    /// Logged in, in the clear.
-    SaslPlaintext,
-    /// Logged in and encrypted.
-    SaslSsl,
-}
-
-/// How to log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SaslMechanism {
-    /// The password itself is sent.
-    #[serde(rename = "PLAIN")]
-    Plain,
-    /// A proof of the password is sent.
-    #[serde(rename = "SCRAM-SHA-256")]
-    ScramSha256,
-    /// A proof of the password is sent.
-    #[serde(rename = "SCRAM-SHA-512")]
-    ScramSha512,
 }
 
 /// A [`KafkaConfig`] that was checked, with its secrets read.
@@ -255,35 +228,6 @@ impl KafkaSettings {
     /// What is read, for errors: `raw.events at 127.0.0.1:9092`.
     pub(super) fn object(&self) -> String {
         format!("topic {} at {}", self.topic, self.brokers)
-    }
-}
-
-impl SecurityProtocol {
-    fn as_str(self) -> &'static str {
-        match self {
-            SecurityProtocol::Plaintext => "plaintext",
-            SecurityProtocol::Ssl => "ssl",
-            SecurityProtocol::SaslPlaintext => "sasl_plaintext",
-            SecurityProtocol::SaslSsl => "sasl_ssl",
-        }
-    }
-
-    fn logs_in(self) -> bool {
-        matches!(self, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl)
-    }
-
-    fn encrypts(self) -> bool {
-        matches!(self, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl)
-    }
-}
-
-impl SaslMechanism {
-    fn as_str(self) -> &'static str {
-        match self {
-            SaslMechanism::Plain => "PLAIN",
-            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
-        }
     }
 }
 

@@ -7,11 +7,10 @@ use super::source::KafkaSource;
 use crate::event::{EventHook, SourceEvent, unheard};
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
-use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset as KafkaOffset, TopicPartitionList};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -23,6 +22,8 @@ use tidewatch_proto::source::{Assignment, Source, SourceError, SourceFactory};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one attempt takes, after which the reason for its failure is looked at.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long an attempt waits at most for the one before; a string, as the client wants it.
+const RECONNECT_BACKOFF_MAX_MS: &str = "250";
 /// Errors after which waiting does not help.
 const HOPELESS: [RDKafkaErrorCode; 7] = [
     RDKafkaErrorCode::Authentication,
@@ -187,47 +188,58 @@ fn refused(settings: &KafkaSettings, error: &KafkaError) -> SourceError {
 /// Asks the brokers for the topic until one answers.
 fn metadata(settings: &KafkaSettings) -> Result<Metadata, SourceError> {
     let mut client = settings.connection.clone();
-    client
-        .set_log_level(RDKafkaLogLevel::Emerg)
-        .set("reconnect.backoff.max.ms", "250");
-    let probe: BaseConsumer = client.create().map_err(|error| refused(settings, &error))?;
+    client.set("reconnect.backoff.max.ms", RECONNECT_BACKOFF_MAX_MS);
+    let probe: BaseConsumer<Reason> = client
+        .create_with_context(Reason::default())
+        .map_err(|error| refused(settings, &error))?;
     let start = Instant::now();
-    let mut reason = None;
     loop {
-        let answer = probe.fetch_metadata(Some(&settings.topic), ATTEMPT_TIMEOUT);
-        let Err(problem) = answer else {
-            return answer.map_err(|error| refused(settings, &error));
+        let problem = match probe.fetch_metadata(Some(&settings.topic), ATTEMPT_TIMEOUT) {
+            Ok(metadata) => return Ok(metadata),
+            Err(problem) => problem,
         };
-        while let Some(event) = probe.poll(Duration::ZERO) {
-            let Err(error) = event else { continue };
-            reason = worse(reason, error);
-        }
-        let code = reason.as_ref().and_then(KafkaError::rdkafka_error_code);
-        let hopeless = code.is_some_and(|code| HOPELESS.contains(&code));
-        if hopeless || start.elapsed() > CONNECT_TIMEOUT {
-            return Err(unreachable(settings, code, &reason.unwrap_or(problem)));
+        // Events go to the context.
+        while probe.poll(Duration::ZERO).is_some() {}
+        let (code, reason) = probe
+            .context()
+            .get()
+            .unwrap_or((RDKafkaErrorCode::Fail, problem.to_string()));
+        if HOPELESS.contains(&code) || start.elapsed() > CONNECT_TIMEOUT {
+            return Err(unreachable(settings, code, &reason));
         }
     }
 }
 
-/// Of two errors the one that says more.
-fn worse(old: Option<KafkaError>, new: KafkaError) -> Option<KafkaError> {
-    let vague = new.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
-    let hopeless = |error: &KafkaError| error.rdkafka_error_code().is_some_and(|code| HOPELESS.contains(&code));
-    match old {
-        Some(old) if vague || hopeless(&old) => Some(old),
-        _ => Some(new),
+/// Keeps the error that says most about why there is no answer.
+#[derive(Default)]
+struct Reason(Mutex<Option<(RDKafkaErrorCode, String)>>);
+
+impl Reason {
+    fn get(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn unreachable(settings: &KafkaSettings, code: Option<RDKafkaErrorCode>, reason: &KafkaError) -> SourceError {
+impl ClientContext for Reason {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // That all brokers are down only follows from what was said before.
+        let vague = code == RDKafkaErrorCode::AllBrokersDown;
+        if kept.as_ref().is_none_or(|(kept, _)| !vague && !HOPELESS.contains(kept)) {
+            *kept = Some((code, reason.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Reason {}
+
+fn unreachable(settings: &KafkaSettings, code: RDKafkaErrorCode, reason: &str) -> SourceError {
     let problem = match code {
-        Some(RDKafkaErrorCode::SSL) => {
-            format!(
-                "TLS failed ({reason}); check kafka.security_protocol, kafka.ca_file and the broker's name and certificate"
-            )
+        RDKafkaErrorCode::SSL => {
+            format!("TLS failed ({reason}); check kafka.security_protocol, kafka.ca_file and the brokers' certificates")
         }
-        Some(code) if HOPELESS.contains(&code) => {
+        code if HOPELESS.contains(&code) => {
             format!(
                 "the login was refused ({reason}); check kafka.username, kafka.password_file and kafka.sasl_mechanism"
             )

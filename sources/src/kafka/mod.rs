@@ -15,7 +15,9 @@ mod batch;
 mod commit;
 pub mod config;
 mod connect;
+mod security;
 mod source;
 
-pub use config::{KafkaConfig, KafkaSettings, SaslMechanism, SecurityProtocol, Start};
+pub use config::{KafkaConfig, KafkaSettings, Start};
 pub use connect::{KafkaFactory, TimestampType};
+pub use security::{SaslMechanism, SecurityProtocol};

@@ -262,3 +262,7 @@ fn way_on(code: i32) -> Option<&'static str> {
         .find(|(known, _)| is(code, *known))
         .map(|(_, way_on)| *way_on)
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -98,6 +98,11 @@ impl Topic {
         });
         Topic { rows }
     }
+
+    /// All of them.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
 }
 
 impl HotStore for Topic {

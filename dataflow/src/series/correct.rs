@@ -1,0 +1,69 @@
+//! Windows that were published before and have changed since.
+
+use super::SeriesState;
+use super::dirty::{Change, Dirty};
+use super::hours::{hour_of, last_pane};
+use crate::config::{HOP_PANES, epochs_of};
+use std::collections::{BTreeMap, BTreeSet};
+use tidewatch_proto::ids::{Epoch, Partition};
+use tidewatch_proto::row::{Job, Row, Status};
+use tidewatch_proto::time::PaneNo;
+
+impl SeriesState {
+    /// Publishes pending corrections, at most once in their interval unless it must be `now`.
+    pub(super) fn publish_corrections(&mut self, epoch: Epoch, now: bool, rows: &mut Vec<Row>) {
+        let interval = epochs_of(self.config.correction_interval_ms);
+        if self.dirty.is_empty() || (epoch.0 < self.corrected_at.0 + interval && !now) {
+            return;
+        }
+        self.corrected_at = epoch;
+        let changes = self.dirty.take();
+        let mut ends: BTreeSet<(u32, PaneNo, Job)> = BTreeSet::new();
+        let mut hours: BTreeSet<(u32, i32)> = BTreeSet::new();
+        for ((slot, pane), change) in &changes {
+            ends.insert((*slot, *pane, Job::Minute));
+            let reach = if self.config.five_minutes { HOP_PANES } else { 0 };
+            let hops = (0..reach).map(|by| pane.plus(by)).filter(|end| *end <= change.through);
+            ends.extend(hops.map(|end| (*slot, end, Job::FiveMinutes)));
+            if self.config.hour && last_pane(hour_of(*pane)) <= change.through {
+                hours.insert((*slot, hour_of(*pane)));
+            }
+        }
+        let before = rows.len();
+        for (slot, end, job) in ends {
+            let home = self.home(slot as usize);
+            let status = self.status(&changes, home, slot as usize, end, job);
+            rows.extend(self.combined(job, home, slot as usize, end, status, epoch));
+        }
+        for (slot, hour) in hours {
+            self.publish_hour(slot as usize, hour, epoch, rows);
+        }
+        let corrected = rows[before..]
+            .iter()
+            .filter(|row| row.status == Status::Corrected)
+            .count();
+        self.stats.rows_corrected.add(corrected as u64);
+        self.stats.rows_final.add((rows.len() - before - corrected) as u64);
+        self.give_again(&changes);
+    }
+
+    /// `Final` when the window is published the first time: no pane of it had a reading when it was due.
+    fn status(
+        &self,
+        changes: &BTreeMap<(u32, PaneNo), Change>,
+        home: Partition,
+        slot: usize,
+        end: PaneNo,
+        job: Job,
+    ) -> Status {
+        let first = if job == Job::FiveMinutes {
+            end.plus(1 - HOP_PANES)
+        } else {
+            end
+        };
+        let known = (first.0..=end.0)
+            .map(PaneNo)
+            .any(|number| self.pane(home, slot, number).is_some() && !Dirty::is_fresh(changes, slot, number, end));
+        if known { Status::Corrected } else { Status::Final }
+    }
+}

@@ -1,0 +1,283 @@
+//! An engine under full control: its clock stands still until it is told, its source holds what was put there.
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use tidewatch_dataflow::batch::Position;
+use tidewatch_dataflow::capture::{Captured, WorkerState};
+use tidewatch_dataflow::{Clock, Engine, EngineConfig, Handle, Restored, Saved};
+use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::Row;
+use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};
+use tidewatch_proto::time::LogTime;
+
+/// A clock that is moved by hand.
+#[derive(Debug, Default)]
+pub struct HandClock {
+    pub epoch: AtomicU64,
+    pub wall_ms: AtomicI64,
+}
+
+impl Clock for HandClock {
+    fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::SeqCst))
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.wall_ms.load(Ordering::SeqCst)
+    }
+}
+
+/// A record as it was put.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub offset: i64,
+    pub log: Option<i64>,
+    pub payload: Vec<u8>,
+}
+
+/// What a partition does to whoever polls it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    Panic,
+    Fail,
+}
+
+/// A log that grows while it is read. Its partitions can fail.
+#[derive(Default)]
+pub struct Growing {
+    pub names: Vec<String>,
+    pub records: Mutex<Vec<Vec<Put>>>,
+    pub read: AtomicU64,
+    pub polls: AtomicU64,
+    pub finished: AtomicBool,
+    pub fault: Mutex<Option<(u32, Fault)>>,
+}
+
+impl Growing {
+    pub fn new(partitions: usize) -> Arc<Growing> {
+        Arc::new(Growing {
+            names: (0..partitions).map(|p| format!("log/{p}")).collect(),
+            records: Mutex::new(vec![Vec::new(); partitions]),
+            ..Growing::default()
+        })
+    }
+
+    pub fn put(&self, partition: usize, put: Put) {
+        self.records.lock().unwrap()[partition].push(put);
+    }
+}
+
+/// The factory: a log that several runs read one after the other.
+pub struct GrowingLog(pub Arc<Growing>);
+
+struct GrowingReader {
+    log: Arc<Growing>,
+    at: Vec<(usize, usize)>,
+}
+
+impl SourceFactory for GrowingLog {
+    fn partitions(&self) -> &[String] {
+        &self.0.names
+    }
+
+    fn open(&self, assigned: &[Assignment]) -> Result<Box<dyn Source>, SourceError> {
+        let records = self.0.records.lock().unwrap();
+        let place = |a: &Assignment| {
+            let list = &records[a.partition.index()];
+            a.from.map_or(0, |from| {
+                list.iter().position(|put| put.offset >= from.0).unwrap_or(list.len())
+            })
+        };
+        let at = assigned.iter().map(|a| (a.partition.index(), place(a))).collect();
+        Ok(Box::new(GrowingReader {
+            log: self.0.clone(),
+            at,
+        }))
+    }
+}
+
+impl Source for GrowingReader {
+    fn poll(&mut self, intake: &mut dyn Intake, records_max: usize) -> Result<Polled, SourceError> {
+        self.log.polls.fetch_add(1, Ordering::SeqCst);
+        let fault = *self.log.fault.lock().unwrap();
+        match fault.filter(|(p, _)| self.at.iter().any(|(own, _)| *own == *p as usize)) {
+            Some((p, Fault::Panic)) => panic!("the source of partition {p} broke"),
+            Some((p, Fault::Fail)) => return Err(SourceError::new(format!("log/{p}"), "the disk is gone")),
+            None => {}
+        }
+        let finished = self.log.finished.load(Ordering::SeqCst);
+        let mut left = records_max;
+        for (partition, at) in &mut self.at {
+            let list = self.log.records.lock().unwrap()[*partition].clone();
+            let to = (*at + left).min(list.len());
+            let record = |put: &'_ Put| (Offset(put.offset), put.log.map(LogTime));
+            let records: Vec<Record<'_>> = list[*at..to]
+                .iter()
+                .map(|put| Record {
+                    offset: record(put).0,
+                    log_time: record(put).1,
+                    key: None,
+                    payload: &put.payload,
+                })
+                .collect();
+            if !records.is_empty() {
+                intake.records(Partition(*partition as u32), &records);
+            }
+            left -= records.len();
+            self.log.read.fetch_add(records.len() as u64, Ordering::SeqCst);
+            *at = to;
+        }
+        Ok(match (left < records_max, finished) {
+            (true, _) => Polled::Some,
+            (false, true) => Polled::Finished,
+            (false, false) => Polled::Idle,
+        })
+    }
+}
+
+/// A run under control.
+pub struct Run {
+    pub log: Arc<Growing>,
+    pub clock: Arc<HandClock>,
+    pub handle: Handle,
+    engine: Option<Engine>,
+    captured: mpsc::Receiver<Captured>,
+    through: Vec<u64>,
+    pub threads: usize,
+    pub rows: Vec<(Epoch, Row)>,
+    pub rejects: Vec<(Epoch, Reject)>,
+    pub positions: BTreeMap<Partition, BTreeMap<Epoch, Position>>,
+    pub states: Vec<WorkerState>,
+    pub errors: Vec<String>,
+    running: usize,
+    read: u64,
+}
+
+/// After so long without an answer a run counts as hung.
+pub const HUNG: Duration = Duration::from_secs(30);
+
+impl Run {
+    pub fn start(log: Arc<Growing>, clock: Arc<HandClock>, config: &EngineConfig, restored: Option<Restored>) -> Run {
+        let read = log.read.load(Ordering::SeqCst);
+        let factory = Arc::new(GrowingLog(log.clone()));
+        let (engine, captured) = Engine::start(config.clone(), factory, clock.clone(), restored);
+        Run {
+            log,
+            clock,
+            handle: engine.handle(),
+            engine: Some(engine),
+            captured,
+            through: vec![0; config.threads],
+            threads: config.threads,
+            rows: Vec::new(),
+            rejects: Vec::new(),
+            positions: BTreeMap::new(),
+            states: Vec::new(),
+            errors: Vec::new(),
+            running: config.threads,
+            read,
+        }
+    }
+
+    /// Puts a record and waits until it was read.
+    pub fn put(&mut self, partition: usize, put: Put) {
+        self.log.put(partition, put);
+        self.read += 1;
+        let read = self.read;
+        self.wait("a record to be read", |run| run.log.read.load(Ordering::SeqCst) >= read);
+    }
+
+    /// Moves the clock and waits until all epochs before are complete.
+    pub fn tick(&mut self, epochs: u64) {
+        let now = self.clock.epoch.fetch_add(epochs, Ordering::SeqCst) + epochs;
+        self.wait("an epoch to complete", |run| {
+            run.through.iter().all(|through| *through + 1 >= now)
+        });
+    }
+
+    pub fn wait(&mut self, what: &str, done: impl Fn(&Run) -> bool) {
+        let begun = Instant::now();
+        while !done(self) {
+            if let Ok(captured) = self.captured.recv_timeout(Duration::from_millis(1)) {
+                self.take(captured);
+            }
+            assert!(begun.elapsed() < HUNG, "waiting for {what}; errors: {:?}", self.errors);
+        }
+        while let Ok(captured) = self.captured.try_recv() {
+            self.take(captured);
+        }
+    }
+
+    fn take(&mut self, captured: Captured) {
+        match captured {
+            Captured::Rows(epoch, rows) => self.rows.extend(rows.into_iter().map(|row| (epoch, row))),
+            Captured::Rejects(epoch, list) => self.rejects.extend(list.into_iter().map(|reject| (epoch, reject))),
+            Captured::Positions(epoch, list) => list.into_iter().for_each(|position| {
+                self.positions
+                    .entry(position.partition)
+                    .or_default()
+                    .insert(epoch, position);
+            }),
+            Captured::Through { worker, epoch } => {
+                assert!(self.through[worker] <= epoch.0, "worker {worker} has gone back");
+                self.through[worker] = epoch.0;
+            }
+            Captured::State(state) => self.states.push(*state),
+            Captured::Ended { error, .. } => {
+                self.errors.extend(error);
+                self.running -= 1;
+            }
+        }
+    }
+
+    /// Waits until all workers have ended and their threads are joined.
+    pub fn end(&mut self) {
+        self.wait("all workers to end", |run| run.running == 0);
+        let engine = self.engine.take().unwrap();
+        let (sender, joined) = mpsc::channel();
+        std::thread::spawn(move || {
+            engine.join();
+            let _ = sender.send(());
+        });
+        joined.recv_timeout(HUNG).expect("all threads end");
+        while let Ok(captured) = self.captured.try_recv() {
+            self.take(captured);
+        }
+    }
+
+    /// Lets the input end, and waits for the end.
+    pub fn finish(&mut self) {
+        self.log.finished.store(true, Ordering::SeqCst);
+        self.end();
+    }
+
+    /// Stops the run, and gives what a later one goes on from.
+    pub fn stop(&mut self) -> Saved {
+        let epoch = self.handle.stop();
+        self.clock.epoch.store(epoch.0 + 1, Ordering::SeqCst);
+        self.end();
+        let last = self.states.iter().map(|state| state.epoch).max().unwrap();
+        let states = std::mem::take(&mut self.states);
+        self.saved(last, states.into_iter().rev().take(self.threads).collect())
+    }
+
+    /// What was saved at an epoch, if every worker has saved it exactly then.
+    pub fn cut_at(&mut self, epoch: Epoch) -> Option<Saved> {
+        let (cut, others) = std::mem::take(&mut self.states)
+            .into_iter()
+            .partition(|state| state.epoch == epoch);
+        self.states = others;
+        let cut: Vec<WorkerState> = cut;
+        (cut.len() == self.threads).then(|| self.saved(epoch, cut))
+    }
+
+    fn saved(&self, epoch: Epoch, states: Vec<WorkerState>) -> Saved {
+        let last = |positions: &BTreeMap<Epoch, Position>| positions.range(..=epoch).next_back().map(|(_, p)| *p);
+        let positions = self.positions.values().filter_map(last).collect();
+        Saved::gather(Generation(1), 0, self.log.names.clone(), positions, states)
+    }
+}

@@ -1,0 +1,131 @@
+//! The registry file: which site and fleet each device belongs to, and since when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use tidewatch_proto::registry::{Placement, RegistryChange};
+use tidewatch_proto::time::{EVENT_TIME_MIN, EventTime};
+
+/// The columns of the file.
+const COLUMNS: &str = "device_id,site,fleet,valid_from";
+
+/// A registry file, read again when it changes.
+#[derive(Debug)]
+pub struct RegistryFile {
+    path: PathBuf,
+    seen: Option<SystemTime>,
+    placements: BTreeSet<Placement>,
+}
+
+impl RegistryFile {
+    /// A registry that was not read yet.
+    pub fn new(path: &Path) -> RegistryFile {
+        RegistryFile { path: path.to_owned(), seen: None, placements: BTreeSet::new() }
+    }
+
+    /// Reads the file if it has changed, and gives the difference.
+    ///
+    /// # Errors
+    /// A line that says which line can't be used; what held before goes on holding.
+    pub fn read(&mut self) -> Result<Option<RegistryChange>, String> {
+        let at = |problem: String| format!("{}: {problem}", self.path.display());
+        let changed = std::fs::metadata(&self.path).and_then(|data| data.modified()).map_err(|e| at(e.to_string()))?;
+        if self.seen == Some(changed) {
+            return Ok(None);
+        }
+        self.seen = Some(changed);
+        let text = std::fs::read_to_string(&self.path).map_err(|e| at(e.to_string()))?;
+        let now = parse(&text).map_err(at)?;
+        let change = RegistryChange {
+            removed: self.placements.difference(&now).cloned().collect(),
+            added: now.difference(&self.placements).cloned().collect(),
+        };
+        self.placements = now;
+        Ok((!change.removed.is_empty() || !change.added.is_empty()).then_some(change))
+    }
+}
+
+/// A line of the file: where a device belongs from an instant on.
+type Since = BTreeMap<EventTime, (String, String)>;
+
+/// Reads a registry: `device_id,site,fleet,valid_from`, where `valid_from` is RFC 3339, or epoch
+/// milliseconds, or empty for always. A device's later line ends its earlier one.
+fn parse(text: &str) -> Result<BTreeSet<Placement>, String> {
+    let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    let head = lines.next().map_or("", |(_, head)| head);
+    if head.replace(' ', "") != COLUMNS {
+        return Err(format!("line 1 must be \"{COLUMNS}\", not \"{head}\""));
+    }
+    let mut devices: BTreeMap<String, Since> = BTreeMap::new();
+    for (at, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let [device, site, fleet, from] = fields[..] else {
+            return Err(format!("line {at} has {} fields, not the 4 of \"{COLUMNS}\"", fields.len()));
+        };
+        if device.is_empty() || site.is_empty() || fleet.is_empty() {
+            return Err(format!("line {at} lacks a device_id, site or fleet"));
+        }
+        let from = instant(from).ok_or_else(|| format!("line {at}: valid_from \"{from}\" is no time"))?;
+        let since = devices.entry(device.to_owned()).or_default();
+        if since.insert(from, (site.to_owned(), fleet.to_owned())).is_some() {
+            return Err(format!("line {at}: {device} has two lines from the same time on"));
+        }
+    }
+    Ok(devices.into_iter().flat_map(|(device, since)| placements(&device, &since)).collect())
+}
+
+fn placements(device: &str, since: &Since) -> Vec<Placement> {
+    let ends = since.keys().skip(1).copied().map(Some).chain([None]);
+    let spans = since.iter().zip(ends);
+    spans
+        .map(|((from, (site, fleet)), to)| Placement {
+            device: device.into(),
+            site: site.as_str().into(),
+            fleet: fleet.as_str().into(),
+            from: *from,
+            to,
+        })
+        .collect()
+}
+
+fn instant(text: &str) -> Option<EventTime> {
+    if text.is_empty() {
+        return Some(EVENT_TIME_MIN);
+    }
+    if let Ok(ms) = text.parse() {
+        return Some(EventTime(ms));
+    }
+    let time = humantime::parse_rfc3339_weak(text).ok()?;
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(EventTime(since.as_millis() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_line_ends_an_earlier_one() {
+        let text = "device_id,site,fleet,valid_from\nd1,oslo,north,\nd1,bergen,north,2025-06-15T16:00:00Z\n";
+        let all: Vec<Placement> = parse(text).expect("good").into_iter().collect();
+        let moved = EventTime(1_750_003_200_000);
+        assert_eq!(all.len(), 2);
+        assert!(all.iter().any(|p| &*p.site == "oslo" && p.to == Some(moved)));
+        assert!(all.iter().any(|p| &*p.site == "bergen" && p.from == moved && p.to.is_none()));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let head = "device_id,site,fleet,valid_from\n";
+        for (text, want) in [
+            ("device,site\n", "line 1 must be"),
+            (&*format!("{head}d1,oslo\n"), "line 2 has 2 fields"),
+            (&*format!("{head}\nd1,oslo,,\n"), "line 3 lacks"),
+            (&*format!("{head}d1,a,b,yesterday\n"), "line 2: valid_from \"yesterday\" is no time"),
+            (&*format!("{head}d1,a,b,\nd1,c,b,\n"), "line 3: d1 has two lines"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.starts_with(want), "{error}");
+        }
+    }
+}

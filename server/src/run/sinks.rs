@@ -1,0 +1,173 @@
+//! The sinks of a run: each on a thread of its own, wrapped in retries, measured.
+
+use super::delivery::{Inbox, Parcel};
+use super::log::Terminal;
+use crate::config::{DeadLetterSettings, Settings, StoreKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
+use tidewatch_api::SinkStats;
+use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_sinks::discard::Discard;
+use tidewatch_sinks::hot::HotStore;
+use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink};
+use tidewatch_sinks::memory::{MemoryDeadLetters, MemorySink};
+use tidewatch_sinks::parts::Parts;
+use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresSink};
+use tidewatch_sinks::retry::{Backoff, Retrying, SinkEvent};
+use tidewatch_sinks::{DeadLetterSink, Sink, SinkError};
+
+/// The running sinks.
+pub struct Sinks {
+    /// Where rows go.
+    pub rows: Vec<Inbox<Row>>,
+    /// Where records go that can't be used.
+    pub rejects: Vec<Inbox<Reject>>,
+    /// What is measured of each.
+    pub stats: Vec<Arc<SinkStats>>,
+    /// Where published rows are read.
+    pub store: Arc<dyn HotStore>,
+    threads: Vec<JoinHandle<Result<(), SinkError>>>,
+}
+
+/// What the sinks share.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Set when the process ends at once: retries give up.
+    pub give_up: Arc<AtomicBool>,
+    /// Set when a sink has failed for good.
+    pub failed: Arc<AtomicBool>,
+    /// Whether a sink is in an outage.
+    pub outage: Arc<AtomicBool>,
+    /// The terminal.
+    pub terminal: Arc<Terminal>,
+    /// The run's generation.
+    pub generation: Generation,
+}
+
+impl Sinks {
+    /// Starts the configured sinks. Each begins with an empty delivery, which shuts out older generations.
+    ///
+    /// # Errors
+    /// When a store can't be reached or isn't as it should be.
+    pub fn start(settings: &Settings, partitions: &[String], around: &Surroundings) -> Result<Sinks, SinkError> {
+        let memory = MemorySink::new(&settings.memory);
+        let mut sinks = Sinks {
+            rows: Vec::new(),
+            rejects: Vec::new(),
+            stats: Vec::new(),
+            store: Arc::new(memory.clone()),
+            threads: Vec::new(),
+        };
+        if let Some(postgres) = &settings.postgres {
+            let mut sink = PostgresSink::new(postgres.clone(), Parts::all());
+            sink.check()?;
+            sinks.add(sink, around)?;
+        }
+        if let Some(kafka) = &settings.kafka {
+            let mut sink = KafkaSink::new(kafka.clone());
+            sink.check()?;
+            sinks.add(sink, around)?;
+        }
+        match (settings.store, &settings.postgres) {
+            (StoreKind::Postgres, Some(postgres)) => sinks.store = Arc::new(PostgresHotStore::new(postgres.clone())),
+            _ => sinks.add(memory, around)?,
+        }
+        match &settings.dead_letter {
+            DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&settings.memory), around)?,
+            DeadLetterSettings::Discard => sinks.add_letters(Discard::new(), around)?,
+            DeadLetterSettings::Postgres(postgres) => {
+                sinks.add_letters(PostgresDeadLetters::new(postgres.clone(), Parts::all(), partitions), around)?;
+            }
+            DeadLetterSettings::Kafka(kafka) => {
+                let mut sink = KafkaDeadLetters::new(kafka.clone(), partitions);
+                sink.check()?;
+                sinks.add_letters(sink, around)?;
+            }
+        }
+        Ok(sinks)
+    }
+
+    fn add(&mut self, sink: impl Sink + 'static, around: &Surroundings) -> Result<(), SinkError> {
+        let stats = Arc::new(SinkStats::new(sink.name()));
+        let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
+        sink.deliver(&nothing(around.generation))?;
+        let (inbox, deliveries) = mpsc::channel();
+        self.rows.push(inbox);
+        self.stats.push(stats.clone());
+        self.spawn(sink.name(), around, stats, deliveries, move |delivery| sink.deliver(delivery));
+        Ok(())
+    }
+
+    fn add_letters(&mut self, sink: impl DeadLetterSink + 'static, around: &Surroundings) -> Result<(), SinkError> {
+        let stats = Arc::new(SinkStats::new(format!("dead_letter_{}", sink.name())));
+        let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
+        sink.deliver(&nothing(around.generation))?;
+        let (inbox, deliveries) = mpsc::channel();
+        self.rejects.push(inbox);
+        self.stats.push(stats.clone());
+        self.spawn(sink.name(), around, stats, deliveries, move |delivery| sink.deliver(delivery));
+        Ok(())
+    }
+
+    fn spawn<T: Send + Sync + 'static>(
+        &mut self,
+        name: &str,
+        around: &Surroundings,
+        stats: Arc<SinkStats>,
+        deliveries: mpsc::Receiver<Arc<Parcel<T>>>,
+        mut deliver: impl FnMut(&Delivery<T>) -> Result<(), SinkError> + Send + 'static,
+    ) {
+        let failed = around.failed.clone();
+        let work = move || {
+            for parcel in deliveries {
+                let begun = Instant::now();
+                if let Err(error) = deliver(&parcel.delivery) {
+                    failed.store(true, Ordering::SeqCst);
+                    return Err(error);
+                }
+                stats.delivered(parcel.delivery.items.len() as u64, begun.elapsed());
+            }
+            Ok(())
+        };
+        let thread = std::thread::Builder::new().name(format!("sink-{name}"));
+        match thread.spawn(work) {
+            Ok(thread) => self.threads.push(thread),
+            Err(_) => around.failed.store(true, Ordering::SeqCst),
+        }
+    }
+
+    /// Waits until all that was sent is delivered, and gives what went wrong.
+    pub fn finish(self) -> Vec<String> {
+        drop((self.rows, self.rejects));
+        let ended = self.threads.into_iter().map(JoinHandle::join);
+        ended
+            .filter_map(|end| match end {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("a sink panicked".to_owned()),
+            })
+            .collect()
+    }
+}
+
+fn nothing<T>(generation: Generation) -> Delivery<T> {
+    Delivery { generation, through: Epoch(0), items: Vec::new() }
+}
+
+fn told(around: &Surroundings, stats: &Arc<SinkStats>) -> impl Fn(&SinkEvent<'_>) + Send + use<> {
+    let (around, stats) = (around.clone(), stats.clone());
+    move |event| {
+        let failed = matches!(event, SinkEvent::Failed { .. });
+        around.outage.store(failed, Ordering::SeqCst);
+        if failed {
+            stats.retried();
+        }
+        if event.is_news() {
+            around.terminal.news(&event.to_string());
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The whole way on real components: telemetry in Kafka becomes windows in PostgreSQL and in `aggregates.minute`,
+//! equal to a recomputation, across a clean stop in the middle of windows and another number of threads.
+
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tidewatch_proto::wire::Telemetry;
+use tidewatch_tests::sinks::postgres::Database;
+use tidewatch_tests::sinks::{component, kafka, unique};
+use tidewatch_tests::sources::Topic;
+
+const START: i64 = 1_750_003_200_000;
+const MINUTE: i64 = 60_000;
+const PARTITIONS: usize = 3;
+const MESSAGES: usize = 6_000;
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// One message of the test's fleet: its partition, device, event time and values.
+struct Sent {
+    partition: usize,
+    device: String,
+    ts: i64,
+    values: [(&'static str, f64); 2],
+}
+
+/// A fleet from a seed: disorder of some seconds, and every twentieth message minutes late.
+fn fleet(seed: u64) -> Vec<Sent> {
+    let mut state = seed;
+    let mut random = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let mut one = |i: usize| {
+        let device = random() as usize % 30;
+        let behind = if random() % 20 == 0 {
+            60_000 + random() % 400_000
+        } else {
+            random() % 6_000
+        };
+        let value = |bits: u64| (bits as f64 - 1e9) * 1.000_000_123e-3;
+        Sent {
+            partition: device % PARTITIONS,
+            device: format!("device-{device}"),
+            ts: START + (i * 12 * MINUTE as usize / MESSAGES) as i64 - behind as i64,
+            values: [("temperature", value(random())), ("pressure", value(random()))],
+        }
+    };
+    (0..MESSAGES).map(&mut one).collect()
+}
+
+fn send(producer: &BaseProducer, topic: &str, partition: usize, key: &str, payload: &[u8]) {
+    let record = BaseRecord::to(topic)
+        .partition(partition as i32)
+        .key(key)
+        .payload(payload);
+    producer
+        .send(record)
+        .map_err(|(error, _)| error)
+        .expect("the queue has room");
+}
+
+fn telemetry(device: &str, ts: i64, values: &[(&str, f64)]) -> Vec<u8> {
+    let metrics = values.iter().map(|(name, value)| (name.to_string(), *value)).collect();
+    prost::Message::encode_to_vec(&Telemetry {
+        device_id: device.into(),
+        ts,
+        metrics,
+        raw: vec![7],
+    })
+}
+
+/// A running `tidewatch`.
+struct Running {
+    child: Child,
+    api: String,
+}
+
+impl Running {
+    fn start(variables: &[(&str, String)], folder: &Path) -> Running {
+        let mut command = Command::new(component("TIDEWATCH_BIN"));
+        command.current_dir(folder).env_clear().stdout(Stdio::piped());
+        command.envs(
+            variables
+                .iter()
+                .map(|(key, value)| (format!("TIDEWATCH__{key}"), value)),
+        );
+        let mut child = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+        let api = loop {
+            let line = lines.next().expect("it says where it answers").expect("text");
+            if let Some((_, api)) = line.split_once("answers on http://") {
+                break api.to_owned();
+            }
+        };
+        // What it goes on saying is read, so that it never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        Running { child, api }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.api).expect("the api listens");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.api
+        )
+        .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        let page = self.get("/metrics");
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("no {name} in {page}"));
+        line.rsplit(' ')
+            .next()
+            .and_then(|value| value.parse().ok())
+            .expect("a number")
+    }
+
+    fn wait_for_messages(&self, count: u64) {
+        let begun = Instant::now();
+        while self.counter("tidewatch_messages_total") < count {
+            assert!(
+                begun.elapsed() < LIMIT,
+                "{} of {count}",
+                self.counter("tidewatch_messages_total")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it as an operator does.
+    fn stop(mut self) {
+        let killed = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("kill runs");
+        assert!(killed.success());
+        let begun = Instant::now();
+        loop {
+            match self.child.try_wait().expect("it is our child") {
+                Some(status) => break assert!(status.success(), "{status}"),
+                None if begun.elapsed() > LIMIT => {
+                    let _ = self.child.kill();
+                    panic!("it did not stop");
+                }
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
+
+/// The right windows: (device, metric, window) to count, sum in the log's order, min and max.
+fn oracle(sent: &[Sent]) -> BTreeMap<(String, String, i64), (i64, f64, f64, f64)> {
+    let mut windows = BTreeMap::new();
+    for message in sent {
+        for (metric, value) in message.values {
+            let key = (
+                message.device.clone(),
+                metric.to_owned(),
+                message.ts.div_euclid(MINUTE) * MINUTE,
+            );
+            let window = windows.entry(key).or_insert((0, 0.0, f64::INFINITY, f64::NEG_INFINITY));
+            *window = (window.0 + 1, window.1 + value, window.2.min(value), window.3.max(value));
+        }
+    }
+    windows
+}
+
+#[test]
+fn a_topic_becomes_windows_across_a_clean_stop() {
+    let (topic, database) = (
+        Topic::create(PARTITIONS as i32, &[]),
+        Database::new(&component("TIDEWATCH_TEST_POSTGRES")),
+    );
+    let (rows_topic, letters_topic) = (unique("rows"), unique("letters"));
+    let brokers = component("TIDEWATCH_TEST_KAFKA");
+    let folder = tempfile::tempdir().expect("a folder");
+    let variables = |threads: usize| {
+        vec![
+            ("SOURCE__KIND", "kafka".to_owned()),
+            ("KAFKA__BROKERS", brokers.clone()),
+            ("KAFKA__TOPIC", topic.name.clone()),
+            ("KAFKA__START", "earliest".to_owned()),
+            ("POSTGRES__URL", database.config.url.clone()),
+            ("POSTGRES__SCHEMA", database.config.schema.clone()),
+            ("OUTPUT__KAFKA__TOPIC", rows_topic.clone()),
+            ("OUTPUT__KAFKA__CREATE_TOPICS", "true".to_owned()),
+            ("DEAD_LETTER__KIND", "kafka".to_owned()),
+            ("DEAD_LETTER__TOPIC", letters_topic.clone()),
+            ("ENGINE__THREADS", threads.to_string()),
+            ("API__LISTEN", "127.0.0.1:0".to_owned()),
+            ("STATE__FOLDER", folder.path().join("state").display().to_string()),
+        ]
+    };
+    let sent = fleet(20_260_101);
+    let producer = topic.producer(None);
+    let fill = |messages: &[Sent]| {
+        for message in messages {
+            let bytes = telemetry(&message.device, message.ts, &message.values);
+            send(&producer, &topic.name, message.partition, &message.device, &bytes);
+        }
+        producer.flush(LIMIT).expect("acknowledged");
+    };
+
+    let half = MESSAGES / 2;
+    fill(&sent[..half]);
+    send(&producer, &topic.name, 1, "nobody", b"\xff\xffthis is no telemetry");
+    producer.flush(LIMIT).expect("acknowledged");
+    let first = Running::start(&variables(1), folder.path());
+    first.wait_for_messages(half as u64);
+    first.stop();
+
+    fill(&sent[half..]);
+    for partition in 0..PARTITIONS {
+        let flush = telemetry("flush", START + 20 * MINUTE, &[]);
+        send(&producer, &topic.name, partition, "flush", &flush);
+    }
+    producer.flush(LIMIT).expect("acknowledged");
+    let second = Running::start(&variables(2), folder.path());
+    second.wait_for_messages((MESSAGES - half + PARTITIONS) as u64);
+    let series = second.get("/v1/series/device-1/temperature?limit=1");
+    assert!(series.starts_with("HTTP/1.1 200"), "{series}");
+    assert_eq!(second.counter("tidewatch_duplicate_messages_total"), 0);
+    second.stop();
+
+    let want = oracle(&sent);
+    let found = database.client().query(
+        "SELECT device_id, metric, (extract(epoch FROM window_start) * 1000)::bigint, count, sum, min, max, revision
+         FROM aggregates_minute",
+        &[],
+    );
+    let mut revisions = BTreeMap::new();
+    let mut stored = 0;
+    for row in found.expect("the table is there") {
+        let key: (String, String, i64) = (row.get(0), row.get(1), row.get(2));
+        let values: (i64, f64, f64, f64) = (row.get(3), row.get(4), row.get(5), row.get(6));
+        assert_eq!(Some(&values), want.get(&key), "{key:?}");
+        revisions.insert(key, row.get::<_, i64>(7));
+        stored += 1;
+    }
+    assert_eq!(stored, want.len(), "every window is there");
+
+    let last = kafka::Topic::read(&brokers, &rows_topic);
+    let minutes: Vec<_> = last
+        .rows()
+        .into_iter()
+        .filter(|row| row.job.as_str() == "minute")
+        .collect();
+    assert_eq!(minutes.len(), want.len(), "and in the topic");
+    for row in minutes {
+        let key = (row.key.to_string(), row.metric.to_string(), row.window_start.0);
+        assert_eq!(
+            (row.values.count as i64, row.values.sum),
+            (want[&key].0, want[&key].1),
+            "{key:?}"
+        );
+        assert_eq!(row.revision.0 as i64, revisions[&key], "{key:?}: the sinks agree");
+    }
+    let mut letters = Vec::new();
+    kafka::each_message(&brokers, &letters_topic, |message| {
+        let from = kafka::header(message, "__streams.errors.topic");
+        letters.push((from, message.payload().map(<[u8]>::to_vec)));
+    });
+    assert_eq!(letters, [(Some(topic.name.clone()), Some(b"\xff\xffthis is no telemetry".to_vec()))]);
+}
