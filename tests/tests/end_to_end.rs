@@ -164,8 +164,11 @@ impl Running {
     }
 }
 
+/// A device, a metric, and where a window begins.
+type Key = (String, String, i64);
+
 /// The right windows: (device, metric, window) to count, sum in the log's order, min and max.
-fn oracle(sent: &[Sent]) -> BTreeMap<(String, String, i64), (i64, f64, f64, f64)> {
+fn oracle(sent: &[Sent]) -> BTreeMap<Key, (i64, f64, f64, f64)> {
     let mut windows = BTreeMap::new();
     for message in sent {
         for (metric, value) in message.values {
@@ -247,7 +250,7 @@ fn a_topic_becomes_windows_across_a_clean_stop() {
     let mut revisions = BTreeMap::new();
     let mut stored = 0;
     for row in found.expect("the table is there") {
-        let key: (String, String, i64) = (row.get(0), row.get(1), row.get(2));
+        let key: Key = (row.get(0), row.get(1), row.get(2));
         let values: (i64, f64, f64, f64) = (row.get(3), row.get(4), row.get(5), row.get(6));
         assert_eq!(Some(&values), want.get(&key), "{key:?}");
         revisions.insert(key, row.get::<_, i64>(7));
@@ -256,11 +259,7 @@ fn a_topic_becomes_windows_across_a_clean_stop() {
     assert_eq!(stored, want.len(), "every window is there");
 
     let last = kafka::Topic::read(&brokers, &rows_topic);
-    let minutes: Vec<_> = last
-        .rows()
-        .into_iter()
-        .filter(|row| row.job.as_str() == "minute")
-        .collect();
+    let minutes: Vec<_> = last.rows().filter(|row| row.job.as_str() == "minute").collect();
     assert_eq!(minutes.len(), want.len(), "and in the topic");
     for row in minutes {
         let key = (row.key.to_string(), row.metric.to_string(), row.window_start.0);
@@ -276,5 +275,8 @@ fn a_topic_becomes_windows_across_a_clean_stop() {
         let from = kafka::header(message, "__streams.errors.topic");
         letters.push((from, message.payload().map(<[u8]>::to_vec)));
     });
-    assert_eq!(letters, [(Some(topic.name.clone()), Some(b"\xff\xffthis is no telemetry".to_vec()))]);
+    assert_eq!(
+        letters,
+        [(Some(topic.name.clone()), Some(b"\xff\xffthis is no telemetry".to_vec()))]
+    );
 }
