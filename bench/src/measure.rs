@@ -96,6 +96,11 @@ fn tree_rss_bytes(root: u32) -> u64 {
     total
 }
 
+/// Resident bytes of this process.
+pub fn own_rss_bytes() -> u64 {
+    parent_and_rss_bytes(std::process::id()).map_or(0, |(_, rss_bytes)| rss_bytes)
+}
+
 /// The parent of a process and its resident bytes.
 fn parent_and_rss_bytes(pid: u32) -> Option<(u32, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

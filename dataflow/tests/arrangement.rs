@@ -49,7 +49,7 @@ fn minute(run: &mut Run, minute: i64) {
             START + minute * 60_000 + n as i64,
             &[("a", (minute * n as i64) as f64)],
         );
-        run.put(
+        run.push(
             n % 2,
             Put {
                 offset: minute * 100 + n as i64,

@@ -169,6 +169,7 @@ fn run(steps: &[Step], threads: usize, late_start: bool) -> (Run, Vec<Vec<Msg>>,
         threads,
         hour: false,
         five_minutes: false,
+        idle_ms: 3_600_000_000,
         ..EngineConfig::default()
     };
     let clock = Arc::new(HandClock::default());

@@ -4,5 +4,5 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod reference;
-pub mod topics;
 pub mod run;
+pub mod topics;

@@ -28,6 +28,9 @@ struct Flags {
 fn main() -> Result<()> {
     let flags = Flags::parse();
     let set = if flags.full { Set::Full } else { Set::Minutes };
-    println!("{}", run_topic(&flags.brokers, &flags.topic, set.config(flags.threads))?);
+    println!(
+        "{}",
+        run_topic(&flags.brokers, &flags.topic, set.config(flags.threads))?
+    );
     Ok(())
 }

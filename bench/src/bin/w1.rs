@@ -79,8 +79,7 @@ fn prepare_all(place: &Place) -> Result<()> {
 fn compare(flags: &CompareFlags) -> Result<()> {
     let program = std::env::current_exe()?;
     let programs = program.parent().unwrap_or(Path::new("."));
-    let mut contestants = vec![Contestant::bare(programs)];
-    contestants.extend(Contestant::tidewatch(programs));
+    let mut contestants = vec![Contestant::bare(programs), Contestant::tidewatch(programs)];
     for definition in &flags.command {
         contestants.push(Contestant::shell(definition)?);
     }

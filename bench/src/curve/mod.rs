@@ -9,6 +9,7 @@ mod table;
 pub use source::Shape;
 pub use table::{Sample, is_flat, table};
 
+use crate::measure::own_rss_bytes;
 use anyhow::{Context, Result, bail};
 use source::EventLog;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnM
                 let event_ms = clock.event_ms(epoch);
                 if event_ms >= due_ms {
                     due_ms = event_ms - event_ms % every_ms + every_ms;
-                    let sample = look(&handle.stats, event_ms, begun.elapsed(), rows)?;
+                    let sample = look(&handle.stats, event_ms, begun.elapsed(), rows);
                     seen(&sample);
                     samples.push(sample);
                 }
@@ -81,26 +82,18 @@ pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnM
     Ok(samples)
 }
 
-fn look(stats: &Stats, event_ms: i64, elapsed: Duration, rows: u64) -> Result<Sample> {
-    Ok(Sample {
+fn look(stats: &Stats, event_ms: i64, elapsed: Duration, rows: u64) -> Sample {
+    Sample {
         event_ms,
         elapsed_s: elapsed.as_secs_f64(),
-        rss_bytes: rss_bytes()?,
+        rss_bytes: own_rss_bytes(),
         series: stats.series.get(),
         panes_open: stats.panes_open.get(),
         panes_closed: stats.panes_closed.get(),
         arrangement_records: stats.arrangement_records.get(),
         messages: stats.messages.get(),
         rows,
-    })
-}
-
-/// This process's resident bytes.
-fn rss_bytes() -> Result<u64> {
-    const PAGE_BYTES: u64 = 4096;
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split_ascii_whitespace().nth(1).context("no resident pages")?;
-    Ok(pages.parse::<u64>()? * PAGE_BYTES)
+    }
 }
 
 /// Every device in a site and a fleet since ever.

@@ -133,7 +133,8 @@ impl EventSource {
     }
 
     fn generate(&mut self) {
-        self.record.fill(&Telemetry::at(&self.spec, self.next), self.spec.partitions);
+        self.record
+            .fill(&Telemetry::at(&self.spec, self.next), self.spec.partitions);
         self.next += 1;
         let partition = Partition(self.record.partition);
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.partition == partition) {

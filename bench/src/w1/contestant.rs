@@ -100,15 +100,13 @@ impl Contestant {
         }
     }
 
-    /// Tidewatch itself, from the folder of this program; none until it is built.
-    pub fn tidewatch(folder: &Path) -> Option<Self> {
-        let program = folder.join("w1-tidewatch");
-        let start = program.exists().then_some(Start::Program(program))?;
-        Some(Self {
+    /// Tidewatch itself, from the folder of this program.
+    pub fn tidewatch(folder: &Path) -> Self {
+        Self {
             name: "tidewatch".into(),
-            start,
+            start: Start::Program(folder.join("w1-tidewatch")),
             lateness: Lateness::Kept,
-        })
+        }
     }
 
     /// A system that the `run.sh` of a folder knows.
@@ -179,7 +177,6 @@ impl Contestant {
         command.env("KAFKA_BROKERS", brokers);
         command
     }
-
 }
 
 /// Are the tallies of two labels equal?

@@ -67,7 +67,11 @@ impl Small {
         );
         ensure!(outcome.late > 0, "nothing was late: {outcome}");
         let records = SPEC.records();
-        ensure!(outcome.messages == records, "{} messages, not {records}", outcome.messages);
+        ensure!(
+            outcome.messages == records,
+            "{} messages, not {records}",
+            outcome.messages
+        );
         Ok(())
     }
 }

@@ -154,3 +154,52 @@ impl Block {
         self.packed * PER_PANE + self.overlay.len() * 2 * PER_PANE + self.sketched * size_of::<Sketch>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidewatch_proto::time::PaneNo;
+
+    const NUMBER: PaneNo = PaneNo(7);
+
+    /// A pane of one reading, which is the slot's number.
+    fn pane(slot: usize) -> Sketched {
+        let mut pane = (Pane::empty(NUMBER), None);
+        add_reading(&mut pane.0, Some(&mut pane.1), NUMBER.start(), slot as f64);
+        pane
+    }
+
+    #[test]
+    fn panes_in_any_order_are_found_and_come_in_slot_order() {
+        let slots = CHUNK * 3;
+        let (even, odd) = ((0..slots).step_by(2), (1..slots).step_by(2));
+        let mut block = Block::default();
+        for slot in even.clone().chain(odd.clone().step_by(5)) {
+            block.insert(slot, pane(slot));
+        }
+        assert_eq!(block.len(), even.count() + odd.step_by(5).count());
+        let in_order: Vec<usize> = block.iter().map(|(slot, ..)| slot as usize).collect();
+        assert!(in_order.is_sorted());
+        assert_eq!(in_order.len(), block.len());
+        for slot in 0..slots + 2 {
+            let found = block.get(slot).map(|(pane, _)| pane.sum);
+            let expected = in_order.binary_search(&slot).is_ok().then_some(slot as f64);
+            assert_eq!(found, expected, "{slot}");
+        }
+    }
+
+    #[test]
+    fn late_readings_reach_panes_with_and_without_sketches() {
+        let mut block = Block::default();
+        (0..CHUNK + 10).for_each(|slot| block.insert(slot, pane(slot)));
+        for slot in [3, CHUNK + 5] {
+            for value in [1.0, 2.0] {
+                assert!(block.add(slot, NUMBER.start(), value, true));
+            }
+            let (pane, sketch) = block.get(slot).unwrap();
+            assert_eq!((pane.count, sketch.map(Sketch::count)), (3, Some(3)));
+            assert!(block.get(slot + 1).unwrap().1.is_none());
+        }
+        assert!(!block.add(CHUNK + 10, NUMBER.start(), 1.0, true));
+    }
+}

@@ -1,6 +1,7 @@
 //! What the engine's tests share: a log in memory, a quick clock, an oracle that knows nothing of the engine.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod logs;
 pub mod oracle;
 pub mod script;
 

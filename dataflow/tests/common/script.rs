@@ -162,7 +162,22 @@ pub const HUNG: Duration = Duration::from_secs(30);
 
 impl Run {
     pub fn start(log: Arc<Growing>, clock: Arc<HandClock>, config: &EngineConfig, restored: Option<Restored>) -> Run {
-        let read = log.read.load(Ordering::SeqCst);
+        let mut read = log.read.load(Ordering::SeqCst);
+        if let Some(restored) = &restored {
+            let next = |p: usize| {
+                restored
+                    .positions
+                    .iter()
+                    .find(|at| at.partition.index() == p)
+                    .map(|at| at.next.0)
+            };
+            for (partition, list) in log.records.lock().unwrap().iter().enumerate() {
+                read += list
+                    .iter()
+                    .filter(|put| next(partition).is_none_or(|next| put.offset >= next))
+                    .count() as u64;
+            }
+        }
         let factory = Arc::new(GrowingLog(log.clone()));
         let (engine, captured) = Engine::start(config.clone(), factory, clock.clone(), restored);
         Run {
@@ -185,14 +200,30 @@ impl Run {
 
     /// Puts a record and waits until it was read.
     pub fn put(&mut self, partition: usize, put: Put) {
+        self.push(partition, put);
+        self.wait_until_read();
+    }
+
+    /// Puts a record; the next tick waits until it was read.
+    pub fn push(&mut self, partition: usize, put: Put) {
         self.log.put(partition, put);
         self.read += 1;
+    }
+
+    fn wait_until_read(&mut self) {
         let read = self.read;
         self.wait("a record to be read", |run| run.log.read.load(Ordering::SeqCst) >= read);
     }
 
-    /// Moves the clock and waits until all epochs before are complete.
+    /// Moves the clock and waits for nothing.
+    pub fn bump(&mut self) {
+        self.clock.epoch.fetch_add(1, Ordering::SeqCst);
+        self.wait("nothing", |_| true);
+    }
+
+    /// Waits until all is read, moves the clock, and waits until all epochs before are complete.
     pub fn tick(&mut self, epochs: u64) {
+        self.wait_until_read();
         let now = self.clock.epoch.fetch_add(epochs, Ordering::SeqCst) + epochs;
         self.wait("an epoch to complete", |run| {
             run.through.iter().all(|through| *through + 1 >= now)
@@ -232,6 +263,11 @@ impl Run {
                 self.running -= 1;
             }
         }
+    }
+
+    /// The last epoch that all workers have completed.
+    pub fn through_all(&self) -> u64 {
+        self.through.iter().copied().min().unwrap_or(0)
     }
 
     /// Waits until all workers have ended and their threads are joined.

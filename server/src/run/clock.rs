@@ -17,13 +17,18 @@ impl SystemClock {
     pub fn starting_after(restored: Option<Epoch>) -> SystemClock {
         let by_wall = wall_ms().max(0) as u64 / EPOCH_MS;
         let base = restored.map_or(by_wall, |epoch| by_wall.max(epoch.0 + 1));
-        SystemClock { begun: Instant::now(), base: Epoch(base) }
+        SystemClock {
+            begun: Instant::now(),
+            base: Epoch(base),
+        }
     }
 }
 
 /// The wall clock, milliseconds since 1970.
 pub fn wall_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }
 
 impl Clock for SystemClock {

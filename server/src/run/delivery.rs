@@ -94,10 +94,19 @@ impl Collector {
         }
         // What a worker that failed left behind is not whole: it is read again.
         if self.errors.is_empty() {
-            let last = self.states.iter().map(|state| state.epoch).max().unwrap_or(self.delivered);
+            let last = self
+                .states
+                .iter()
+                .map(|state| state.epoch)
+                .max()
+                .unwrap_or(self.delivered);
             self.deliver_all(last.max(self.delivered));
         }
-        Ended { positions: self.positions.into_values().collect(), states: self.states, errors: self.errors }
+        Ended {
+            positions: self.positions.into_values().collect(),
+            states: self.states,
+            errors: self.errors,
+        }
     }
 
     fn take(&mut self, message: Captured) {
@@ -105,7 +114,8 @@ impl Collector {
             Captured::Rows(epoch, rows) => self.rows.entry(epoch).or_default().extend(rows),
             Captured::Rejects(epoch, rejects) => self.rejects.entry(epoch).or_default().extend(rejects),
             Captured::Positions(_, positions) => {
-                self.positions.extend(positions.into_iter().map(|position| (position.partition, position)));
+                self.positions
+                    .extend(positions.into_iter().map(|position| (position.partition, position)));
             }
             Captured::Through { worker, epoch } => self.through[worker] = Some(epoch),
             Captured::State(state) => {
@@ -133,9 +143,15 @@ impl Collector {
     fn deliver_all(&mut self, through: Epoch) {
         self.delivered = through;
         let later = self.rows.split_off(&Epoch(through.0 + 1));
-        let rows: Vec<Row> = std::mem::replace(&mut self.rows, later).into_values().flatten().collect();
+        let rows: Vec<Row> = std::mem::replace(&mut self.rows, later)
+            .into_values()
+            .flatten()
+            .collect();
         let later = self.rejects.split_off(&Epoch(through.0 + 1));
-        let rejects: Vec<Reject> = std::mem::replace(&mut self.rejects, later).into_values().flatten().collect();
+        let rejects: Vec<Reject> = std::mem::replace(&mut self.rejects, later)
+            .into_values()
+            .flatten()
+            .collect();
         let row_bytes = rows.len() as i64 * ROW_BYTES;
         let rejects_bytes = rejects.iter().map(reject_bytes).sum();
         self.send(rows, through, row_bytes, |collector| &collector.rows_to);
@@ -143,8 +159,16 @@ impl Collector {
     }
 
     fn send<T>(&self, items: Vec<T>, through: Epoch, bytes: i64, to: impl Fn(&Collector) -> &Vec<Inbox<T>>) {
-        let delivery = Delivery { generation: self.generation, through, items };
-        let parcel = Arc::new(Parcel { delivery, bytes, stats: self.stats.clone() });
+        let delivery = Delivery {
+            generation: self.generation,
+            through,
+            items,
+        };
+        let parcel = Arc::new(Parcel {
+            delivery,
+            bytes,
+            stats: self.stats.clone(),
+        });
         for inbox in to(self) {
             // A sink that has ended has said why.
             let _ = inbox.send(parcel.clone());
@@ -179,10 +203,19 @@ mod tests {
         stats.outbox_bytes.add(2 * ROW_BYTES);
         for message in [
             Captured::Rows(Epoch(3), vec![row(3)]),
-            Captured::Through { worker: 0, epoch: Epoch(5) },
+            Captured::Through {
+                worker: 0,
+                epoch: Epoch(5),
+            },
             Captured::Rows(Epoch(4), vec![row(4)]),
-            Captured::Through { worker: 1, epoch: Epoch(3) },
-            Captured::Through { worker: 1, epoch: Epoch(4) },
+            Captured::Through {
+                worker: 1,
+                epoch: Epoch(3),
+            },
+            Captured::Through {
+                worker: 1,
+                epoch: Epoch(4),
+            },
             Captured::Ended { worker: 0, error: None },
             Captured::Ended { worker: 1, error: None },
         ] {
@@ -191,8 +224,10 @@ mod tests {
         let collector = Collector::new(Generation(1), stats.clone(), 2, vec![rows_to], Vec::new());
         let ended = collector.run(&captured, |_| {});
         assert!(ended.errors.is_empty());
-        let through: Vec<(u64, usize)> =
-            inbox.try_iter().map(|p| (p.delivery.through.0, p.delivery.items.len())).collect();
+        let through: Vec<(u64, usize)> = inbox
+            .try_iter()
+            .map(|p| (p.delivery.through.0, p.delivery.items.len()))
+            .collect();
         assert_eq!(through[..2], [(3, 1), (4, 1)]);
         assert_eq!(stats.outbox_bytes.get(), 0, "what was delivered weighs nothing");
     }

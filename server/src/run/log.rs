@@ -13,7 +13,10 @@ pub struct Terminal {
 
 impl Default for Terminal {
     fn default() -> Terminal {
-        Terminal { line: Mutex::new(false), in_place: std::io::stdout().is_terminal() }
+        Terminal {
+            line: Mutex::new(false),
+            in_place: std::io::stdout().is_terminal(),
+        }
     }
 }
 

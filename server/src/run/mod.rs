@@ -57,7 +57,10 @@ impl From<String> for RunError {
 /// # Errors
 /// Why it could not begin, or what went wrong.
 pub fn run(settings: Settings, exit_at_end: bool) -> Result<(), RunError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| format!("can't start the runtime: {error}"))?;
     runtime.block_on(Run::start(settings, exit_at_end))
 }
@@ -73,13 +76,18 @@ impl Run {
         let partitions = source.partitions().to_vec();
         let folder = StateFolder::open(&settings.state_folder)?;
         let saved = folder.load()?;
-        let clock = Arc::new(SystemClock::starting_after(saved.as_ref().map(|saved| saved.meta.epoch)));
+        let clock = Arc::new(SystemClock::starting_after(
+            saved.as_ref().map(|saved| saved.meta.epoch),
+        ));
         let before = saved.as_ref().map_or(0, |saved| saved.meta.generation.0);
         let generation = Generation((wall_ms().max(0) as u64).max(before + 1));
         let restored = saved.map(|saved| saved.into_restored(&partitions)).transpose();
         let restored = restored.map_err(|error| format!("{}: {error}", settings.state_folder.display()))?;
         if restored.is_some() {
-            terminal.news(&format!("going on from the state in {}", settings.state_folder.display()));
+            terminal.news(&format!(
+                "going on from the state in {}",
+                settings.state_folder.display()
+            ));
         }
         let around = Surroundings {
             give_up: Arc::default(),
@@ -95,7 +103,11 @@ impl Run {
         let (engine, captured) = Engine::start(settings.engine, source, clock, restored);
         let handle = engine.handle();
         let as_of = Arc::new(AtomicU64::new(0));
-        let ready = Arc::new(Ready { engine: handle.clone(), as_of: as_of.clone(), outage: around.outage.clone() });
+        let ready = Arc::new(Ready {
+            engine: handle.clone(),
+            as_of: as_of.clone(),
+            outage: around.outage.clone(),
+        });
         let handles = Handles {
             stats: handle.stats.clone(),
             partition_names: partitions.clone(),
@@ -106,18 +118,32 @@ impl Run {
                 as_of: as_of.clone(),
             }),
             readiness: ready,
-            build: BuildInfo { version: env!("CARGO_PKG_VERSION").into(), revision: String::new() },
+            build: BuildInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+                revision: String::new(),
+            },
             events: {
                 let terminal = terminal.clone();
                 Arc::new(move |event| terminal.news(&event.to_string()))
             },
         };
         let (close, closed) = tokio::sync::watch::channel(false);
-        let api = tidewatch_api::serve(settings.api, handles, closed).await.map_err(|error| error.to_string())?;
-        terminal.news(&format!("tidewatch {} answers on http://{}", env!("CARGO_PKG_VERSION"), api.local_addr()));
+        let api = tidewatch_api::serve(settings.api, handles, closed)
+            .await
+            .map_err(|error| error.to_string())?;
+        terminal.news(&format!(
+            "tidewatch {} answers on http://{}",
+            env!("CARGO_PKG_VERSION"),
+            api.local_addr()
+        ));
 
-        let collector =
-            Collector::new(generation, handle.stats.clone(), threads, sinks.rows.clone(), sinks.rejects.clone());
+        let collector = Collector::new(
+            generation,
+            handle.stats.clone(),
+            threads,
+            sinks.rows.clone(),
+            sinks.rejects.clone(),
+        );
         let completed = as_of.clone();
         let mut collecting = tokio::task::spawn_blocking(move || {
             collector.run(&captured, |epoch| completed.store(epoch.0, Ordering::Relaxed))
@@ -148,16 +174,32 @@ impl Run {
                 }
             }
         }
-        let mut ended = ended.unwrap_or(Ended { positions: Vec::new(), states: Vec::new(), errors: Vec::new() });
+        let mut ended = ended.unwrap_or(Ended {
+            positions: Vec::new(),
+            states: Vec::new(),
+            errors: Vec::new(),
+        });
         tokio::task::block_in_place(|| engine.join());
         let mut errors = std::mem::take(&mut ended.errors);
         let input_ended = !stopping && errors.is_empty();
         errors.extend(tokio::task::block_in_place(|| sinks.finish()));
         if errors.is_empty() {
             if let Some(kafka) = kafka {
-                kafka.commit(&ended.positions.iter().map(|p| (p.partition, p.next)).collect::<Vec<_>>());
+                kafka.commit(
+                    &ended
+                        .positions
+                        .iter()
+                        .map(|p| (p.partition, p.next))
+                        .collect::<Vec<_>>(),
+                );
             }
-            folder.save(&Saved::gather(generation, fingerprint, partitions, ended.positions, ended.states))?;
+            folder.save(&Saved::gather(
+                generation,
+                fingerprint,
+                partitions,
+                ended.positions,
+                ended.states,
+            ))?;
         }
         if input_ended {
             terminal.news(&status::total(&handle.stats));
@@ -169,7 +211,11 @@ impl Run {
         // Nobody may be listening any more.
         let _ = close.send(true);
         api.stopped().await;
-        if errors.is_empty() { Ok(()) } else { Err(RunError::Failed(errors)) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(RunError::Failed(errors))
+        }
     }
 }
 
@@ -185,7 +231,10 @@ impl Tending {
         if registry.is_some() {
             settings.rollups.iter().for_each(|level| handle.start_rollup(*level));
         }
-        Tending { status: StatusLine::default(), registry }
+        Tending {
+            status: StatusLine::default(),
+            registry,
+        }
     }
 
     fn tend(&mut self, handle: &Handle, terminal: &Terminal) {
@@ -253,7 +302,10 @@ impl Signals {
     fn listen() -> Result<Signals, String> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|error| format!("can't listen for signals: {error}"));
-        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     async fn recv(&mut self) {

@@ -26,10 +26,17 @@ pub struct Reader {
 
 impl SeriesReader for Reader {
     fn series(&self, query: SeriesQuery) -> Result<Option<Vec<Row>>, ReadError> {
-        let order = if query.take == Take::Newest { Order::NewestFirst } else { Order::OldestFirst };
+        let order = if query.take == Take::Newest {
+            Order::NewestFirst
+        } else {
+            Order::OldestFirst
+        };
         let mut rows = self.stored(&query, query.from, query.to, query.limit, order)?;
         let live = match query.job.is_per_series() {
-            true => self.engine.peek(&query.key, &query.metric, PEEK_WAIT).unwrap_or_default(),
+            true => self
+                .engine
+                .peek(&query.key, &query.metric, PEEK_WAIT)
+                .unwrap_or_default(),
             false => Vec::new(),
         };
         let live: Vec<Row> = live.into_iter().filter(|row| row.job == query.job).collect();
@@ -68,11 +75,25 @@ impl Reader {
         order: Order,
     ) -> Result<Vec<Row>, ReadError> {
         let SeriesQuery { job, key, metric, .. } = query.clone();
-        self.store.series(&hot::SeriesQuery { job, key, metric, from, to, limit, order }).map_err(read_error)
+        self.store
+            .series(&hot::SeriesQuery {
+                job,
+                key,
+                metric,
+                from,
+                to,
+                limit,
+                order,
+            })
+            .map_err(read_error)
     }
 }
 
 fn read_error(error: SinkError) -> ReadError {
-    let kind = if error.kind == ErrorKind::Retry { ReadErrorKind::Unavailable } else { ReadErrorKind::Failed };
+    let kind = if error.kind == ErrorKind::Retry {
+        ReadErrorKind::Unavailable
+    } else {
+        ReadErrorKind::Failed
+    };
     ReadError::new(kind, error.to_string())
 }

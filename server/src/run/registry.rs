@@ -20,7 +20,11 @@ pub struct RegistryFile {
 impl RegistryFile {
     /// A registry that was not read yet.
     pub fn new(path: &Path) -> RegistryFile {
-        RegistryFile { path: path.to_owned(), seen: None, placements: BTreeSet::new() }
+        RegistryFile {
+            path: path.to_owned(),
+            seen: None,
+            placements: BTreeSet::new(),
+        }
     }
 
     /// Reads the file if it has changed, and gives the difference.
@@ -29,7 +33,9 @@ impl RegistryFile {
     /// A line that says which line can't be used; what held before goes on holding.
     pub fn read(&mut self) -> Result<Option<RegistryChange>, String> {
         let at = |problem: String| format!("{}: {problem}", self.path.display());
-        let changed = std::fs::metadata(&self.path).and_then(|data| data.modified()).map_err(|e| at(e.to_string()))?;
+        let changed = std::fs::metadata(&self.path)
+            .and_then(|data| data.modified())
+            .map_err(|e| at(e.to_string()))?;
         if self.seen == Some(changed) {
             return Ok(None);
         }
@@ -60,7 +66,10 @@ fn parse(text: &str) -> Result<BTreeSet<Placement>, String> {
     for (at, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
         let fields: Vec<&str> = line.split(',').map(str::trim).collect();
         let [device, site, fleet, from] = fields[..] else {
-            return Err(format!("line {at} has {} fields, not the 4 of \"{COLUMNS}\"", fields.len()));
+            return Err(format!(
+                "line {at} has {} fields, not the 4 of \"{COLUMNS}\"",
+                fields.len()
+            ));
         };
         if device.is_empty() || site.is_empty() || fleet.is_empty() {
             return Err(format!("line {at} lacks a device_id, site or fleet"));
@@ -71,7 +80,10 @@ fn parse(text: &str) -> Result<BTreeSet<Placement>, String> {
             return Err(format!("line {at}: {device} has two lines from the same time on"));
         }
     }
-    Ok(devices.into_iter().flat_map(|(device, since)| placements(&device, &since)).collect())
+    Ok(devices
+        .into_iter()
+        .flat_map(|(device, since)| placements(&device, &since))
+        .collect())
 }
 
 fn placements(device: &str, since: &Since) -> Vec<Placement> {
@@ -111,7 +123,10 @@ mod tests {
         let moved = EventTime(1_750_003_200_000);
         assert_eq!(all.len(), 2);
         assert!(all.iter().any(|p| &*p.site == "oslo" && p.to == Some(moved)));
-        assert!(all.iter().any(|p| &*p.site == "bergen" && p.from == moved && p.to.is_none()));
+        assert!(
+            all.iter()
+                .any(|p| &*p.site == "bergen" && p.from == moved && p.to.is_none())
+        );
     }
 
     #[test]
@@ -121,7 +136,10 @@ mod tests {
             ("device,site\n", "line 1 must be"),
             (&*format!("{head}d1,oslo\n"), "line 2 has 2 fields"),
             (&*format!("{head}\nd1,oslo,,\n"), "line 3 lacks"),
-            (&*format!("{head}d1,a,b,yesterday\n"), "line 2: valid_from \"yesterday\" is no time"),
+            (
+                &*format!("{head}d1,a,b,yesterday\n"),
+                "line 2: valid_from \"yesterday\" is no time",
+            ),
             (&*format!("{head}d1,a,b,\nd1,c,b,\n"), "line 3: d1 has two lines"),
         ] {
             let error = parse(text).expect_err(text);

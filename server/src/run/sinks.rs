@@ -80,7 +80,10 @@ impl Sinks {
             DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&settings.memory), around)?,
             DeadLetterSettings::Discard => sinks.add_letters(Discard::new(), around)?,
             DeadLetterSettings::Postgres(postgres) => {
-                sinks.add_letters(PostgresDeadLetters::new(postgres.clone(), Parts::all(), partitions), around)?;
+                sinks.add_letters(
+                    PostgresDeadLetters::new(postgres.clone(), Parts::all(), partitions),
+                    around,
+                )?;
             }
             DeadLetterSettings::Kafka(kafka) => {
                 let mut sink = KafkaDeadLetters::new(kafka.clone(), partitions);
@@ -98,7 +101,9 @@ impl Sinks {
         let (inbox, deliveries) = mpsc::channel();
         self.rows.push(inbox);
         self.stats.push(stats.clone());
-        self.spawn(sink.name(), around, stats, deliveries, move |delivery| sink.deliver(delivery));
+        self.spawn(sink.name(), around, stats, deliveries, move |delivery| {
+            sink.deliver(delivery)
+        });
         Ok(())
     }
 
@@ -109,7 +114,9 @@ impl Sinks {
         let (inbox, deliveries) = mpsc::channel();
         self.rejects.push(inbox);
         self.stats.push(stats.clone());
-        self.spawn(sink.name(), around, stats, deliveries, move |delivery| sink.deliver(delivery));
+        self.spawn(sink.name(), around, stats, deliveries, move |delivery| {
+            sink.deliver(delivery)
+        });
         Ok(())
     }
 
@@ -155,7 +162,11 @@ impl Sinks {
 }
 
 fn nothing<T>(generation: Generation) -> Delivery<T> {
-    Delivery { generation, through: Epoch(0), items: Vec::new() }
+    Delivery {
+        generation,
+        through: Epoch(0),
+        items: Vec::new(),
+    }
 }
 
 fn told(around: &Surroundings, stats: &Arc<SinkStats>) -> impl Fn(&SinkEvent<'_>) + Send + use<> {

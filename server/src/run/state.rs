@@ -21,7 +21,9 @@ impl StateFolder {
     /// A line that names the folder and what is wrong with it.
     pub fn open(folder: &Path) -> Result<StateFolder, String> {
         fs::create_dir_all(folder).map_err(|error| format!("state.folder {}: {error}", folder.display()))?;
-        Ok(StateFolder { folder: folder.to_owned() })
+        Ok(StateFolder {
+            folder: folder.to_owned(),
+        })
     }
 
     fn file(&self) -> PathBuf {
@@ -41,7 +43,9 @@ impl StateFolder {
         };
         let saved = checkpoint::decode(&bytes);
         let advice = "move it away to start over from the source's start";
-        saved.map(Some).map_err(|error| format!("{}: {error}; {advice}", file.display()))
+        saved
+            .map(Some)
+            .map_err(|error| format!("{}: {error}; {advice}", file.display()))
     }
 
     /// Saves how a run ended, atomically: the old file stays until the new one is whole on disk.

@@ -13,7 +13,11 @@ pub struct StatusLine {
 
 impl Default for StatusLine {
     fn default() -> StatusLine {
-        StatusLine { at: Instant::now(), messages: 0, readings: 0 }
+        StatusLine {
+            at: Instant::now(),
+            messages: 0,
+            readings: 0,
+        }
     }
 }
 
@@ -23,7 +27,11 @@ impl StatusLine {
         let (messages, readings) = (stats.messages.get(), stats.readings.get());
         let seconds = self.at.elapsed().max(Duration::from_millis(1)).as_secs_f64();
         let rate = |now: u64, before: u64| short((now.saturating_sub(before)) as f64 / seconds);
-        let lag: i64 = stats.partitions.iter().map(|partition| partition.lag_records.get()).sum();
+        let lag: i64 = stats
+            .partitions
+            .iter()
+            .map(|partition| partition.lag_records.get())
+            .sum();
         let line = format!(
             "{} messages/s  {} readings/s  {} devices  {} open panes  {} late  {} dead letters  lag {}",
             rate(messages, self.messages),
@@ -34,7 +42,11 @@ impl StatusLine {
             short(stats.dead_letters_total() as f64),
             short(lag as f64),
         );
-        *self = StatusLine { at: Instant::now(), messages, readings };
+        *self = StatusLine {
+            at: Instant::now(),
+            messages,
+            readings,
+        };
         line
     }
 }
@@ -69,7 +81,10 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!([0.0, 999.4, 12_345.0, 12_345_678.0].map(short), ["0", "999", "12.3k", "12.3M"]);
+        assert_eq!(
+            [0.0, 999.4, 12_345.0, 12_345_678.0].map(short),
+            ["0", "999", "12.3k", "12.3M"]
+        );
     }
 
     #[test]
@@ -77,7 +92,15 @@ mod tests {
         let stats = Stats::new(1);
         stats.messages.add(5);
         let line = StatusLine::default().line(&stats);
-        for name in ["messages/s", "readings/s", "devices", "open panes", "late", "dead letters", "lag"] {
+        for name in [
+            "messages/s",
+            "readings/s",
+            "devices",
+            "open panes",
+            "late",
+            "dead letters",
+            "lag",
+        ] {
             assert!(line.contains(name), "{line}");
         }
     }

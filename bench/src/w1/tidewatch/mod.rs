@@ -7,6 +7,7 @@ pub use collect::Collector;
 
 use super::tally::Tallies;
 use super::topic;
+use crate::measure::own_rss_bytes;
 use anyhow::{Context, Result, bail, ensure};
 use clock::RunClock;
 use std::collections::BTreeMap;
@@ -85,6 +86,8 @@ pub struct Outcome {
     pub duplicates: u64,
     /// Records in the dead letter.
     pub rejects: u64,
+    /// Resident bytes at the last row.
+    pub rss_bytes: u64,
 }
 
 /// As a RESULT line.
@@ -93,7 +96,7 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "RESULT run_s={:.2} {} messages={} readings={} rows_all={} corrected={} late={} duplicates={} rejects={} \
-             stop_s={:.2}",
+             stop_s={:.2} rss_mib={}",
             self.run_s,
             self.minutes,
             self.messages,
@@ -103,7 +106,8 @@ impl fmt::Display for Outcome {
             self.late,
             self.duplicates,
             self.rejects,
-            self.stop_s
+            self.stop_s,
+            self.rss_bytes >> 20
         )
     }
 }
@@ -138,6 +142,7 @@ pub fn run(begun: Instant, config: EngineConfig, source: Arc<dyn SourceFactory>,
             taker.take()?;
         }
         taker.run_s = begun.elapsed().as_secs_f64();
+        taker.rss_bytes = own_rss_bytes();
         handle.stop();
         clock.skip(EFFECT_AFTER + 1);
     }
@@ -159,6 +164,7 @@ struct Taker<'a> {
     running: usize,
     rejects: u64,
     run_s: f64,
+    rss_bytes: u64,
 }
 
 impl<'a> Taker<'a> {
@@ -172,12 +178,16 @@ impl<'a> Taker<'a> {
             running: threads,
             rejects: 0,
             run_s: 0.0,
+            rss_bytes: 0,
         }
     }
 
     /// Takes one message of the engine.
     fn take(&mut self) -> Result<()> {
-        let captured = self.captured.recv_timeout(SILENCE_MAX).context("the engine is silent")?;
+        let captured = self
+            .captured
+            .recv_timeout(SILENCE_MAX)
+            .context("the engine is silent")?;
         match captured {
             Captured::Rows(_, rows) => {
                 for row in &rows {
@@ -240,6 +250,10 @@ impl<'a> Taker<'a> {
             late: self.stats.late.get(),
             duplicates: self.stats.duplicates.get(),
             rejects: self.rejects,
+            rss_bytes: match end {
+                End::Finished => own_rss_bytes(),
+                End::Offsets(_) => self.rss_bytes,
+            },
         })
     }
 }

@@ -1,0 +1,224 @@
+//! Stop or crash anywhere and go on, on another number of workers: the rows are those of a run without it.
+
+mod common;
+
+use common::logs::{check_rows, partition, same};
+use common::script::{Growing, HandClock, Put, Run};
+use common::{Log, Msg, Outcome, run};
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tidewatch_dataflow::checkpoint::{decode, encode};
+use tidewatch_dataflow::rollup::Level;
+use tidewatch_dataflow::{EngineConfig, Restored, Saved};
+use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::registry::{Placement, RegistryChange};
+use tidewatch_proto::time::EventTime;
+
+fn config(threads: usize) -> EngineConfig {
+    // Few records a poll, so that what is read spreads over epochs and workers are apart.
+    EngineConfig {
+        threads,
+        poll_records_max: 3,
+        epochs_ahead_max: 500,
+        ..EngineConfig::default()
+    }
+}
+
+fn whole(partitions: &[Vec<Msg>]) -> Arc<Growing> {
+    let log = Growing::new(partitions.len());
+    for (partition, list) in partitions.iter().enumerate() {
+        for (offset, msg) in (0..).zip(list) {
+            log.put(
+                partition,
+                Put {
+                    offset,
+                    log: msg.log,
+                    payload: msg.bytes(),
+                },
+            );
+        }
+    }
+    log
+}
+
+fn start(log: &Arc<Growing>, epoch: u64, threads: usize, restored: Option<Restored>) -> Run {
+    let clock = Arc::new(HandClock::default());
+    clock.epoch.store(epoch, Ordering::SeqCst);
+    Run::start(log.clone(), clock, &config(threads), restored)
+}
+
+/// The state after a trip through bytes.
+fn through_bytes(saved: &Saved, log: &Growing) -> Restored {
+    decode(&encode(saved)).unwrap().into_restored(&log.names).unwrap()
+}
+
+fn keep(outcome: &mut Outcome, run: &mut Run, through: Epoch) {
+    let kept = |epoch: Epoch| epoch <= through;
+    outcome
+        .rows
+        .extend(run.rows.drain(..).filter(|(epoch, _)| kept(*epoch)).map(|(_, row)| row));
+    outcome.rejects.extend(
+        run.rejects
+            .drain(..)
+            .filter(|(epoch, _)| kept(*epoch))
+            .map(|(_, reject)| reject),
+    );
+    assert_eq!(run.errors, Vec::<String>::new());
+}
+
+fn place(run: &Run) {
+    let place = |name: String| Placement {
+        site: format!("site-{}", name.len() % 2 + name.ends_with('3') as usize).into(),
+        device: name.into(),
+        fleet: "fleet".into(),
+        from: EventTime(i64::MIN),
+        to: None,
+    };
+    let devices = (0..3).flat_map(|p| (0..6).map(move |n| format!("p{p}-device-{n}")));
+    run.handle.change_registry(RegistryChange {
+        added: devices.map(place).collect(),
+        removed: Vec::new(),
+    });
+    run.handle.start_rollup(Level::Site);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn stopped_anywhere_and_gone_on(
+        a in partition(0), b in partition(1), c in partition(2),
+        stops in prop::collection::vec((0..40u64, prop::sample::select(vec![1usize, 2, 4])), 1..4),
+    ) {
+        let partitions = [a, b, c];
+        let log = whole(&partitions);
+        let mut outcome = Outcome::default();
+        let (mut epoch, mut restored) = (100, None);
+        for (bumps, threads) in stops {
+            let mut run = start(&log, epoch, threads, restored.take());
+            for _ in 0..bumps {
+                run.bump();
+                std::thread::sleep(std::time::Duration::from_micros(300));
+            }
+            let saved = run.stop();
+            restored = Some(through_bytes(&saved, &log));
+            epoch = run.clock.epoch.load(Ordering::SeqCst) + 20;
+            keep(&mut outcome, &mut run, Epoch(u64::MAX));
+        }
+        let mut run = start(&log, epoch, 2, restored);
+        run.finish();
+        keep(&mut outcome, &mut run, Epoch(u64::MAX));
+        check_rows(&outcome, &partitions, &config(1));
+        same(&outcome, &common::run(&Log::of(&partitions, 11), &config(1)));
+    }
+
+    #[test]
+    fn crashed_anywhere_and_gone_on_from_a_cut(
+        a in partition(0), b in partition(1), c in partition(2),
+        bumps in 0..30u64, between in 1..12u64,
+        threads in prop::sample::select(vec![1usize, 2, 4]), later in prop::sample::select(vec![1usize, 2, 4]),
+    ) {
+        let partitions = [a, b, c];
+        let log = whole(&partitions);
+        let mut first = start(&log, 100, threads, None);
+        let sleep = || std::thread::sleep(std::time::Duration::from_micros(200));
+        (0..bumps).for_each(|_| { first.bump(); sleep(); });
+        // Two cuts that overlap, taken while everything moves.
+        let cuts = [first.handle.cut(), { first.bump(); first.handle.cut() }];
+        for _ in 0..between + 20 {
+            first.bump();
+            sleep();
+        }
+        let now = first.clock.epoch.load(Ordering::SeqCst);
+        first.wait("the cuts to be saved", |run| {
+            let missed = run.handle.stats.cuts_missed.get() as usize;
+            run.states.len() + missed >= 2 * threads
+        });
+        prop_assert!(now > cuts[1].0);
+        let saved = cuts.map(|cut| first.cut_at(cut).map(|saved| (cut, saved)));
+        // The rest of this run never was: it is stopped to be rid of it.
+        first.stop();
+        let rows = std::mem::take(&mut first.rows);
+        let rejects = std::mem::take(&mut first.rejects);
+        for (cut, saved) in saved.into_iter().flatten() {
+            (first.rows, first.rejects) = (rows.clone(), rejects.clone());
+            let mut outcome = Outcome::default();
+            keep(&mut outcome, &mut first, cut);
+            let mut second = start(&log, cut.0 + 1, later, Some(through_bytes(&saved, &log)));
+            second.finish();
+            log.finished.store(false, Ordering::SeqCst);
+            keep(&mut outcome, &mut second, Epoch(u64::MAX));
+            check_rows(&outcome, &partitions, &config(1));
+        }
+    }
+
+    #[test]
+    fn rollups_go_on_too(a in partition(0), b in partition(1), bumps in 0..40u64, later in 1..4usize) {
+        let partitions = [a, b];
+        let whole_run = {
+            let mut run = start(&whole(&partitions), 100, 2, None);
+            place(&run);
+            run.finish();
+            run
+        };
+        let log = whole(&partitions);
+        let mut first = start(&log, 100, 2, None);
+        place(&first);
+        for _ in 0..bumps {
+            first.bump();
+            std::thread::sleep(std::time::Duration::from_micros(300));
+        }
+        let saved = first.stop();
+        let mut second = start(&log, first.clock.epoch.load(Ordering::SeqCst) + 20, later, Some(through_bytes(&saved, &log)));
+        place(&second);
+        second.finish();
+        let last = |runs: &[&Run]| {
+            let rows = runs.iter().flat_map(|run| &run.rows).map(|(_, row)| row).filter(|row| !row.job.is_per_series());
+            let keyed = rows.map(|r| ((r.key.to_string(), r.metric.to_string(), r.window_start), format!("{:?}", r.values)));
+            keyed.collect::<std::collections::BTreeMap<_, _>>()
+        };
+        prop_assert_eq!(last(&[&whole_run]), last(&[&first, &second]));
+    }
+}
+
+#[test]
+fn positions_of_the_cut_can_be_told_from_later_ones() {
+    let messages: Vec<Msg> = (0..30).map(|n| Msg::new("d", n * 1_000, &[("a", n as f64)])).collect();
+    let log = Growing::new(1);
+    let mut run = start(&log, 100, 2, None);
+    for (offset, msg) in (0..).zip(&messages) {
+        if offset == 10 {
+            run.tick(1);
+            assert_eq!(run.handle.cut().0, 106);
+        }
+        run.put(
+            0,
+            Put {
+                offset,
+                log: None,
+                payload: msg.bytes(),
+            },
+        );
+        run.tick(1);
+    }
+    let saved = run.cut_at(Epoch(106)).expect("every worker saved it");
+    // Ten before the cut was asked for at 101 .. each record an epoch; epochs up to 106 are in it.
+    let next = saved.meta.positions[0].next.0;
+    let counted: u64 = saved
+        .groups
+        .values()
+        .flat_map(|g| &g.devices)
+        .flat_map(|d| &d.series)
+        .flat_map(|s| &s.open)
+        .map(|(pane, _)| u64::from(pane.count))
+        .sum();
+    assert_eq!(next as u64, counted, "the position is that of the state");
+    assert!(next < 30);
+    run.finish();
+    let _ = run_quiet(&messages);
+}
+
+fn run_quiet(messages: &[Msg]) -> Outcome {
+    run(&Log::of(&[messages.to_vec()], 5), &config(1))
+}
