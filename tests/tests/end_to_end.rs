@@ -184,6 +184,25 @@ fn oracle(sent: &[Sent]) -> BTreeMap<Key, (i64, f64, f64, f64)> {
     windows
 }
 
+/// Has Prometheus's own tool look at the page of metrics.
+fn promtool(answer: &str) {
+    let (_, page) = answer.split_once("\r\n\r\n").expect("a body");
+    let mut tool = Command::new(component("TIDEWATCH_PROMTOOL"));
+    let mut tool = tool
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    tool.stdin
+        .take()
+        .expect("it was piped")
+        .write_all(page.as_bytes())
+        .expect("promtool reads");
+    let said = tool.wait_with_output().expect("promtool ends");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+}
+
 #[test]
 fn a_topic_becomes_windows_across_a_clean_stop() {
     let (topic, database) = (
@@ -239,6 +258,7 @@ fn a_topic_becomes_windows_across_a_clean_stop() {
     let series = second.get("/v1/series/device-1/temperature?limit=1");
     assert!(series.starts_with("HTTP/1.1 200"), "{series}");
     assert_eq!(second.counter("tidewatch_duplicate_messages_total"), 0);
+    promtool(&second.get("/metrics"));
     second.stop();
 
     let want = oracle(&sent);

@@ -7,6 +7,8 @@ use super::{FINGERPRINTS, SeriesState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidewatch_proto::ids::{KeyGroup, Partition};
+use tidewatch_proto::pane::Pane;
+use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
 
 /// The devices of one key group with all that is known of them.
@@ -81,12 +83,23 @@ impl SeriesState {
     pub fn snapshot(&self) -> (BTreeMap<KeyGroup, GroupState>, Vec<PartitionSnapshot>) {
         let names = self.names.borrow();
         let mut series: BTreeMap<u32, Vec<SeriesSnapshot>> = BTreeMap::new();
+        // Slots come in their order and so do the panes of a block: each block is walked once beside them.
+        let mut walks: Vec<Vec<_>> = self
+            .partitions
+            .iter()
+            .map(|partition| partition.blocks.values().map(|block| block.iter().peekable()).collect())
+            .collect();
+        let mut closed: Vec<Sketched> = Vec::new();
         for slot in (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot)) {
+            for walk in &mut walks[self.home(slot).index()] {
+                let found = walk.next_if(|(at, ..)| *at as usize == slot);
+                closed.extend(found.map(|(_, pane, sketch)| owned((pane, sketch))));
+            }
             let metric = names.metrics.name(self.slots.metric(slot));
             series
                 .entry(self.slots.device(slot))
                 .or_default()
-                .push(self.series_snapshot(slot, metric));
+                .push(self.series_snapshot(slot, metric, closed.drain(..).collect()));
         }
         let mut groups: BTreeMap<KeyGroup, GroupState> = BTreeMap::new();
         for (number, series) in series {
@@ -111,12 +124,7 @@ impl SeriesState {
         (groups, partitions.collect())
     }
 
-    fn series_snapshot(&self, slot: usize, metric: &str) -> SeriesSnapshot {
-        let owned = |(pane, sketch): (&tidewatch_proto::pane::Pane, Option<&tidewatch_proto::sketch::Sketch>)| {
-            (*pane, sketch.cloned().map(Box::new))
-        };
-        let home = self.home(slot);
-        let blocks = self.partitions[home.index()].blocks.values();
+    fn series_snapshot(&self, slot: usize, metric: &str, closed: Vec<Sketched>) -> SeriesSnapshot {
         let hours = self.hours.numbers().into_iter();
         SeriesSnapshot {
             metric: metric.to_string(),
@@ -127,7 +135,7 @@ impl SeriesState {
                 .filter_map(|n| self.open.get(slot, n))
                 .map(owned)
                 .collect(),
-            closed: blocks.filter_map(|block| block.get(slot)).map(owned).collect(),
+            closed,
             hours: hours
                 .filter_map(|hour| self.hours.get(hour, slot).map(|window| (hour, window.clone())))
                 .collect(),
@@ -193,4 +201,9 @@ impl SeriesState {
             self.dirty.restore(slot, pane, change);
         }
     }
+}
+
+/// A pane and its sketch, copied.
+fn owned((pane, sketch): (&Pane, Option<&Sketch>)) -> Sketched {
+    (*pane, sketch.cloned().map(Box::new))
 }

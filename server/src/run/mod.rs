@@ -127,6 +127,8 @@ impl Run {
                 Arc::new(move |event| terminal.news(&event.to_string()))
             },
         };
+        // The last one to hold the store lets go of it outside of the runtime: its connection blocks to close.
+        let store = sinks.store.clone();
         let (close, closed) = tokio::sync::watch::channel(false);
         let api = tidewatch_api::serve(settings.api, handles, closed)
             .await
@@ -211,6 +213,7 @@ impl Run {
         // Nobody may be listening any more.
         let _ = close.send(true);
         api.stopped().await;
+        tokio::task::block_in_place(|| drop(store));
         if errors.is_empty() {
             Ok(())
         } else {
