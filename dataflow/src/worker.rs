@@ -223,16 +223,7 @@ impl Own {
             stats.outbox_bytes.add(rows.len() as i64 * crate::capture::ROW_BYTES);
             let _ = sender.send(Captured::Rows(epoch, rows));
         };
-        let buttons = build_rollup(
-            worker,
-            shared_panes,
-            level,
-            rows,
-            &self.bus,
-            &self.names,
-            &probe,
-            yield_rows,
-        );
+        let buttons = build_rollup(worker, shared_panes, rows, &self.bus, &probe, yield_rows);
         self.rollups.insert(level, Rollup { probe, buttons });
         shared.stats.rollups.set(self.rollups.len() as i64);
     }

@@ -22,7 +22,7 @@ fn read(source: &mut dyn Source, partitions: usize, wanted: usize) -> Collected 
     let begun = Instant::now();
     while intake.total() < wanted {
         assert!(begun.elapsed() < TIMEOUT, "{} of {wanted} records came", intake.total());
-        if source.poll(&mut intake, 1_000).unwrap() == Polled::Idle {
+        if source.poll(&mut intake, 1_000).expect("reading goes on") == Polled::Idle {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -49,10 +49,8 @@ fn assign(partition: u32, from: Option<i64>) -> Assignment {
 }
 
 fn refusal(config: &KafkaConfig) -> String {
-    KafkaFactory::connect(&config.resolve().unwrap())
-        .err()
-        .expect("a refusal")
-        .to_string()
+    let settings = config.resolve().unwrap_or_else(|error| panic!("{error}"));
+    KafkaFactory::connect(&settings).err().expect("a refusal").to_string()
 }
 
 fn expect(text: &str, parts: &[&str]) {

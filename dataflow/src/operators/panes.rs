@@ -74,9 +74,12 @@ pub fn with_bounds<'scope, D: Clone + 'static>(
     )
 }
 
+/// Changes of groups' values, with their epochs.
+pub type GroupChanges = Vec<((GroupKey, GroupValue), u64, isize)>;
+
 /// Publishes groups' values as rows whenever an epoch is complete.
 pub fn publish_groups(
-    changes: Stream<'_, u64, Vec<((GroupKey, GroupValue), u64, isize)>>,
+    changes: Stream<'_, u64, GroupChanges>,
     mut rows: GroupRows,
     bus: Rc<RefCell<Bus>>,
     probe: &Probe<u64>,

@@ -39,6 +39,7 @@ pub struct Stay {
 
 /// The arrangements that all rollups of a worker share: closed panes and registry, both by device.
 pub struct SharedPanes {
+    names: Rc<RefCell<Names>>,
     panes: PaneTrace,
     placements: PlacementTrace,
     running: Rc<RefCell<bool>>,
@@ -81,6 +82,7 @@ impl SharedPanes {
             (panes.trace, placements.trace)
         });
         SharedPanes {
+            names: names.clone(),
             panes,
             placements,
             running,
@@ -118,8 +120,11 @@ impl SharedPanes {
     }
 }
 
+/// Things that came and went, with their epochs.
+type Dated<D> = Vec<(Epoch, (D, isize))>;
+
 fn flatten<'scope, D, K, V>(
-    stream: Stream<'scope, u64, Vec<(Epoch, (D, isize))>>,
+    stream: Stream<'scope, u64, Dated<D>>,
     mut key: impl FnMut(D) -> (K, V) + 'static,
 ) -> VecCollection<'scope, u64, (K, V), isize>
 where
@@ -140,17 +145,16 @@ pub type RollupButtons = (ShutdownButton<CapabilitySet<u64>>, ShutdownButton<Cap
 pub fn build_rollup(
     worker: &mut Worker,
     shared: &mut SharedPanes,
-    level: Level,
     rows: GroupRows,
     bus: &Rc<RefCell<Bus>>,
-    names: &Rc<RefCell<Names>>,
     probe: &Probe<u64>,
     yield_rows: impl FnMut(Epoch, Vec<Row>) + 'static,
 ) -> RollupButtons {
+    let level = rows.level();
     worker.dataflow_named::<u64, _, _>(level.job().as_str(), |scope: Scope<'_, u64>| {
         let (panes, stop_panes) = shared.panes.import_core(scope, "import panes");
         let (placements, stop_placements) = shared.placements.import_core(scope, "import registry");
-        let names = names.clone();
+        let names = shared.names.clone();
         let placed = panes.join_core(placements, move |_device, record: &Rc<PaneRecord>, stay: &Stay| {
             let start = record.pane.number.start();
             let here = stay.from <= start && stay.to.is_none_or(|to| start < to);

@@ -35,6 +35,11 @@ impl GroupRows {
         }
     }
 
+    /// What the job groups by.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
     /// Takes a change of a group's value. Changes of expired windows are not news: their panes are leaving.
     pub fn change(&mut self, key: GroupKey, value: GroupValue, diff: isize) {
         if key.pane <= self.expired {

@@ -99,7 +99,7 @@ impl SeriesState {
             series
                 .entry(self.slots.device(slot))
                 .or_default()
-                .push(self.series_snapshot(slot, metric, closed.drain(..).collect()));
+                .push(self.series_snapshot(slot, metric, std::mem::take(&mut closed)));
         }
         let mut groups: BTreeMap<KeyGroup, GroupState> = BTreeMap::new();
         for (number, series) in series {
