@@ -1,4 +1,5 @@
 //! What fails ends the run, and says where; what is full waits.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Stop or crash anywhere and go on, on another number of workers: the rows are those of a run without it.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod common;
 

@@ -7,6 +7,9 @@ use tidewatch_proto::row::{Job, Row};
 
 const MINUTE: i64 = 60_000;
 
+/// An event time, and metrics with the bits of their values, sorted.
+type Content = (i64, Vec<(String, u64)>);
+
 /// What a window should hold.
 #[derive(Clone, Debug, Default)]
 pub struct Want {
@@ -64,7 +67,7 @@ pub fn answer(partitions: &[Vec<Msg>], config: &EngineConfig) -> Answer {
     let reach = if config.five_minutes { 5 } else { 1 };
     for partition in partitions {
         let mut clock = i64::MIN;
-        let mut last: HashMap<String, Vec<(i64, Vec<(String, u64)>)>> = HashMap::new();
+        let mut last: HashMap<String, Vec<Content>> = HashMap::new();
         for msg in partition {
             if msg.log.is_some_and(|log| msg.ts > log + config.future_max_ms) {
                 answer.future += 1;
