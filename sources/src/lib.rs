@@ -1,7 +1,7 @@
 //! Where readings come from: the connectors, and the conformance suite that each passes.
 //!
 //! * [`kafka`]: a topic of Apache Kafka.
-//! * [`file`]: CSV, JSON lines and length-delimited protobuf, from files or standard input.
+//! * [`mod@file`]: CSV, JSON lines and length-delimited protobuf, from files or standard input.
 //! * [`fleet`]: a simulated fleet of devices.
 //! * [`memory`]: records in memory, for tests and benches.
 //! * [`conformance`]: the suite; all but Kafka pass it here, Kafka in the crate `tests`.
