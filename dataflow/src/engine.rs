@@ -56,12 +56,25 @@ impl Engine {
         clock: Arc<dyn Clock>,
         restored: Option<Restored>,
     ) -> (Engine, mpsc::Receiver<Captured>) {
+        Engine::start_with(config, source, clock, restored, &[])
+    }
+
+    /// Starts the workers with commands that they carry out before the first record is read: what the registry
+    /// is and which rollups run, so that these find all that was restored.
+    pub fn start_with(
+        config: EngineConfig,
+        source: Arc<dyn SourceFactory>,
+        clock: Arc<dyn Clock>,
+        restored: Option<Restored>,
+        first: &[Command],
+    ) -> (Engine, mpsc::Receiver<Captured>) {
         let stats = Arc::new(Stats::new(source.partitions().len()));
         let (capture, captured) = mpsc::channel();
         let threads = config.threads.max(1);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel()).unzip();
         let commands = Arc::new(Mutex::new(senders));
         let shared = Shared {
+            begun: clock.epoch(),
             commands: commands.clone(),
             config: Arc::new(config),
             clock: clock.clone(),
@@ -72,6 +85,7 @@ impl Engine {
             failed: Arc::default(),
         };
         let handle = Handle { commands, clock, stats };
+        first.iter().for_each(|command| handle.send(command));
         let receivers: Mutex<Vec<Option<mpsc::Receiver<Command>>>> =
             Mutex::new(receivers.into_iter().map(Some).collect());
         let main = std::thread::Builder::new().name("tidewatch-engine".into());

@@ -12,6 +12,7 @@ use crate::stats::Stats;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
 use timely::dataflow::operators::Concat;
@@ -34,6 +35,8 @@ pub struct Parts {
     pub config: Arc<EngineConfig>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The epoch at the start.
+    pub begun: Epoch,
     /// The counters.
     pub stats: Arc<Stats>,
     /// Where results go.
@@ -51,6 +54,7 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
         bus,
         config,
         clock,
+        begun,
         stats,
         capture: sender,
     } = parts;
@@ -59,6 +63,7 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
         state,
         cuts,
         bus,
+        begun,
         stats: stats.clone(),
         capture: sender.clone(),
     };

@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) source: Arc<dyn SourceFactory>,
     pub(crate) restored: Arc<Option<Restored>>,
     pub(crate) capture: CaptureSender,
+    /// The epoch at the start: the run brings nothing to earlier ones.
+    pub(crate) begun: Epoch,
     /// Where commands come from: emptied under its lock when the first worker has ended, so that either all
     /// workers get a command or none.
     pub(crate) commands: Arc<Mutex<Vec<mpsc::Sender<Command>>>>,
@@ -164,6 +166,7 @@ impl Own {
             bus: bus.clone(),
             config: shared.config.clone(),
             clock: shared.clock.clone(),
+            begun: shared.begun,
             stats: shared.stats.clone(),
             capture: shared.capture.clone(),
         };

@@ -8,13 +8,17 @@ use common::script::{Growing, HandClock, Put, Run};
 use common::{Log, Msg, Outcome};
 use proptest::prelude::*;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tidewatch_dataflow::checkpoint::{decode, encode};
+use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_dataflow::{EngineConfig, Restored, Saved};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::time::EventTime;
+
+/// How many cuts came in time.
+static EXACT: AtomicUsize = AtomicUsize::new(0);
 
 fn config(threads: usize) -> EngineConfig {
     // Few records a poll, so that what is read spreads over epochs and workers are apart.
@@ -44,9 +48,13 @@ fn whole(partitions: &[Vec<Msg>]) -> Arc<Growing> {
 }
 
 fn start(log: &Arc<Growing>, epoch: u64, threads: usize, restored: Option<Restored>) -> Run {
+    start_with(log, epoch, threads, restored, &[])
+}
+
+fn start_with(log: &Arc<Growing>, epoch: u64, threads: usize, restored: Option<Restored>, first: &[Command]) -> Run {
     let clock = Arc::new(HandClock::default());
     clock.epoch.store(epoch, Ordering::SeqCst);
-    Run::start(log.clone(), clock, &config(threads), restored)
+    Run::start_with(log.clone(), clock, &config(threads), restored, first)
 }
 
 /// The state after a trip through bytes.
@@ -68,7 +76,8 @@ fn keep(outcome: &mut Outcome, run: &mut Run, through: Epoch) {
     assert_eq!(run.errors, Vec::<String>::new());
 }
 
-fn place(run: &Run) {
+/// The registry and the rollup, before anything is read.
+fn rollup() -> [Command; 2] {
     let place = |name: String| Placement {
         site: format!("site-{}", name.len() % 2 + name.ends_with('3') as usize).into(),
         device: name.into(),
@@ -77,11 +86,11 @@ fn place(run: &Run) {
         to: None,
     };
     let devices = (0..3).flat_map(|p| (0..6).map(move |n| format!("p{p}-device-{n}")));
-    run.handle.change_registry(RegistryChange {
+    let change = RegistryChange {
         added: devices.map(place).collect(),
         removed: Vec::new(),
-    });
-    run.handle.start_rollup(Level::Site);
+    };
+    [Command::Registry(Arc::new(change)), Command::StartRollup(Level::Site)]
 }
 
 proptest! {
@@ -127,9 +136,10 @@ proptest! {
         (0..bumps).for_each(|_| { first.bump(); sleep(); });
         // Two cuts that overlap, taken while everything moves.
         let cuts = [first.handle.cut(), { first.bump(); first.handle.cut() }];
+        // Workers hear of it within five epochs, or nothing is saved.
         for _ in 0..between + 20 {
             first.bump();
-            sleep();
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
         let now = first.clock.epoch.load(Ordering::SeqCst);
         first.wait("the cuts to be saved", |run| {
@@ -138,6 +148,8 @@ proptest! {
         });
         prop_assert!(now > cuts[1].0);
         let saved = cuts.map(|cut| first.cut_at(cut).map(|saved| (cut, saved)));
+        EXACT.fetch_add(saved.iter().flatten().count(), Ordering::SeqCst);
+        println!("{} cuts were exact", EXACT.load(Ordering::SeqCst));
         // The rest of this run never was: it is stopped to be rid of it.
         first.stop();
         let rows = std::mem::take(&mut first.rows);
@@ -157,22 +169,17 @@ proptest! {
     #[test]
     fn rollups_go_on_too(a in partition(0), b in partition(1), bumps in 0..40u64, later in 1..4usize) {
         let partitions = [a, b];
-        let whole_run = {
-            let mut run = start(&whole(&partitions), 100, 2, None);
-            place(&run);
-            run.finish();
-            run
-        };
+        let mut whole_run = start_with(&whole(&partitions), 100, 2, None, &rollup());
+        whole_run.finish();
         let log = whole(&partitions);
-        let mut first = start(&log, 100, 2, None);
-        place(&first);
+        let mut first = start_with(&log, 100, 2, None, &rollup());
         for _ in 0..bumps {
             first.bump();
             std::thread::sleep(std::time::Duration::from_micros(300));
         }
         let saved = first.stop();
-        let mut second = start(&log, first.clock.epoch.load(Ordering::SeqCst) + 20, later, Some(through_bytes(&saved, &log)));
-        place(&second);
+        let epoch = first.clock.epoch.load(Ordering::SeqCst) + 20;
+        let mut second = start_with(&log, epoch, later, Some(through_bytes(&saved, &log)), &rollup());
         second.finish();
         let last = |runs: &[&Run]| {
             let rows = runs.iter().flat_map(|run| &run.rows).map(|(_, row)| row).filter(|row| !row.job.is_per_series());

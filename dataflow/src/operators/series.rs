@@ -39,6 +39,8 @@ pub struct Keeper {
     pub cuts: PendingCuts,
     /// The way to rollups.
     pub bus: Rc<RefCell<Bus>>,
+    /// The epoch at the start.
+    pub begun: Epoch,
     /// The counters.
     pub stats: Arc<Stats>,
     /// Where the state goes.
@@ -154,6 +156,11 @@ impl Applied {
 
     /// The epochs to complete one after the other: that of each cut that is due, and `through`.
     fn steps(&self, through: Epoch, last: bool) -> Vec<Step> {
+        if through < self.keeper.begun && !last {
+            // What was applied already belongs to a later epoch.
+            self.keeper.bus.borrow_mut().skip_to(Epoch(through.0 + 1));
+            return Vec::new();
+        }
         let cuts = self.keeper.cuts.borrow();
         let cuts = cuts.iter().filter(|cut| **cut < through || **cut == through && !last);
         let step = |epoch: &Epoch| Step {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::capture::{Captured, WorkerState};
+use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Handle, Restored, Saved};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
@@ -162,6 +163,16 @@ pub const HUNG: Duration = Duration::from_secs(30);
 
 impl Run {
     pub fn start(log: Arc<Growing>, clock: Arc<HandClock>, config: &EngineConfig, restored: Option<Restored>) -> Run {
+        Run::start_with(log, clock, config, restored, &[])
+    }
+
+    pub fn start_with(
+        log: Arc<Growing>,
+        clock: Arc<HandClock>,
+        config: &EngineConfig,
+        restored: Option<Restored>,
+        first: &[Command],
+    ) -> Run {
         let mut read = log.read.load(Ordering::SeqCst);
         if let Some(restored) = &restored {
             let next = |p: usize| {
@@ -179,7 +190,7 @@ impl Run {
             }
         }
         let factory = Arc::new(GrowingLog(log.clone()));
-        let (engine, captured) = Engine::start(config.clone(), factory, clock.clone(), restored);
+        let (engine, captured) = Engine::start_with(config.clone(), factory, clock.clone(), restored, first);
         Run {
             log,
             clock,
