@@ -6,8 +6,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink, KafkaSinkSettings};
-use tidewatch_sinks::parts::Parts;
-use tidewatch_sinks::postgres::{PostgresSettings, PostgresSink};
+use tidewatch_sinks::postgres::{PostgresSettings, PostgresSink, Tables};
 use tidewatch_sources::SourceFactory;
 use tidewatch_sources::kafka::{KafkaFactory, KafkaSettings, TimestampType};
 
@@ -66,7 +65,7 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
     } = settings;
     check_source(&source, tell);
     if let Some(postgres) = postgres {
-        tell(check_postgres(postgres));
+        tell(check_postgres(&postgres));
     }
     let creates = config.output.kafka.as_ref().is_some_and(|output| output.create_topics);
     // Checking changes nothing: topics are looked for, not made.
@@ -139,10 +138,16 @@ fn check_read_topic(kafka: &KafkaSettings, tell: &mut dyn FnMut(Finding)) {
     });
 }
 
-fn check_postgres(settings: PostgresSettings) -> Finding {
-    let target = settings.target().to_owned();
-    match PostgresSink::new(settings, Parts::all()).check() {
-        Ok(()) => Finding::Good(format!("postgres: {target} can be used, its tables are there")),
+fn check_postgres(settings: &PostgresSettings) -> Finding {
+    let target = settings.target();
+    match PostgresSink::look(settings) {
+        Ok(Tables::Ready) => Finding::Good(format!("postgres: {target} can be used, its tables are there")),
+        Ok(Tables::Older) => Finding::Good(format!(
+            "postgres: {target} can be used, the start will update its tables"
+        )),
+        Ok(Tables::Missing) => Finding::Good(format!(
+            "postgres: {target} can be used, the start will make its tables"
+        )),
         Err(error) => Finding::Wrong(error.into()),
     }
 }

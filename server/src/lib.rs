@@ -4,5 +4,6 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod reference;
+pub mod registry;
 pub mod run;
 pub mod topics;

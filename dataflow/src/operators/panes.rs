@@ -77,25 +77,39 @@ pub fn with_bounds<'scope, D: Clone + 'static>(
 /// Changes of groups' values, with their epochs.
 pub type GroupChanges = Vec<((GroupKey, GroupValue), u64, isize)>;
 
-/// Publishes groups' values as rows whenever an epoch is complete.
-pub fn publish_groups(
-    changes: Stream<'_, u64, GroupChanges>,
+/// For which worker, and the epoch of which a worker's panes tell first.
+pub type Begins = Vec<(usize, Epoch)>;
+
+/// Publishes groups' values as rows whenever an epoch is complete. The first is the last of those that `begins`
+/// names, one from each worker: before it, a part of the panes is still to come.
+pub fn publish_groups<'scope>(
+    changes: Stream<'scope, u64, GroupChanges>,
+    begins: Stream<'scope, u64, Begins>,
     mut rows: GroupRows,
     bus: Rc<RefCell<Bus>>,
     probe: &Probe<u64>,
     mut yield_rows: impl FnMut(Epoch, Vec<Row>) + 'static,
 ) {
-    changes
-        .unary_frontier::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "publish groups", move |_, _| {
+    let by_target = Exchange::new(|(target, _): &(usize, Epoch)| *target as u64);
+    let publish = changes.binary_frontier::<_, CapacityContainerBuilder<Vec<()>>, _, _, _, _>(
+        begins,
+        Pipeline,
+        by_target,
+        "publish groups",
+        move |_, _| {
             let mut waiting: BTreeMap<u64, BTreeMap<(GroupKey, GroupValue), isize>> = BTreeMap::new();
             let mut done = 0;
-            move |(input, frontier), _output| {
+            move |(input, frontier), (begins, begins_frontier), _output| {
+                begins.for_each(|_, list| list.drain(..).for_each(|(_, epoch)| rows.begin_at(epoch)));
                 input.for_each(|_, list| {
                     for (change, epoch, diff) in list.drain(..) {
                         *waiting.entry(epoch).or_default().entry(change).or_default() += diff;
                     }
                 });
-                let next = frontier.frontier().first().copied();
+                let next = [frontier, begins_frontier]
+                    .iter()
+                    .filter_map(|f| f.frontier().first().copied())
+                    .min();
                 // Without a next epoch the rollup was stopped in the midst of things, unless all has ended.
                 let Some(through) = next.map_or(bus.borrow().ended.map(|last| last.0), |next| next.checked_sub(1))
                 else {
@@ -125,6 +139,7 @@ pub fn publish_groups(
                 }
                 publish(&mut rows, through, next.is_none());
             }
-        })
-        .probe_with(probe);
+        },
+    );
+    publish.probe_with(probe);
 }

@@ -3,7 +3,7 @@
 use super::bus::Bus;
 use super::rows::GroupRows;
 use super::{GroupKey, GroupValue, Level, Ordered, Total};
-use crate::operators::panes::{bus_source, publish_groups, with_bounds};
+use crate::operators::panes::{Begins, bus_source, publish_groups, with_bounds};
 use crate::series::{Names, PaneRecord};
 use differential_dataflow::operators::CountTotal;
 use differential_dataflow::operators::arrange::TraceAgent;
@@ -20,6 +20,7 @@ use tidewatch_proto::row::Row;
 use tidewatch_proto::time::EventTime;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::CapabilitySet;
+use timely::dataflow::operators::ToStream;
 use timely::dataflow::operators::probe::{Handle as Probe, Probe as _};
 use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::AntichainRef;
@@ -152,6 +153,13 @@ pub fn build_rollup(
 ) -> RollupButtons {
     let level = rows.level();
     worker.dataflow_named::<u64, _, _>(level.job().as_str(), |scope: Scope<'_, u64>| {
+        // The arrangement has forgotten what was before.
+        let since = shared.panes.get_logical_compaction().first().copied();
+        let since = Epoch(since.unwrap_or_default());
+        let begins = (0..scope.peers())
+            .map(move |target| (target, since))
+            .to_stream(scope)
+            .container::<Begins>();
         let (panes, stop_panes) = shared.panes.import_core(scope, "import panes");
         let (placements, stop_placements) = shared.placements.import_core(scope, "import registry");
         let names = shared.names.clone();
@@ -206,7 +214,7 @@ pub fn build_rollup(
                 )
             })
             .concat(unbounded);
-        publish_groups(values.inner, rows, bus.clone(), probe, yield_rows);
+        publish_groups(values.inner, begins, rows, bus.clone(), probe, yield_rows);
         (stop_panes, stop_placements)
     })
 }

@@ -14,6 +14,7 @@ pub struct GroupRows {
     values: BTreeMap<GroupKey, GroupValue>,
     changed: BTreeSet<GroupKey>,
     published: BTreeSet<GroupKey>,
+    begin: Epoch,
     closed: PaneNo,
     expired: PaneNo,
     corrected_at: Epoch,
@@ -28,11 +29,17 @@ impl GroupRows {
             values: BTreeMap::new(),
             changed: BTreeSet::new(),
             published: BTreeSet::new(),
+            begin: Epoch(0),
             closed: PaneNo::NONE,
             expired: PaneNo::NONE,
             corrected_at: Epoch(0),
             interval,
         }
+    }
+
+    /// Nothing is said of earlier epochs, nor of windows that expire by then: their panes may have left in part.
+    pub fn begin_at(&mut self, epoch: Epoch) {
+        self.begin = self.begin.max(epoch);
     }
 
     /// What the job groups by.
@@ -56,6 +63,13 @@ impl GroupRows {
     /// Publishes what has become final, and corrections of what was published, as of the end of an epoch.
     /// Corrections of windows that expire don't wait for their interval; with `last` none does.
     pub fn publish(&mut self, epoch: Epoch, bounds: Bounds, last: bool) -> Vec<Row> {
+        if epoch < self.begin && !last {
+            return Vec::new();
+        }
+        if self.begin > Epoch(0) {
+            self.begin = Epoch(0);
+            self.forget(bounds.expired);
+        }
         // Whoever came too late for a part of a window says nothing of it.
         self.forget(bounds.partial);
         let mut rows = Vec::new();
@@ -106,5 +120,69 @@ impl GroupRows {
             status: if first { Status::Final } else { Status::Corrected },
             revision: epoch,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Total;
+    use super::*;
+
+    fn value(devices: i64) -> GroupValue {
+        let total = Total {
+            devices,
+            invalid: devices,
+            ..Total::default()
+        };
+        GroupValue { total, bounds: None }
+    }
+
+    fn key(pane: i32) -> GroupKey {
+        GroupKey {
+            pane: PaneNo(pane),
+            group: "oslo".into(),
+            metric: "a".into(),
+        }
+    }
+
+    fn bounds(closed: i32, expired: i32) -> Bounds {
+        Bounds {
+            closed: PaneNo(closed),
+            expired: PaneNo(expired),
+            partial: PaneNo::NONE,
+        }
+    }
+
+    fn published(rows: &[Row]) -> Vec<(i32, u64, Status)> {
+        let shown = |row: &Row| (PaneNo::of(row.window_start).0, row.values.devices, row.status);
+        rows.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_job_that_begins_late_waits_for_all_workers_and_leaves_what_expires() {
+        let mut rows = GroupRows::new(Level::Site, 10);
+        rows.begin_at(Epoch(50));
+        rows.begin_at(Epoch(40));
+        // One worker's panes tell of 40 and later, of two windows; the other's come at 50, the first window gone.
+        rows.change(key(1), value(1), 1);
+        rows.change(key(2), value(1), 1);
+        assert_eq!(published(&rows.publish(Epoch(40), bounds(2, 0), false)), []);
+        rows.change(key(2), value(1), -1);
+        rows.change(key(2), value(2), 1);
+        let first = rows.publish(Epoch(50), bounds(2, 1), false);
+        assert_eq!(published(&first), [(2, 2, Status::Final)]);
+        rows.change(key(2), value(2), -1);
+        rows.change(key(2), value(3), 1);
+        let second = rows.publish(Epoch(60), bounds(2, 1), false);
+        assert_eq!(published(&second), [(2, 3, Status::Corrected)]);
+    }
+
+    #[test]
+    fn a_job_that_begins_and_ends_before_its_first_epoch_says_what_it_has() {
+        let mut rows = GroupRows::new(Level::Site, 10);
+        rows.begin_at(Epoch(50));
+        rows.change(key(2), value(2), 1);
+        let all = rows.publish(Epoch(45), bounds(2, 1), true);
+        assert_eq!(published(&all), [(2, 2, Status::Final)]);
     }
 }

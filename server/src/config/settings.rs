@@ -4,6 +4,7 @@
 use super::error::ConfigError;
 use super::parsed::{Config, DeadLetterKind, Duplicates, EngineSection, SourceKind, StoreKind, Window};
 use super::written::Written;
+use crate::registry::RegistryFile;
 use serde::Deserialize;
 use std::path::PathBuf;
 use tidewatch_dataflow::config::EngineConfig;
@@ -162,8 +163,8 @@ impl Resolver<'_> {
     fn registry(&self) -> Result<RegistrySettings, ConfigError> {
         let registry = &self.config.registry;
         if let Some(file) = &registry.file {
-            std::fs::File::open(file)
-                .map_err(|error| self.wrong("registry.file", format!("can't read {}: {error}", file.display())))?;
+            let read = RegistryFile::new(file).read();
+            read.map_err(|problem| self.wrong("registry.file", problem))?;
         }
         let mut rollups = registry.rollups.clone();
         rollups.sort_unstable();

@@ -7,16 +7,15 @@ mod clock;
 mod delivery;
 mod log;
 mod reader;
-mod registry;
 mod sinks;
 mod state;
 mod status;
 
 use crate::config::{ConfigError, RegistrySettings, Settings, SourceSettings};
+use crate::registry::RegistryFile;
 use clock::{SystemClock, wall_ms};
 use delivery::{Collector, Ended};
 use log::Terminal;
-use registry::RegistryFile;
 use sinks::{Sinks, Surroundings};
 use state::StateFolder;
 use status::StatusLine;
@@ -25,8 +24,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tidewatch_api::{BuildInfo, Handles, Readiness};
 use tidewatch_dataflow::checkpoint::Saved;
+use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Engine, Handle};
 use tidewatch_proto::ids::Generation;
+use tidewatch_proto::registry::RegistryChange;
 use tidewatch_proto::source::SourceFactory;
 use tidewatch_sources::file::FileFactory;
 use tidewatch_sources::fleet::FleetFactory;
@@ -100,7 +101,8 @@ impl Run {
         let sinks = tokio::task::block_in_place(|| Sinks::start(&settings, &partitions, &connecting));
         let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
         let (threads, fingerprint) = (settings.engine.threads.max(1), settings.engine.fingerprint());
-        let (engine, captured) = Engine::start(settings.engine, source, clock, restored);
+        let (mut tending, first) = Tending::start(&settings.registry, &terminal)?;
+        let (engine, captured) = Engine::start_with(settings.engine, source, clock, restored, &first);
         let handle = engine.handle();
         let as_of = Arc::new(AtomicU64::new(0));
         let ready = Arc::new(Ready {
@@ -150,7 +152,6 @@ impl Run {
         let mut collecting = tokio::task::spawn_blocking(move || {
             collector.run(&captured, |epoch| completed.store(epoch.0, Ordering::Relaxed))
         });
-        let mut tending = Tending::new(&settings.registry, &handle);
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         let mut seconds = 0;
         let mut stopping = false;
@@ -229,28 +230,40 @@ struct Tending {
 }
 
 impl Tending {
-    fn new(settings: &RegistrySettings, handle: &Handle) -> Tending {
-        let registry = settings.file.as_deref().map(RegistryFile::new);
-        if registry.is_some() {
-            settings.rollups.iter().for_each(|level| handle.start_rollup(*level));
-        }
-        Tending {
+    /// Begins with the registry as it is; gives what the engine must know before it reads the first record.
+    fn start(settings: &RegistrySettings, terminal: &Terminal) -> Result<(Tending, Vec<Command>), RunError> {
+        let mut tending = Tending {
             status: StatusLine::default(),
-            registry,
+            registry: settings.file.as_deref().map(RegistryFile::new),
+        };
+        let mut first = Vec::new();
+        if let Some(registry) = &mut tending.registry {
+            let change = registry.read();
+            let change = change.map_err(|problem| RunError::Config(ConfigError::new("registry.file", problem)))?;
+            if let Some(change) = change {
+                tell(&change, terminal);
+                first.push(Command::Registry(Arc::new(change)));
+            }
+            first.extend(settings.rollups.iter().map(|level| Command::StartRollup(*level)));
         }
+        Ok((tending, first))
     }
 
     fn tend(&mut self, handle: &Handle, terminal: &Terminal) {
         match self.registry.as_mut().map_or(Ok(None), RegistryFile::read) {
             Ok(Some(change)) => {
-                let (removed, added) = (change.removed.len(), change.added.len());
-                terminal.news(&format!("registry: {added} placements come, {removed} go"));
+                tell(&change, terminal);
                 handle.change_registry(change);
             }
             Ok(None) => {}
             Err(problem) => terminal.news(&format!("registry: {problem}; what held before goes on holding")),
         }
     }
+}
+
+fn tell(change: &RegistryChange, terminal: &Terminal) {
+    let (removed, added) = (change.removed.len(), change.added.len());
+    terminal.news(&format!("registry: {added} placements come, {removed} go"));
 }
 
 /// The source, and the factory once more when it is Kafka's: it commits positions for lag tools.

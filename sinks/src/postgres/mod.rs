@@ -29,4 +29,5 @@ mod tables;
 pub use config::{PostgresConfig, PostgresSettings, Timescale};
 pub use dead_letters::PostgresDeadLetters;
 pub use hot::PostgresHotStore;
+pub use schema::Tables;
 pub use sink::PostgresSink;

@@ -26,9 +26,56 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Whether the tables are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// As this release has them.
+    Ready,
+    /// As an earlier release had them: the next start brings them up to date.
+    Older,
+    /// Not there: the next start makes them.
+    Missing,
+}
+
+/// Looks whether the tables are there, and changes nothing.
+pub(super) fn look(client: &mut Client, settings: &PostgresSettings) -> Result<Tables, Failure> {
+    match version(client, settings)? {
+        Some(applied) => refuse_newer(settings, applied).map(|()| match applied == MIGRATIONS.len() {
+            true => Tables::Ready,
+            false => Tables::Older,
+        }),
+        None => {
+            let schema = "SELECT has_schema_privilege($1, 'CREATE') FROM pg_namespace WHERE nspname = $1";
+            let database = "SELECT has_database_privilege(current_database(), 'CREATE')";
+            let may: bool = match client.query_opt(schema, &[&settings.schema])? {
+                Some(row) => row.get(0),
+                None => client.query_one(database, &[])?.get(0),
+            };
+            if may {
+                return Ok(Tables::Missing);
+            }
+            let schema = &settings.schema;
+            let problem = format!("may not make tables in schema {schema}: let this user CREATE there, or make it");
+            Err(SinkError::stop(&settings.target, problem).into())
+        }
+    }
+}
+
+fn refuse_newer(settings: &PostgresSettings, applied: usize) -> Result<(), Failure> {
+    if applied <= MIGRATIONS.len() {
+        return Ok(());
+    }
+    let problem = format!(
+        "schema {} was written by a newer release (its migration {applied}, this one knows {}): update tidewatch",
+        settings.schema,
+        MIGRATIONS.len()
+    );
+    Err(SinkError::stop(&settings.target, problem).into())
+}
+
 /// Whether nothing was ever migrated.
-pub(super) fn is_new(client: &mut Client) -> Result<bool, Failure> {
-    Ok(version(client)?.is_none())
+pub(super) fn is_new(client: &mut Client, settings: &PostgresSettings) -> Result<bool, Failure> {
+    Ok(version(client, settings)?.is_none())
 }
 
 /// Tries to have the extension. Says whether the connection is still good.
@@ -43,7 +90,7 @@ pub(super) fn create_extension(client: &mut Client) -> bool {
 
 /// Makes the tables or brings them up to date, and says how they are laid out.
 pub(super) fn prepare(client: &mut Client, settings: &PostgresSettings) -> Result<Layout, Failure> {
-    if version(client)? != Some(MIGRATIONS.len()) {
+    if version(client, settings)? != Some(MIGRATIONS.len()) {
         migrate(client, settings)?;
     }
     let kind = "SELECT relkind::text FROM pg_class
@@ -57,10 +104,11 @@ pub(super) fn prepare(client: &mut Client, settings: &PostgresSettings) -> Resul
 }
 
 /// How many migrations have been applied; `None` without a table of them.
-fn version(client: &mut impl postgres::GenericClient) -> Result<Option<usize>, Failure> {
-    let there = "SELECT 1 FROM pg_class WHERE relname = 'tidewatch_migrations'
-                 AND relnamespace = current_schema()::regnamespace";
-    if client.query_opt(there, &[])?.is_none() {
+fn version(client: &mut impl postgres::GenericClient, settings: &PostgresSettings) -> Result<Option<usize>, Failure> {
+    // By name: while the schema is missing, the first that is there would be another's.
+    let there = "SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                 WHERE relname = 'tidewatch_migrations' AND nspname = $1";
+    if client.query_opt(there, &[&settings.schema])?.is_none() {
         return Ok(None);
     }
     let last: i32 = client
@@ -79,21 +127,14 @@ fn migrate(client: &mut Client, settings: &PostgresSettings) -> Result<(), Failu
     {
         transaction.batch_execute(&format!("CREATE SCHEMA {}", quoted(&settings.schema)))?;
     }
-    let applied = version(&mut transaction)?;
+    let applied = version(&mut transaction, settings)?;
     if applied.is_none() {
         transaction.batch_execute(
             "CREATE TABLE tidewatch_migrations (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())",
         )?;
     }
     let applied = applied.unwrap_or(0);
-    if applied > MIGRATIONS.len() {
-        let problem = format!(
-            "schema {} was written by a newer release (its migration {applied}, this one knows {}): update tidewatch",
-            settings.schema,
-            MIGRATIONS.len()
-        );
-        return Err(SinkError::stop(&settings.target, problem).into());
-    }
+    refuse_newer(settings, applied)?;
     let layout = wanted_layout(&mut transaction, settings)?;
     for (place, sql) in MIGRATIONS.iter().enumerate().skip(applied) {
         apply(&mut transaction, settings, layout, place + 1, sql)?;

@@ -72,7 +72,8 @@ impl Session {
     fn open(settings: &PostgresSettings) -> Result<Session, SinkError> {
         let mut client = connect(settings)?;
         let about = |failure: Failure| failure.about(&settings.target);
-        let wants_extension = settings.timescale != Timescale::Never && schema::is_new(&mut client).map_err(about)?;
+        let wants_extension =
+            settings.timescale != Timescale::Never && schema::is_new(&mut client, settings).map_err(about)?;
         if wants_extension && !schema::create_extension(&mut client) {
             // A server whose library isn't preloaded ends the connection over it.
             client = connect(settings)?;

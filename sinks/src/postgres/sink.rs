@@ -3,8 +3,8 @@
 use super::PostgresSettings;
 use super::failure::Failure;
 use super::progress;
-use super::schema::Layout;
-use super::session::{Link, Session, prepared};
+use super::schema::{self, Layout, Tables};
+use super::session::{Link, Session, connect, prepared};
 use super::tables::{Batch, Table, WINDOWED, table};
 use crate::newest::newest;
 use crate::parts::Parts;
@@ -39,6 +39,15 @@ impl PostgresSink {
     /// When the database can't be used, with what to do.
     pub fn check(&mut self) -> Result<(), SinkError> {
         self.link.run(|_, _| Ok(()))
+    }
+
+    /// Connects and looks whether the tables are there; nothing is changed.
+    ///
+    /// # Errors
+    /// When the database can't be used, with what to do.
+    pub fn look(settings: &PostgresSettings) -> Result<Tables, SinkError> {
+        let mut client = connect(settings)?;
+        schema::look(&mut client, settings).map_err(|failure| failure.about(settings.target()))
     }
 
     fn refuse_foreign(&self, delivery: &Delivery<Row>) -> Result<(), SinkError> {

@@ -7,7 +7,7 @@ use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::time::{EVENT_TIME_MIN, EventTime};
 
 /// The columns of the file.
-const COLUMNS: &str = "device_id,site,fleet,valid_from";
+const COLUMNS: [&str; 4] = ["device_id", "site", "fleet", "valid_from"];
 
 /// A registry file, read again when it changes.
 #[derive(Debug)]
@@ -30,17 +30,17 @@ impl RegistryFile {
     /// Reads the file if it has changed, and gives the difference.
     ///
     /// # Errors
-    /// A line that says which line can't be used; what held before goes on holding.
+    /// What can't be read, or which line can't be used; what held before goes on holding.
     pub fn read(&mut self) -> Result<Option<RegistryChange>, String> {
         let at = |problem: String| format!("{}: {problem}", self.path.display());
         let changed = std::fs::metadata(&self.path)
             .and_then(|data| data.modified())
-            .map_err(|e| at(e.to_string()))?;
+            .map_err(|error| at(format!("can't be read: {error}")))?;
         if self.seen == Some(changed) {
             return Ok(None);
         }
         self.seen = Some(changed);
-        let text = std::fs::read_to_string(&self.path).map_err(|e| at(e.to_string()))?;
+        let text = std::fs::read(&self.path).map_err(|error| at(format!("can't be read: {error}")))?;
         let now = parse(&text).map_err(at)?;
         let change = RegistryChange {
             removed: self.placements.difference(&now).cloned().collect(),
@@ -56,19 +56,33 @@ type Since = BTreeMap<EventTime, (String, String)>;
 
 /// Reads a registry: `device_id,site,fleet,valid_from`, where `valid_from` is RFC 3339, or epoch
 /// milliseconds, or empty for always. A device's later line ends its earlier one.
-fn parse(text: &str) -> Result<BTreeSet<Placement>, String> {
-    let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
-    let head = lines.next().map_or("", |(_, head)| head);
-    if head.replace(' ', "") != COLUMNS {
-        return Err(format!("line 1 must be \"{COLUMNS}\", not \"{head}\""));
+fn parse(text: &[u8]) -> Result<BTreeSet<Placement>, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .comment(Some(b'#'))
+        .trim(csv::Trim::All)
+        .from_reader(text);
+    let mut record = csv::StringRecord::new();
+    reader.read_record(&mut record).map_err(|e| e.to_string())?;
+    let head: Vec<&str> = record.iter().collect();
+    if head != COLUMNS {
+        return Err(format!(
+            "line 1 must be \"{}\", not \"{}\"",
+            COLUMNS.join(","),
+            head.join(",")
+        ));
     }
     let mut devices: BTreeMap<String, Since> = BTreeMap::new();
-    for (at, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+    while reader.read_record(&mut record).map_err(|e| e.to_string())? {
+        let at = last_line(text, reader.position().byte() as usize);
+        let fields: Vec<&str> = record.iter().collect();
         let [device, site, fleet, from] = fields[..] else {
             return Err(format!(
-                "line {at} has {} fields, not the 4 of \"{COLUMNS}\"",
-                fields.len()
+                "line {at} has {} fields, not the {} of \"{}\"",
+                fields.len(),
+                COLUMNS.len(),
+                COLUMNS.join(",")
             ));
         };
         if device.is_empty() || site.is_empty() || fleet.is_empty() {
@@ -84,6 +98,13 @@ fn parse(text: &str) -> Result<BTreeSet<Placement>, String> {
         .into_iter()
         .flat_map(|(device, since)| placements(&device, &since))
         .collect())
+}
+
+/// The line in which the text until here ends: a record's own position is before the comments that precede it.
+fn last_line(text: &[u8], end: usize) -> usize {
+    let read = text.get(..end).unwrap_or(text);
+    let read = read.strip_suffix(b"\n").unwrap_or(read);
+    1 + read.iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn placements(device: &str, since: &Since) -> Vec<Placement> {
@@ -119,13 +140,23 @@ mod tests {
     #[test]
     fn a_later_line_ends_an_earlier_one() {
         let text = "device_id,site,fleet,valid_from\nd1,oslo,north,\nd1,bergen,north,2025-06-15T16:00:00Z\n";
-        let all: Vec<Placement> = parse(text).expect("good").into_iter().collect();
+        let all: Vec<Placement> = parse(text.as_bytes()).expect("good").into_iter().collect();
         let moved = EventTime(1_750_003_200_000);
         assert_eq!(all.len(), 2);
         assert!(all.iter().any(|p| &*p.site == "oslo" && p.to == Some(moved)));
         assert!(
             all.iter()
                 .any(|p| &*p.site == "bergen" && p.from == moved && p.to.is_none())
+        );
+    }
+
+    #[test]
+    fn names_may_hold_what_divides_fields() {
+        let text = "device_id, site, fleet, valid_from\n# moved in June\n\"d,1\",\"Oslo, north\",\"a \"\"b\"\"\",0\n";
+        let all: Vec<Placement> = parse(text.as_bytes()).expect("good").into_iter().collect();
+        assert_eq!(
+            (&*all[0].device, &*all[0].site, &*all[0].fleet),
+            ("d,1", "Oslo, north", "a \"b\"")
         );
     }
 
@@ -141,8 +172,10 @@ mod tests {
                 "line 2: valid_from \"yesterday\" is no time",
             ),
             (&*format!("{head}d1,a,b,\nd1,c,b,\n"), "line 3: d1 has two lines"),
+            (&*format!("{head}# none\n\nd1,oslo,,"), "line 4 has 3 fields"),
+            ("", "line 1 must be"),
         ] {
-            let error = parse(text).expect_err(text);
+            let error = parse(text.as_bytes()).expect_err(text);
             assert!(error.starts_with(want), "{error}");
         }
     }
