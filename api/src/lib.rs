@@ -33,5 +33,5 @@ pub use error::{Error, ErrorKind};
 pub use handles::{BuildInfo, Event, Handles, Readiness};
 pub use memory::MemoryReader;
 pub use reader::{ReadError, ReadErrorKind, SeriesQuery, SeriesReader, Take};
-pub use serve::{BoundServer, serve};
+pub use serve::{BoundServer, Port, listen, serve};
 pub use sink_stats::SinkStats;

@@ -42,20 +42,29 @@ impl BoundServer {
     }
 }
 
-/// Listens and answers until `shutdown` says true or its sender is gone.
-///
-/// Then it takes no more connections, lets requests that are under way finish, and closes idle connections.
-pub async fn serve(
-    settings: Settings,
-    handles: Handles,
-    shutdown: watch::Receiver<bool>,
-) -> Result<BoundServer, Error> {
+/// A port that is ours; whoever connects waits until it is served.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Listens, so that a port that is taken shows before anything else is begun.
+pub async fn listen(settings: &Settings) -> Result<Port, Error> {
     let bind_error = |source| Error::Bind {
         address: settings.listen,
         source,
     };
     let listener = TcpListener::bind(settings.listen).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
+    Ok(Port { listener, address })
+}
+
+/// Answers until `shutdown` says true or its sender is gone.
+///
+/// Then it takes no more connections, lets requests that are under way finish, and closes idle connections.
+pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::Receiver<bool>) -> BoundServer {
+    let Port { listener, address } = port;
     let hosts = Hosts::new(address, settings.public_hosts, settings.allowed_origins);
     let shared = Arc::new(Shared {
         gate: Gate::new(hosts, settings.tokens),
@@ -72,10 +81,10 @@ pub async fn serve(
         connections: JoinSet::new(),
         refusals: JoinSet::new(),
     };
-    Ok(BoundServer {
+    BoundServer {
         address,
         task: tokio::spawn(acceptor.run(listener, shutdown)),
-    })
+    }
 }
 
 /// Takes connections and keeps count of them.

@@ -6,7 +6,7 @@ use common::{ADMIN, Server, VIEWER, ask, exchange, get, handles, start};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use tidewatch_api::{ApiConfig, ErrorKind, Handles, ReadError, SeriesQuery, SeriesReader, serve};
+use tidewatch_api::{ApiConfig, ErrorKind, Handles, ReadError, SeriesQuery, SeriesReader, listen, serve};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::row::Row;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -165,9 +165,9 @@ async fn stopping_lets_a_request_finish_and_closes_what_is_idle() {
         ..ApiConfig::default()
     };
     let (stop, stopped) = watch::channel(false);
-    let bound = serve(config.resolve(false).expect("good"), handles, stopped)
-        .await
-        .expect("a free port");
+    let settings = config.resolve(false).expect("good");
+    let port = listen(&settings).await.expect("a free port");
+    let bound = serve(port, settings, handles, stopped);
     let address = bound.local_addr();
 
     let mut fresh = TcpStream::connect(address).await.expect("connected");
@@ -200,13 +200,7 @@ async fn a_port_in_use_is_one_clear_line() {
         ..ApiConfig::default()
     };
     let settings = config.resolve(false).expect("good");
-    let error = serve(
-        settings,
-        handles(&[], Arc::new(Mutex::new(Vec::new()))),
-        watch::channel(false).1,
-    )
-    .await
-    .expect_err("the port is taken");
+    let error = listen(&settings).await.expect_err("the port is taken");
     let line = error.to_string();
     assert!(
         line.contains(&server.address.to_string()) && line.contains("`api.listen`"),

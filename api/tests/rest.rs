@@ -105,7 +105,7 @@ async fn check(path: &Path) {
         .find_map(|line| line.strip_prefix("server: "))
         .expect("a line `server: `");
     let config = ApiConfig {
-        request_timeout: "300ms".to_owned(),
+        request_timeout: "2s".to_owned(),
         ..ApiConfig::default()
     };
     let server = start(kind, config).await;

@@ -172,7 +172,7 @@ mod tests {
                 "line 2: valid_from \"yesterday\" is no time",
             ),
             (&*format!("{head}d1,a,b,\nd1,c,b,\n"), "line 3: d1 has two lines"),
-            (&*format!("{head}# none\n\nd1,oslo,,"), "line 4 has 3 fields"),
+            (&*format!("{head}# none\n\nd1,oslo,"), "line 4 has 3 fields"),
             ("", "line 1 must be"),
         ] {
             let error = parse(text.as_bytes()).expect_err(text);

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Retry,
     /// It never will: the run ends.
     Stop,
+    /// It never will, since a message is larger than the sink takes.
+    TooLarge,
 }
 
 /// A sink could not take a delivery.

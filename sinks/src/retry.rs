@@ -153,7 +153,7 @@ impl<S, F: Fn(&SinkEvent<'_>)> Retrying<S, F> {
         let mut attempt = 0;
         while let Err(error) = deliver(&mut self.sink, delivery) {
             attempt += 1;
-            if error.kind == ErrorKind::Stop || self.stop.load(Ordering::Relaxed) {
+            if error.kind != ErrorKind::Retry || self.stop.load(Ordering::Relaxed) {
                 return Err(error);
             }
             self.counts.retries.fetch_add(1, Ordering::Relaxed);

@@ -5,9 +5,11 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewatch_proto::wire::Telemetry;
 use tidewatch_tests::sinks::postgres::Database;
@@ -81,6 +83,7 @@ fn telemetry(device: &str, ts: i64, values: &[(&str, f64)]) -> Vec<u8> {
 struct Running {
     child: Child,
     api: String,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Running {
@@ -100,9 +103,26 @@ impl Running {
                 break api.to_owned();
             }
         };
-        // What it goes on saying is read, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Running { child, api }
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let hearing = said.clone();
+        std::thread::spawn(move || {
+            lines.for_each(|line| hearing.lock().expect("not poisoned").extend(line));
+        });
+        Running { child, api, said }
+    }
+
+    fn wait_until_it_says(&self, words: &str) {
+        let begun = Instant::now();
+        while !self
+            .said
+            .lock()
+            .expect("not poisoned")
+            .iter()
+            .any(|line| line.contains(words))
+        {
+            assert!(begun.elapsed() < LIMIT, "no {words:?} in {:?}", self.said);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn get(&self, path: &str) -> String {
@@ -143,17 +163,26 @@ impl Running {
     }
 
     /// Ends it as an operator does.
-    fn stop(mut self) {
+    fn stop(self) {
+        self.terminate();
+        let status = self.ended();
+        assert!(status.success(), "{status}");
+    }
+
+    fn terminate(&self) {
         let killed = Command::new("kill")
             .arg("-TERM")
             .arg(self.child.id().to_string())
             .status()
             .expect("kill runs");
         assert!(killed.success());
+    }
+
+    fn ended(mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             match self.child.try_wait().expect("it is our child") {
-                Some(status) => break assert!(status.success(), "{status}"),
+                Some(status) => break status,
                 None if begun.elapsed() > LIMIT => {
                     let _ = self.child.kill();
                     panic!("it did not stop");
@@ -298,5 +327,79 @@ fn a_topic_becomes_windows_across_a_clean_stop() {
     assert_eq!(
         letters,
         [(Some(topic.name.clone()), Some(b"\xff\xffthis is no telemetry".to_vec()))]
+    );
+}
+
+/// The way to a server, which can be cut.
+struct Way {
+    port: u16,
+    is_cut: Arc<AtomicBool>,
+    ends: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Way {
+    fn to(address: String) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let (is_cut, ends) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (cut, kept) = (is_cut.clone(), ends.clone());
+        std::thread::spawn(move || {
+            for here in listener.incoming().map_while(Result::ok) {
+                if cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let there = TcpStream::connect(&address).expect("the component runs");
+                for (from, to) in [(&here, &there), (&there, &here)] {
+                    let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                    kept.lock()
+                        .expect("not poisoned")
+                        .push(from.try_clone().expect("a socket"));
+                    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                }
+            }
+        });
+        Way { port, is_cut, ends }
+    }
+
+    fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        for end in self.ends.lock().expect("not poisoned").drain(..) {
+            // It may be closed already.
+            let _ = end.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn a_stop_in_an_outage_waits_and_a_second_one_gives_up() {
+    let database = Database::new(&component("TIDEWATCH_TEST_POSTGRES"));
+    let (head, rest) = database.config.url.split_once("://").expect("a URL");
+    let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(login, rest)| (login, rest));
+    let (address, path) = rest.split_once('/').expect("a database");
+    let way = Way::to(address.to_owned());
+    let at = if login.is_empty() { "" } else { "@" };
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let variables = [
+        (
+            "POSTGRES__URL",
+            format!("{head}://{login}{at}127.0.0.1:{}/{path}", way.port),
+        ),
+        ("POSTGRES__SCHEMA", database.config.schema.clone()),
+        ("API__LISTEN", "127.0.0.1:0".to_owned()),
+        ("STATE__FOLDER", state.display().to_string()),
+    ];
+    let run = Running::start(&variables, folder.path());
+    run.wait_for_messages(1);
+    way.cut();
+    run.wait_until_it_says("sink postgres");
+    run.terminate();
+    run.wait_until_it_says("a sink can't be reached");
+    run.terminate();
+    let status = run.ended();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        !state.join("state.tidewatch").exists(),
+        "what was not delivered is read again"
     );
 }

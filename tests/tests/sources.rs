@@ -137,7 +137,6 @@ fn kafka_with_a_login() {
         };
         let mut source = topic.connect(&config(&good)).open(&[assign(0, None)]).unwrap();
         assert_eq!(read(source.as_mut(), 1, 10).partitions, topic.holds());
-        let begun = Instant::now();
         let text = refusal(&config(&bad));
         expect(
             &text,
@@ -146,11 +145,6 @@ fn kafka_with_a_login() {
                 "the login was refused",
                 "kafka.password_file",
             ],
-        );
-        assert!(
-            begun.elapsed() < Duration::from_secs(4),
-            "there is no use in waiting: {:?}",
-            begun.elapsed()
         );
     }
     // A listener that wants a login, and a client that has none.
@@ -195,7 +189,7 @@ fn kafka_that_is_not_there() {
             "Connection refused",
         ],
     );
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < TIMEOUT, "{:?}", begun.elapsed());
     let brokers = component("TIDEWATCH_TEST_KAFKA");
     let text = refusal(&KafkaConfig {
         brokers: brokers.clone(),

@@ -1,18 +1,23 @@
 //! One example, as a person wants to see it: output on the screen, components started when there are none.
 
 use std::env;
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::components::{Components, Environment};
 use crate::gate::inherits_components;
+use crate::install;
 use crate::paths::Paths;
 use crate::process::Run;
 use crate::steps;
 
 /// Somebody looks at it, perhaps all day.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How the script of an example names a component that it needs.
+const COMPONENT: &str = "TIDEWATCH_TEST_";
 
 /// Builds the binary and runs `examples/NAME/run`.
 pub(crate) fn run(paths: &Paths, name: &str) -> Result<()> {
@@ -28,10 +33,19 @@ pub(crate) fn run(paths: &Paths, name: &str) -> Result<()> {
         echo: true,
         ..Run::logged(logs.join(format!("{name}.log")), LIMIT)
     };
-    run.run(steps::cargo(&["build", "--workspace", "--bin", "tidewatch"]))?;
-    let components = if inherits_components() {
+    run.run(steps::cargo(&[
+        "build",
+        "--workspace",
+        "--bin",
+        "tidewatch",
+        "--bin",
+        "w1-gen",
+    ]))?;
+    let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", paths.shown(&script)))?;
+    let components = if inherits_components() || !text.contains(COMPONENT) {
         None
     } else {
+        install::ensure_postgres(paths)?;
         Some(Components::start(paths, &logs)?)
     };
     let mut environment = components

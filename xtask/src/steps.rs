@@ -43,6 +43,8 @@ pub(crate) fn install(gate: &mut Gate) -> Result<String> {
         ("make", "make"),
         ("perl", "perl"),
         ("git", "git"),
+        ("curl", "curl"),
+        ("kill", "kill, of procps"),
     ] {
         install::need(program, what)?;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use tidewatch_api::{
     ApiConfig, BoundServer, BuildInfo, Handles, MemoryReader, ReadError, ReadErrorKind, Readiness, SeriesQuery,
-    SeriesReader, SinkStats, serve,
+    SeriesReader, SinkStats, listen, serve,
 };
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_proto::ids::{Epoch, Name};
@@ -35,7 +35,7 @@ impl SeriesReader for Fake {
             "broken" => Err(ReadError::new(ReadErrorKind::Failed, "a row can't be decoded")),
             "panics" => panic!("on purpose"),
             "slow" => {
-                std::thread::sleep(Duration::from_secs(1));
+                std::thread::sleep(Duration::from_secs(4));
                 Ok(None)
             }
             _ => self.0.series(query),
@@ -159,9 +159,8 @@ pub(crate) async fn start(kind: &str, config: ApiConfig) -> Server {
     }
     let settings = config.resolve(false).expect("the configuration is good");
     let (stop, stopped) = watch::channel(false);
-    let bound = serve(settings, handles(not_ready, events.clone()), stopped)
-        .await
-        .expect("a free port");
+    let port = listen(&settings).await.expect("a free port");
+    let bound = serve(port, settings, handles(not_ready, events.clone()), stopped);
     Server {
         address: bound.local_addr(),
         events,

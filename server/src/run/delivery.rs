@@ -84,7 +84,10 @@ impl Collector {
     /// Collects until every worker has ended. `each` sees the last epoch that was completed.
     pub fn run(mut self, captured: &mpsc::Receiver<Captured>, mut each: impl FnMut(Epoch)) -> Ended {
         while self.running > 0 {
-            let Ok(message) = captured.recv() else { break };
+            let Ok(message) = captured.recv() else {
+                self.errors.push("the engine ended without saying why".to_owned());
+                break;
+            };
             self.take(message);
             let complete = self.through.iter().copied().min().flatten();
             if let Some(complete) = complete.filter(|complete| complete.0 != u64::MAX) {

@@ -20,7 +20,7 @@ use sinks::{Sinks, Surroundings};
 use state::StateFolder;
 use status::StatusLine;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tidewatch_api::{BuildInfo, Handles, Readiness};
 use tidewatch_dataflow::checkpoint::Saved;
@@ -32,6 +32,7 @@ use tidewatch_proto::source::SourceFactory;
 use tidewatch_sources::file::FileFactory;
 use tidewatch_sources::fleet::FleetFactory;
 use tidewatch_sources::kafka::KafkaFactory;
+use tokio::sync::watch;
 
 /// How often the status line is written where it can't be rewritten in place, in seconds.
 const PLAIN_STATUS_S: u64 = 10;
@@ -72,35 +73,39 @@ impl Run {
     async fn start(settings: Settings, exit_at_end: bool) -> Result<(), RunError> {
         let terminal = Arc::new(Terminal::default());
         settings.advice.iter().for_each(|line| terminal.news(line));
-        let mut stop = Signals::listen()?;
+        let folder = StateFolder::open(&settings.state_folder)?;
+        let port = tidewatch_api::listen(&settings.api).await;
+        let port = port.map_err(|error| error.to_string())?;
+        let around = Surroundings {
+            give_up: Arc::default(),
+            failed: Arc::default(),
+            outages: Arc::default(),
+            terminal: terminal.clone(),
+        };
+        let mut stop = Signals::listen(around.give_up.clone())?;
         let (source, kafka) = source(&settings.source, &terminal)?;
         let partitions = source.partitions().to_vec();
-        let folder = StateFolder::open(&settings.state_folder)?;
         let saved = folder.load()?;
         let clock = Arc::new(SystemClock::starting_after(
             saved.as_ref().map(|saved| saved.meta.epoch),
         ));
         let before = saved.as_ref().map_or(0, |saved| saved.meta.generation.0);
         let generation = Generation((wall_ms().max(0) as u64).max(before + 1));
+        let (threads, fingerprint) = (settings.engine.threads.max(1), settings.engine.fingerprint());
+        if saved.as_ref().is_some_and(|saved| saved.meta.settings != fingerprint) {
+            terminal.news("[engine] has changed since the state was saved: windows that were open are made by both");
+        }
         let restored = saved.map(|saved| saved.into_restored(&partitions)).transpose();
-        let restored = restored.map_err(|error| format!("{}: {error}", settings.state_folder.display()))?;
+        let restored = restored.map_err(|error| folder.unusable(&error))?;
         if restored.is_some() {
             terminal.news(&format!(
                 "going on from the state in {}",
                 settings.state_folder.display()
             ));
         }
-        let around = Surroundings {
-            give_up: Arc::default(),
-            failed: Arc::default(),
-            outage: Arc::default(),
-            terminal: terminal.clone(),
-            generation,
-        };
-        let connecting = around.clone();
-        let sinks = tokio::task::block_in_place(|| Sinks::start(&settings, &partitions, &connecting));
+        let sinks = tokio::task::block_in_place(|| Sinks::start(&settings, &partitions, generation, &around));
         let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
-        let (threads, fingerprint) = (settings.engine.threads.max(1), settings.engine.fingerprint());
+        stop.begun();
         let (mut tending, first) = Tending::start(&settings.registry, &terminal)?;
         let (engine, captured) = Engine::start_with(settings.engine, source, clock, restored, &first);
         let handle = engine.handle();
@@ -108,7 +113,7 @@ impl Run {
         let ready = Arc::new(Ready {
             engine: handle.clone(),
             as_of: as_of.clone(),
-            outage: around.outage.clone(),
+            outages: around.outages.clone(),
         });
         let handles = Handles {
             stats: handle.stats.clone(),
@@ -132,9 +137,7 @@ impl Run {
         // The last one to hold the store lets go of it outside of the runtime: its connection blocks to close.
         let store = sinks.store.clone();
         let (close, closed) = tokio::sync::watch::channel(false);
-        let api = tidewatch_api::serve(settings.api, handles, closed)
-            .await
-            .map_err(|error| error.to_string())?;
+        let api = tidewatch_api::serve(port, settings.api, handles, closed);
         terminal.news(&format!(
             "tidewatch {} answers on http://{}",
             env!("CARGO_PKG_VERSION"),
@@ -162,6 +165,9 @@ impl Run {
                 () = stop.recv(), if !stopping => {
                     stopping = true;
                     terminal.news("stopping: source, workers, sinks, api");
+                    if around.outages.load(Ordering::SeqCst) > 0 {
+                        terminal.news("a sink can't be reached; once more gives up what it was not yet given, to be made again");
+                    }
                     handle.stop();
                 }
                 _ = ticks.tick() => {
@@ -184,18 +190,10 @@ impl Run {
         });
         tokio::task::block_in_place(|| engine.join());
         let mut errors = std::mem::take(&mut ended.errors);
-        let input_ended = !stopping && errors.is_empty();
         errors.extend(tokio::task::block_in_place(|| sinks.finish()));
+        let input_ended = !stopping && errors.is_empty();
         if errors.is_empty() {
-            if let Some(kafka) = kafka {
-                kafka.commit(
-                    &ended
-                        .positions
-                        .iter()
-                        .map(|p| (p.partition, p.next))
-                        .collect::<Vec<_>>(),
-                );
-            }
+            let positions: Vec<_> = ended.positions.iter().map(|p| (p.partition, p.next)).collect();
             folder.save(&Saved::gather(
                 generation,
                 fingerprint,
@@ -203,6 +201,9 @@ impl Run {
                 ended.positions,
                 ended.states,
             ))?;
+            if let Some(kafka) = kafka {
+                kafka.commit(&positions);
+            }
         }
         if input_ended {
             terminal.news(&status::total(&handle.stats));
@@ -227,6 +228,8 @@ impl Run {
 struct Tending {
     status: StatusLine,
     registry: Option<RegistryFile>,
+    /// What was last said to be wrong with the registry.
+    problem: Option<String>,
 }
 
 impl Tending {
@@ -235,6 +238,7 @@ impl Tending {
         let mut tending = Tending {
             status: StatusLine::default(),
             registry: settings.file.as_deref().map(RegistryFile::new),
+            problem: None,
         };
         let mut first = Vec::new();
         if let Some(registry) = &mut tending.registry {
@@ -252,11 +256,16 @@ impl Tending {
     fn tend(&mut self, handle: &Handle, terminal: &Terminal) {
         match self.registry.as_mut().map_or(Ok(None), RegistryFile::read) {
             Ok(Some(change)) => {
+                self.problem = None;
                 tell(&change, terminal);
                 handle.change_registry(change);
             }
             Ok(None) => {}
-            Err(problem) => terminal.news(&format!("registry: {problem}; what held before goes on holding")),
+            Err(problem) if self.problem.as_ref() == Some(&problem) => {}
+            Err(problem) => {
+                terminal.news(&format!("registry: {problem}; what held before goes on holding"));
+                self.problem = Some(problem);
+            }
         }
     }
 }
@@ -288,7 +297,7 @@ fn source(settings: &SourceSettings, terminal: &Arc<Terminal>) -> Result<Opened,
 struct Ready {
     engine: Handle,
     as_of: Arc<AtomicU64>,
-    outage: Arc<AtomicBool>,
+    outages: Arc<AtomicUsize>,
 }
 
 impl Readiness for Ready {
@@ -301,33 +310,52 @@ impl Readiness for Ready {
         if behind > BEHIND_MAX {
             reasons.push(format!("the engine is {behind} epochs behind the clock"));
         }
-        if self.outage.load(Ordering::SeqCst) {
+        if self.outages.load(Ordering::SeqCst) > 0 {
             reasons.push("a sink is failing and tried again".to_owned());
         }
         reasons
     }
 }
 
-/// The signals that end a run: Ctrl-C and SIGTERM.
+/// The signals that end a run: Ctrl-C and SIGTERM. The first stops it; the second, or one before the run has
+/// begun, makes sinks give up what can't be delivered.
 struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    count: watch::Receiver<u32>,
+    begun: Arc<AtomicBool>,
 }
 
 impl Signals {
-    fn listen() -> Result<Signals, String> {
+    fn listen(give_up: Arc<AtomicBool>) -> Result<Signals, String> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|error| format!("can't listen for signals: {error}"));
-        Ok(Signals {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut terminate = listen(SignalKind::terminate())?;
+        let (counter, count) = watch::channel(0);
+        let begun = Arc::new(AtomicBool::new(false));
+        let has_begun = begun.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                counter.send_modify(|count| *count += 1);
+                if *counter.borrow() > 1 || !has_begun.load(Ordering::SeqCst) {
+                    give_up.store(true, Ordering::SeqCst);
+                }
+            }
+        });
+        Ok(Signals { count, begun })
     }
 
+    /// The sinks are there.
+    fn begun(&self) {
+        self.begun.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits for the next signal.
     async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        // The task that counts never ends.
+        let _ = self.count.changed().await;
     }
 }

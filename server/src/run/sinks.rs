@@ -3,7 +3,7 @@
 use super::delivery::{Inbox, Parcel};
 use super::log::Terminal;
 use crate::config::{DeadLetterSettings, Settings, StoreKind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -30,6 +30,7 @@ pub struct Sinks {
     pub stats: Vec<Arc<SinkStats>>,
     /// Where published rows are read.
     pub store: Arc<dyn HotStore>,
+    generation: Generation,
     threads: Vec<JoinHandle<Result<(), SinkError>>>,
 }
 
@@ -40,12 +41,10 @@ pub struct Surroundings {
     pub give_up: Arc<AtomicBool>,
     /// Set when a sink has failed for good.
     pub failed: Arc<AtomicBool>,
-    /// Whether a sink is in an outage.
-    pub outage: Arc<AtomicBool>,
+    /// How many sinks are in an outage.
+    pub outages: Arc<AtomicUsize>,
     /// The terminal.
     pub terminal: Arc<Terminal>,
-    /// The run's generation.
-    pub generation: Generation,
 }
 
 impl Sinks {
@@ -53,7 +52,12 @@ impl Sinks {
     ///
     /// # Errors
     /// When a store can't be reached or isn't as it should be.
-    pub fn start(settings: &Settings, partitions: &[String], around: &Surroundings) -> Result<Sinks, SinkError> {
+    pub fn start(
+        settings: &Settings,
+        partitions: &[String],
+        generation: Generation,
+        around: &Surroundings,
+    ) -> Result<Sinks, SinkError> {
         let memory = MemorySink::new(&settings.memory);
         let mut sinks = Sinks {
             rows: Vec::new(),
@@ -61,6 +65,7 @@ impl Sinks {
             stats: Vec::new(),
             store: Arc::new(memory.clone()),
             threads: Vec::new(),
+            generation,
         };
         if let Some(postgres) = &settings.postgres {
             let mut sink = PostgresSink::new(postgres.clone(), Parts::all());
@@ -80,10 +85,9 @@ impl Sinks {
             DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&settings.memory), around)?,
             DeadLetterSettings::Discard => sinks.add_letters(Discard::new(), around)?,
             DeadLetterSettings::Postgres(postgres) => {
-                sinks.add_letters(
-                    PostgresDeadLetters::new(postgres.clone(), Parts::all(), partitions),
-                    around,
-                )?;
+                let mut sink = PostgresDeadLetters::new(postgres.clone(), Parts::all(), partitions);
+                sink.check()?;
+                sinks.add_letters(sink, around)?;
             }
             DeadLetterSettings::Kafka(kafka) => {
                 let mut sink = KafkaDeadLetters::new(kafka.clone(), partitions);
@@ -97,27 +101,25 @@ impl Sinks {
     fn add(&mut self, sink: impl Sink + 'static, around: &Surroundings) -> Result<(), SinkError> {
         let stats = Arc::new(SinkStats::new(sink.name()));
         let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
-        sink.deliver(&nothing(around.generation))?;
+        sink.deliver(&nothing(self.generation))?;
         let (inbox, deliveries) = mpsc::channel();
         self.rows.push(inbox);
         self.stats.push(stats.clone());
         self.spawn(sink.name(), around, stats, deliveries, move |delivery| {
             sink.deliver(delivery)
-        });
-        Ok(())
+        })
     }
 
     fn add_letters(&mut self, sink: impl DeadLetterSink + 'static, around: &Surroundings) -> Result<(), SinkError> {
         let stats = Arc::new(SinkStats::new(format!("dead_letter_{}", sink.name())));
         let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
-        sink.deliver(&nothing(around.generation))?;
+        sink.deliver(&nothing(self.generation))?;
         let (inbox, deliveries) = mpsc::channel();
         self.rejects.push(inbox);
         self.stats.push(stats.clone());
         self.spawn(sink.name(), around, stats, deliveries, move |delivery| {
             sink.deliver(delivery)
-        });
-        Ok(())
+        })
     }
 
     fn spawn<T: Send + Sync + 'static>(
@@ -127,24 +129,22 @@ impl Sinks {
         stats: Arc<SinkStats>,
         deliveries: mpsc::Receiver<Arc<Parcel<T>>>,
         mut deliver: impl FnMut(&Delivery<T>) -> Result<(), SinkError> + Send + 'static,
-    ) {
-        let failed = around.failed.clone();
+    ) -> Result<(), SinkError> {
+        let failed = EndsBadly(around.failed.clone());
         let work = move || {
             for parcel in deliveries {
                 let begun = Instant::now();
-                if let Err(error) = deliver(&parcel.delivery) {
-                    failed.store(true, Ordering::SeqCst);
-                    return Err(error);
-                }
+                deliver(&parcel.delivery)?;
                 stats.delivered(parcel.delivery.items.len() as u64, begun.elapsed());
             }
+            failed.well();
             Ok(())
         };
         let thread = std::thread::Builder::new().name(format!("sink-{name}"));
-        match thread.spawn(work) {
-            Ok(thread) => self.threads.push(thread),
-            Err(_) => around.failed.store(true, Ordering::SeqCst),
-        }
+        let thread = thread.spawn(work);
+        self.threads
+            .push(thread.map_err(|error| SinkError::stop(format!("the thread of sink {name}"), error.to_string()))?);
+        Ok(())
     }
 
     /// Waits until all that was sent is delivered, and gives what went wrong.
@@ -161,6 +161,21 @@ impl Sinks {
     }
 }
 
+/// Says that a sink has failed when its thread ends in any way but well: by an error or a panic.
+struct EndsBadly(Arc<AtomicBool>);
+
+impl EndsBadly {
+    fn well(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for EndsBadly {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn nothing<T>(generation: Generation) -> Delivery<T> {
     Delivery {
         generation,
@@ -171,9 +186,14 @@ fn nothing<T>(generation: Generation) -> Delivery<T> {
 
 fn told(around: &Surroundings, stats: &Arc<SinkStats>) -> impl Fn(&SinkEvent<'_>) + Send + use<> {
     let (around, stats) = (around.clone(), stats.clone());
+    let is_away = AtomicBool::new(false);
     move |event| {
         let failed = matches!(event, SinkEvent::Failed { .. });
-        around.outage.store(failed, Ordering::SeqCst);
+        match (is_away.swap(failed, Ordering::SeqCst), failed) {
+            (false, true) => around.outages.fetch_add(1, Ordering::SeqCst),
+            (true, false) => around.outages.fetch_sub(1, Ordering::SeqCst),
+            _ => 0,
+        };
         if failed {
             stats.retried();
         }

@@ -6,7 +6,7 @@ use super::config::KafkaSinkSettings;
 use super::message::header;
 use super::producer::{Message, Producer};
 use super::topic::Purpose;
-use crate::{DeadLetterSink, SinkError};
+use crate::{DeadLetterSink, ErrorKind, SinkError};
 use rdkafka::message::OwnedHeaders;
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Delivery;
@@ -14,7 +14,11 @@ use tidewatch_proto::row::Delivery;
 /// Before the reason, where Kafka Streams has the name of an exception.
 const EXCEPTION_PREFIX: &str = "tidewatch.reject.";
 
-/// Writes dead letters to a topic. It connects when it first delivers, and anew after an error.
+/// A topic that doesn't even take so many bytes of a payload can't be used.
+const PAYLOAD_LEAST: usize = 512;
+
+/// Writes dead letters to a topic. It connects when it first delivers, and anew after an error. A record that is
+/// too large for the topic is cut; the header `truncated-from` then says how many bytes it had.
 pub struct KafkaDeadLetters {
     producer: Producer,
     partitions: Vec<String>,
@@ -47,13 +51,29 @@ impl DeadLetterSink for KafkaDeadLetters {
     }
 
     fn deliver(&mut self, delivery: &Delivery<Reject>) -> Result<(), SinkError> {
-        let partitions = &self.partitions;
-        let messages = delivery.items.iter().map(|reject| Message {
-            key: reject.key.clone(),
-            payload: reject.payload.clone(),
-            headers: headers(reject, partitions, delivery),
-        });
-        self.producer.send(messages)
+        let mut payload_max = usize::MAX;
+        loop {
+            let partitions = &self.partitions;
+            let messages = delivery.items.iter().map(|reject| {
+                let headers = headers(reject, partitions, delivery);
+                let kept = reject.payload.len().min(payload_max);
+                Message {
+                    key: reject.key.clone(),
+                    payload: reject.payload[..kept].to_vec(),
+                    headers: match kept < reject.payload.len() {
+                        true => headers.insert(header("truncated-from", &reject.payload.len().to_string())),
+                        false => headers,
+                    },
+                }
+            });
+            match self.producer.send(messages) {
+                Err(error) if error.kind == ErrorKind::TooLarge && payload_max > PAYLOAD_LEAST => {
+                    let longest = delivery.items.iter().map(|reject| reject.payload.len()).max();
+                    payload_max = payload_max.min(longest.unwrap_or(0)) / 2;
+                }
+                sent => return sent,
+            }
+        }
     }
 }
 

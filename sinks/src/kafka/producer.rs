@@ -157,10 +157,9 @@ impl Producer {
 fn kind(error: &KafkaError) -> ErrorKind {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => ErrorKind::TooLarge,
         Some(
-            Code::MessageSizeTooLarge
-            | Code::InvalidMessageSize
-            | Code::InvalidRecord
+            Code::InvalidRecord
             | Code::PolicyViolation
             | Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed

@@ -21,7 +21,7 @@ const INSERT: &str = "
            unnest($6::bytea[]), unnest($7::timestamptz[])
     ON CONFLICT DO NOTHING";
 
-/// Stores dead letters in PostgreSQL, each (partition, offset) once.
+/// Stores dead letters in PostgreSQL, each record once. A `log_time` that no `timestamptz` can hold is left out.
 pub struct PostgresDeadLetters {
     link: Link,
     parts: Parts,
@@ -37,6 +37,14 @@ impl PostgresDeadLetters {
             parts,
             partitions: partitions.to_vec(),
         }
+    }
+
+    /// Connects and brings the tables up to date, so that what is wrong shows at the start.
+    ///
+    /// # Errors
+    /// When the database can't be used, with what to do.
+    pub fn check(&mut self) -> Result<(), SinkError> {
+        self.link.run(|_, _| Ok(()))
     }
 }
 
@@ -86,7 +94,7 @@ fn insert(
     let payloads: Vec<&[u8]> = rejects.iter().map(|reject| reject.payload.as_slice()).collect();
     let times: Vec<Option<Stamp>> = rejects
         .iter()
-        .map(|reject| reject.log_time.map(|time| Stamp(time.0)))
+        .map(|reject| reject.log_time.and_then(|time| Stamp::fitting(time.0)))
         .collect();
     transaction.execute(
         statement,

@@ -7,10 +7,23 @@ use std::error::Error;
 /// PostgreSQL counts microseconds from the year 2000.
 const YEAR_2000_MS: i64 = 946_684_800_000;
 const MICROS: i64 = 1_000;
+/// From 4714 BC to the year 294276: PostgreSQL refuses what is outside.
+const MICROS_MIN: i64 = -211_813_488_000_000_000;
+const MICROS_MAX: i64 = 9_223_371_331_199_999_999;
 
 /// Milliseconds since 1970, sent and read as `timestamptz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(pub(super) i64);
+
+impl Stamp {
+    /// A time, if a `timestamptz` can hold it.
+    pub(super) fn fitting(ms: i64) -> Option<Stamp> {
+        let micros = ms.checked_sub(YEAR_2000_MS).and_then(|ms| ms.checked_mul(MICROS));
+        micros
+            .filter(|micros| (MICROS_MIN..=MICROS_MAX).contains(micros))
+            .map(|_| Stamp(ms))
+    }
+}
 
 impl ToSql for Stamp {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
@@ -35,5 +48,24 @@ impl<'a> FromSql<'a> for Stamp {
 
     fn accepts(ty: &Type) -> bool {
         *ty == Type::TIMESTAMPTZ
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits() {
+        let year_294276 = YEAR_2000_MS + MICROS_MAX / MICROS;
+        for (ms, fits) in [
+            (0, true),
+            (year_294276, true),
+            (year_294276 + 1, false),
+            (i64::MAX, false),
+            (i64::MIN, false),
+        ] {
+            assert_eq!(Stamp::fitting(ms).is_some(), fits, "{ms}");
+        }
     }
 }

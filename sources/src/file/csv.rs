@@ -51,14 +51,15 @@ impl Decoder for CsvDecoder {
 
     fn decode(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<Option<Decoded>, Problem> {
         let Some(layout) = &self.layout else {
-            self.line.split(frame.strip_prefix(b"\xef\xbb\xbf").unwrap_or(frame));
+            let header = frame.strip_prefix(b"\xef\xbb\xbf").unwrap_or(frame);
+            self.line.split(header).map_err(Problem::File)?;
             self.layout = Some(Layout::of(&self.line, &self.config).map_err(Problem::File)?);
             return Ok(None);
         };
         if frame.trim_ascii().is_empty() {
             return Ok(None);
         }
-        self.line.split(frame);
+        self.line.split(frame).map_err(Problem::Frame)?;
         layout
             .encode(&self.line, out)
             .map(|ts| Some(Decoded { ts: Some(ts) }))
@@ -174,16 +175,20 @@ struct Line {
 }
 
 impl Line {
-    /// Takes the fields of a line that has no line break.
-    fn split(&mut self, line: &[u8]) {
+    /// Takes the fields of a line that has no line feed.
+    fn split(&mut self, line: &[u8]) -> Result<(), String> {
         // Unquoting never lengthens, and each field but the last has its comma: there is always room.
         self.bytes.resize(self.bytes.len().max(line.len() + 1), 0);
         self.ends.resize(self.ends.len().max(line.len() + 2), 0);
         let mut reader = csv_core::Reader::new();
-        let (_, _, written, ends) = reader.read_record(line, &mut self.bytes, &mut self.ends);
+        let (_, read, written, ends) = reader.read_record(line, &mut self.bytes, &mut self.ends);
+        if !line[read..].iter().all(|byte| *byte == b'\r') {
+            return Err("a carriage return without a line feed ends no line here".to_owned());
+        }
         // No more input: ends the record, as a line break would.
         let (_, _, _, last) = reader.read_record(&[], &mut self.bytes[written..], &mut self.ends[ends..]);
         self.fields = ends + last;
+        Ok(())
     }
 
     fn len(&self) -> usize {
@@ -237,6 +242,7 @@ mod tests {
             "a,soon,t,1,",
             "a,5,t,1",
             "a,5,\"t,1,2",
+            "a,5,t,2,\ra,6,t,3,",
             "a,5,t,NaN,",
         ];
         assert_eq!(
@@ -250,6 +256,7 @@ mod tests {
                 "`soon` is no time",
                 "the line has 4 fields, the header 5",
                 "the line has 3 fields, the header 5",
+                "a carriage return without a line feed ends no line here",
                 "a@5 t=NaN",
             ]
         );

@@ -1,13 +1,16 @@
 //! Kafka.
 
 use super::{all_of, delivery, minutes, partitions};
+use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
+use tidewatch_proto::reject::{Reason, Reject};
+use tidewatch_proto::row::Delivery;
 use tidewatch_sinks::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, sink};
 use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::kafka::{
     KafkaConnection, KafkaDeadLetters, KafkaSink, KafkaSinkConfig, KafkaSinkSettings, SaslMechanism, SecurityProtocol,
 };
 use tidewatch_sinks::span::Span;
-use tidewatch_sinks::{ErrorKind, Sink};
+use tidewatch_sinks::{DeadLetterSink, ErrorKind, Sink};
 use tidewatch_tests::sinks::kafka::{Topic, letters};
 use tidewatch_tests::sinks::{component, unique};
 
@@ -79,7 +82,7 @@ fn a_message_that_is_too_large_is_named_and_the_next_goes_through() {
     let mut sink = KafkaSink::new(config.resolve(&connection).unwrap());
     let long = "x".repeat(3_000);
     let error = sink.deliver(&delivery(1, 1, minutes(&long, 0..1))).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Stop);
+    assert_eq!(error.kind, ErrorKind::TooLarge);
     assert!(
         error.to_string().contains("raise the topic's max.message.bytes"),
         "{error}"
@@ -90,6 +93,31 @@ fn a_message_that_is_too_large_is_named_and_the_next_goes_through() {
         Topic::read(&brokers, &config.topic).series(&all_of("short")).unwrap(),
         rows
     );
+}
+
+#[test]
+fn a_dead_letter_that_is_too_large_is_cut_and_says_so() {
+    let brokers = component("TIDEWATCH_TEST_KAFKA");
+    let (connection, mut config) = kafka(&brokers, true);
+    config.message_bytes_max = 4_000;
+    let mut sink = KafkaDeadLetters::new(config.resolve(&connection).unwrap(), &partitions());
+    let reject = |offset: i64, bytes: usize| Reject {
+        partition: Partition(0),
+        offset: Offset(offset),
+        log_time: None,
+        reason: Reason::Schema,
+        detail: "no telemetry".into(),
+        key: None,
+        payload: vec![7; bytes],
+    };
+    let delivery = Delivery {
+        generation: Generation(1),
+        through: Epoch(1),
+        items: vec![reject(0, 100_000), reject(1, 10)],
+    };
+    sink.deliver(&delivery).unwrap();
+    let lengths = |letters: Vec<Reject>| letters.iter().map(|letter| letter.payload.len()).collect::<Vec<_>>();
+    assert_eq!(lengths(letters(&brokers, &config.dead_letter_topic)), [3_125, 10]);
 }
 
 #[test]

@@ -56,9 +56,10 @@ CREATE TABLE dead_letters (
     key        bytea,
     payload    bytea       NOT NULL,
     log_time   timestamptz,
-    stored_at  timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (partition, "offset")
+    stored_at  timestamptz NOT NULL DEFAULT now()
 );
+-- With the payload, since a topic that was made anew begins again at offset 0.
+CREATE UNIQUE INDEX dead_letters_record ON dead_letters (partition, "offset", md5(payload));
 
 CREATE TABLE tidewatch_progress (
     stream     text     NOT NULL,
