@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::gate::Table;
+use crate::components::{Components, Environment};
+use crate::gate::{Table, inherits_components};
 use crate::paths::Paths;
 use crate::process::{self, Run};
 use crate::steps;
@@ -20,10 +21,22 @@ struct Step {
     command: fn(&Paths) -> Result<Command, &'static str>,
 }
 
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 5] = [
     Step {
-        name: "bench-w1",
-        command: bench_w1,
+        name: "build",
+        command: |paths| Ok(build(paths)),
+    },
+    Step {
+        name: "w1-prepare",
+        command: |paths| Ok(bench(paths, "w1", &["prepare"])),
+    },
+    Step {
+        name: "w1-compare",
+        command: |paths| Ok(bench(paths, "w1", &["compare"])),
+    },
+    Step {
+        name: "memory",
+        command: |paths| Ok(bench(paths, "memory", &[])),
     },
     Step {
         name: "fuzz-walk",
@@ -35,10 +48,20 @@ const STEPS: [Step; 2] = [
 pub(crate) fn run(paths: &Paths) -> Result<()> {
     let mut table = Table::default();
     let mut failed = Vec::new();
+    let components = match inherits_components() {
+        true => None,
+        false => Some(Components::start(paths, &paths.target.join("release-components"))?),
+    };
+    let environment = components
+        .as_ref()
+        .map_or_else(Environment::new, Components::environment);
     for step in &STEPS {
         process::check_interrupted()?;
         let command = match (step.command)(paths) {
-            Ok(command) => command,
+            Ok(mut command) => {
+                command.envs(&environment);
+                command
+            }
             Err(reason) => {
                 table.row(step.name, "not run", None, reason);
                 continue;
@@ -70,22 +93,16 @@ pub(crate) fn run(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-fn bench_w1(paths: &Paths) -> Result<Command, &'static str> {
-    if !paths.has_binary("tidewatch-bench", "w1") {
-        return Err("tidewatch-bench has no binary `w1` yet");
-    }
-    let mut command = steps::cargo(&[
-        "run",
-        "--release",
-        "-p",
-        "tidewatch-bench",
-        "--bin",
-        "w1",
-        "--",
-        "compare",
-    ]);
+fn build(paths: &Paths) -> Command {
+    let mut command = steps::cargo(&["build", "--release", "-p", "tidewatch-bench"]);
     command.current_dir(&paths.root);
-    Ok(command)
+    command
+}
+
+fn bench(paths: &Paths, binary: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(paths.target.join("release").join(binary));
+    command.args(arguments).current_dir(&paths.root);
+    command
 }
 
 fn fuzz_walk(paths: &Paths) -> Result<Command, &'static str> {

@@ -79,7 +79,7 @@ pub struct EngineSection {
     pub correction_horizon: Span,
     /// How much memory each thread's closed windows take at most.
     pub correction_bytes: Size,
-    /// After so long without a record a partition's windows are published.
+    /// After so long without a record that moves its watermark a partition's windows are published.
     pub idle: Span,
     /// How far an event time may be ahead of the log.
     pub future_max: Span,

@@ -36,7 +36,8 @@ pub(super) const ENGINE: Section = Section {
             name: "idle",
             kind: Kind::Span(SECOND, HOUR),
             default: "10s",
-            about: "After so long without a record a partition's windows are published by the wall clock.",
+            about: "After so long without a record that moves its watermark a partition's windows are published by \
+                    the wall clock.",
         },
         Key {
             name: "future_max",
