@@ -79,6 +79,8 @@ fn check(script: &str) -> String {
     let config = EngineConfig {
         five_minutes: false,
         hour: false,
+        // A tick may be of many epochs without holding the source back.
+        epochs_ahead_max: 1_000,
         ..EngineConfig::default()
     };
     let mut flow = Flow {
@@ -267,6 +269,7 @@ fn set(config: &mut EngineConfig, item: &str) {
         "lateness_ms" => config.lateness_ms = number(),
         "horizon_ms" => config.correction_horizon_ms = number(),
         "age_max_ms" => config.age_max_ms = Some(number()),
+        "epochs_ahead_max" => config.epochs_ahead_max = number() as u64,
         "drop_duplicates" => config.drop_duplicates = value == "true",
         "five_minutes" => config.five_minutes = value == "true",
         "hour" => config.hour = value == "true",

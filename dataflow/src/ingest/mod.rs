@@ -28,6 +28,7 @@ pub struct Reader {
     stats: Arc<Stats>,
     partitions: Vec<Partition>,
     heard: Vec<Heard>,
+    looked: Epoch,
     finished: bool,
 }
 
@@ -66,15 +67,17 @@ impl Reader {
             stats,
             partitions,
             heard,
+            looked: at,
             finished: false,
         }
     }
 
-    /// Takes what the source has, once. The bytes and records taken come with the answer.
+    /// Takes what the source has, once, and looks for idle partitions as of `now`, which is not after the poll.
+    /// The bytes taken come with the answer.
     ///
     /// # Errors
     /// When reading can't go on.
-    pub fn poll(&mut self) -> Result<(Polled, usize), SourceError> {
+    pub fn poll(&mut self, now: Epoch) -> Result<(Polled, usize), SourceError> {
         if self.finished {
             return Ok((Polled::Finished, 0));
         }
@@ -86,8 +89,17 @@ impl Reader {
             for partition in &self.partitions {
                 self.decoder.hint(*partition, PaneNo(i32::MAX), true);
             }
+        } else {
+            self.look_for_idle(now);
         }
         Ok((polled, bytes))
+    }
+
+    /// Says that reading is held back: what has passed since the last look is no partition's silence.
+    pub fn hold_back(&mut self, now: Epoch) {
+        let held = now.0.saturating_sub(self.looked.0);
+        self.heard.iter_mut().for_each(|heard| heard.at.0 += held);
+        self.looked = now;
     }
 
     /// Says to every worker that this is the last epoch, so that all of them know which one it was.
@@ -99,14 +111,11 @@ impl Reader {
 
     /// What was decoded since the last call, in the order of the log; with it goes the partitions' progress.
     pub fn take(&mut self) -> (Vec<Batch>, Vec<Reject>) {
-        if !self.finished {
-            self.look_for_idle();
-        }
         self.decoder.flush(&self.partitions)
     }
 
-    fn look_for_idle(&mut self) {
-        let now = self.clock.epoch();
+    fn look_for_idle(&mut self, now: Epoch) {
+        self.looked = now;
         for (partition, heard) in self.partitions.iter().zip(&mut self.heard) {
             let position = self.decoder.position(*partition);
             if position != heard.position {

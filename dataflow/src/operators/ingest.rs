@@ -98,9 +98,11 @@ pub fn ingest<'scope>(
             let full = behind > config.epochs_ahead_max
                 || epoch_bytes >= config.epoch_bytes_max
                 || stats.outbox_bytes.get() >= config.outbox_bytes_max as i64;
-            let polled = match stopped || full {
-                true => Ok((Polled::Idle, 0)),
-                false => reader.poll(),
+            let polled = if stopped || full {
+                reader.hold_back(Epoch(now));
+                Ok((Polled::Idle, 0))
+            } else {
+                reader.poll(Epoch(now))
             };
             let (found, finished) = match polled {
                 Ok((polled, bytes)) => {
