@@ -70,7 +70,7 @@ pub struct Progress {
     /// Windows that end with this pane or before are published although they may not be closed: the
     /// partition is idle, or its input has ended.
     pub publish_through: PaneNo,
-    /// Nothing has come for the idle time: what spans partitions no longer waits for this one.
+    /// The watermark has not moved for the idle time: what spans partitions no longer waits for this one.
     pub idle: bool,
 }
 

@@ -23,7 +23,8 @@ pub struct EngineConfig {
     pub correction_bytes_max: usize,
     /// A window's corrections are published at most once in this time.
     pub correction_interval_ms: i64,
-    /// After so long without a record a partition's windows are published by the wall clock.
+    /// After so long without a record that moves its watermark, a partition's windows are published by the wall
+    /// clock.
     pub idle_ms: i64,
     /// How far an event time may be ahead of the log's timestamp.
     pub future_max_ms: i64,

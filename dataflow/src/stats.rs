@@ -49,7 +49,7 @@ pub struct PartitionStats {
     pub watermark_ms: Gauge,
     /// The offset where reading goes on.
     pub next_offset: Gauge,
-    /// 1 when nothing has arrived for the idle time.
+    /// 1 when the watermark has not moved for the idle time.
     pub idle: Gauge,
 }
 

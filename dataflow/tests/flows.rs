@@ -8,7 +8,8 @@
 //! * `bytes PARTITION HEX`: a record of just these bytes
 //! * `tick N`: so many epochs go by; `wall TIME`: the wall clock now
 //! * `place|unplace DEVICE SITE FLEET FROM [TO]`, `rollup LEVEL`, `unrollup LEVEL`
-//! * `peek DEVICE METRIC`, `show`: rows, dead letters and counters since the last time
+//! * `peek DEVICE METRIC`, `show`: rows, dead letters and counters since the last time; `idle`: the partitions
+//!   whose gauge says so
 //! * `finish`: the input ends, and so does the run; `stop`, then `restart THREADS`
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -136,6 +137,15 @@ impl Flow {
                 return rows.iter().map(show).collect();
             }
             ("show", []) => return self.show(),
+            ("idle", []) => {
+                let stats = self.run().handle.stats.clone();
+                let partitions = stats.partitions.iter().enumerate();
+                let idle: String = partitions
+                    .filter(|(_, partition)| partition.idle.get() == 1)
+                    .map(|(number, _)| format!(" {number}"))
+                    .collect();
+                return format!("| idle{idle}\n");
+            }
             ("finish", []) => {
                 self.run().finish();
                 assert_eq!(self.run().errors, Vec::<String>::new());

@@ -19,7 +19,7 @@ use tidewatch_proto::reject::Reject;
 use tidewatch_proto::source::{Polled, Source, SourceError};
 use tidewatch_proto::time::{EventTime, PaneNo};
 
-/// One worker's reader: a source, its decoder, and when each partition was last heard of.
+/// One worker's reader: a source, its decoder, and when each partition's watermark last moved.
 pub struct Reader {
     source: Box<dyn Source>,
     decoder: Decoder,
@@ -32,11 +32,11 @@ pub struct Reader {
     finished: bool,
 }
 
-/// When a partition was last heard of, and where it stood then.
-#[derive(Clone, Copy, Debug, Default)]
+/// When a partition's watermark last moved, and where it stood then.
+#[derive(Clone, Copy, Debug)]
 struct Heard {
     at: Epoch,
-    position: Option<Position>,
+    watermark_ms: i64,
     idle: bool,
 }
 
@@ -55,7 +55,7 @@ impl Reader {
             .iter()
             .map(|p| Heard {
                 at,
-                position: decoder.position(*p),
+                watermark_ms: decoder.progress(*p).watermark_ms,
                 idle: false,
             })
             .collect();
@@ -117,11 +117,11 @@ impl Reader {
     fn look_for_idle(&mut self, now: Epoch) {
         self.looked = now;
         for (partition, heard) in self.partitions.iter().zip(&mut self.heard) {
-            let position = self.decoder.position(*partition);
-            if position != heard.position {
+            let watermark_ms = self.decoder.progress(*partition).watermark_ms;
+            if watermark_ms != heard.watermark_ms {
                 *heard = Heard {
                     at: now,
-                    position,
+                    watermark_ms,
                     idle: false,
                 };
                 self.decoder.hint(*partition, PaneNo::NONE, false);
