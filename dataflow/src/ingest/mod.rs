@@ -135,20 +135,17 @@ impl Reader {
 
     /// The positions of the partitions, for the end of an epoch.
     pub fn positions(&self) -> Vec<Position> {
-        let positions: Vec<Position> = self
-            .partitions
-            .iter()
-            .filter_map(|p| self.decoder.position(*p))
-            .collect();
-        for (position, heard) in positions.iter().zip(&self.heard) {
-            if let Some(stats) = self.stats.partitions.get(position.partition.index()) {
-                stats.next_offset.set(position.next.0);
-                stats
-                    .watermark_ms
-                    .set(self.decoder.progress(position.partition).watermark_ms);
-                stats.idle.set(i64::from(heard.idle));
-            }
-        }
-        positions
+        let heard = self.partitions.iter().zip(&self.heard);
+        heard
+            .filter_map(|(partition, heard)| {
+                let position = self.decoder.position(*partition)?;
+                if let Some(stats) = self.stats.partitions.get(partition.index()) {
+                    stats.next_offset.set(position.next.0);
+                    stats.watermark_ms.set(self.decoder.progress(*partition).watermark_ms);
+                    stats.idle.set(i64::from(heard.idle));
+                }
+                Some(position)
+            })
+            .collect()
     }
 }
