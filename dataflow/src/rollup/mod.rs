@@ -106,6 +106,11 @@ impl GroupValue {
                 .buckets
                 .iter()
                 .map(|(number, count)| (*number, (*count).max(0) as u64));
+            // Without sketches only panes of one or two readings have buckets.
+            let held: u64 = buckets.clone().map(|(_, count)| count).sum();
+            if held != count {
+                return None;
+            }
             bucket_quantiles(buckets, min, max)
         });
         Values {
@@ -121,5 +126,47 @@ impl GroupValue {
             stddev: None,
             quantiles,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::PaneRecord;
+    use differential_dataflow::difference::Semigroup;
+    use tidewatch_proto::pane::Pane;
+    use tidewatch_proto::sketch::Sketch;
+    use tidewatch_proto::time::EventTime;
+
+    fn record(values: &[f64], buckets: bool) -> PaneRecord {
+        let mut pane = Pane::empty(PaneNo(0));
+        values.iter().for_each(|value| pane.add(EventTime(0), *value));
+        let buckets = if buckets {
+            Sketch::of(values).buckets()
+        } else {
+            Vec::new()
+        };
+        PaneRecord {
+            device: 0,
+            metric: 0,
+            pane,
+            buckets,
+        }
+    }
+
+    fn group(records: &[PaneRecord]) -> GroupValue {
+        let mut total = Total::default();
+        records.iter().for_each(|record| total.plus_equals(&Total::of(record)));
+        let bounds = Some((Ordered::of(f64::MIN), Ordered::of(f64::MAX)));
+        GroupValue { total, bounds }
+    }
+
+    #[test]
+    fn quantiles_are_of_all_readings_or_there_are_none() {
+        let (few, many) = ([1.0, 2.0], [1.0, 2.0, 3.0]);
+        let whole = group(&[record(&few, true), record(&many, true)]);
+        assert!(whole.values().quantiles.is_some());
+        let part = group(&[record(&few, true), record(&many, false)]);
+        assert_eq!(part.values().quantiles, None);
     }
 }
