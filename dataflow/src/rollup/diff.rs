@@ -15,8 +15,10 @@ pub struct Total {
     pub count: i64,
     /// NaN and infinite readings.
     pub invalid: i64,
-    /// Panes whose sum has overflowed, which enter no exact sum.
-    pub overflowed: i64,
+    /// Panes whose sum has overflowed to infinity, which enter no exact sum.
+    pub over: i64,
+    /// Panes whose sum has overflowed to minus infinity, which enter none either.
+    pub under: i64,
     /// The sum of the panes' sums.
     pub sum: ExactSum,
     /// Readings by sketch bucket, none of them 0.
@@ -26,14 +28,15 @@ pub struct Total {
 impl Total {
     /// The total of one pane.
     pub fn of(record: &PaneRecord) -> Total {
-        let finite = record.pane.sum.is_finite();
+        let sum = record.pane.sum;
         Total {
             devices: 1,
             count: i64::from(record.pane.count),
             invalid: i64::from(record.pane.invalid),
-            overflowed: i64::from(!finite),
-            sum: if finite {
-                ExactSum::of(record.pane.sum)
+            over: i64::from(sum == f64::INFINITY),
+            under: i64::from(sum == f64::NEG_INFINITY),
+            sum: if sum.is_finite() {
+                ExactSum::of(sum)
             } else {
                 ExactSum::default()
             },
@@ -57,7 +60,8 @@ impl Semigroup for Total {
         self.devices += other.devices;
         self.count += other.count;
         self.invalid += other.invalid;
-        self.overflowed += other.overflowed;
+        self.over += other.over;
+        self.under += other.under;
         self.sum.add(&other.sum);
         for (number, count) in &other.buckets {
             let own = self.buckets.entry(*number).or_default();
@@ -80,7 +84,8 @@ impl Abelian for Total {
         self.devices = -self.devices;
         self.count = -self.count;
         self.invalid = -self.invalid;
-        self.overflowed = -self.overflowed;
+        self.over = -self.over;
+        self.under = -self.under;
         self.sum.negate();
         self.buckets.values_mut().for_each(|count| *count = -*count);
     }

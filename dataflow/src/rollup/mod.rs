@@ -95,10 +95,11 @@ impl GroupValue {
     pub fn values(&self) -> Values {
         let total = &self.total;
         let count = total.count.max(0) as u64;
-        let sum = if total.overflowed != 0 {
-            f64::INFINITY
-        } else {
-            total.sum.value()
+        let sum = match (total.over != 0, total.under != 0) {
+            (false, false) => total.sum.value(),
+            (true, false) => f64::INFINITY,
+            (false, true) => f64::NEG_INFINITY,
+            (true, true) => f64::NAN,
         };
         let bounds = self.bounds.map(|(min, max)| (min.value(), max.value()));
         let quantiles = bounds.and_then(|(min, max)| {
@@ -133,7 +134,7 @@ impl GroupValue {
 mod tests {
     use super::*;
     use crate::series::PaneRecord;
-    use differential_dataflow::difference::Semigroup;
+    use differential_dataflow::difference::{Abelian, Semigroup};
     use tidewatch_proto::pane::Pane;
     use tidewatch_proto::sketch::Sketch;
     use tidewatch_proto::time::EventTime;
@@ -168,5 +169,20 @@ mod tests {
         assert!(whole.values().quantiles.is_some());
         let part = group(&[record(&few, true), record(&many, false)]);
         assert_eq!(part.values().quantiles, None);
+    }
+
+    #[test]
+    fn a_sum_overflows_to_its_own_side() {
+        let [up, down] = [f64::MAX, -f64::MAX].map(|value| record(&[value, value], true));
+        let one = record(&[1.0], true);
+        let sum = |records: &[PaneRecord]| group(records).values().sum;
+        assert_eq!(sum(&[up.clone(), one.clone()]), f64::INFINITY);
+        assert_eq!(sum(&[down.clone(), one.clone()]), f64::NEG_INFINITY);
+        assert!(sum(&[up.clone(), down.clone(), one.clone()]).is_nan());
+        let mut without = group(&[up.clone(), down, one]);
+        let mut gone = Total::of(&up);
+        gone.negate();
+        without.total.plus_equals(&gone);
+        assert_eq!(without.values().sum, f64::NEG_INFINITY);
     }
 }
