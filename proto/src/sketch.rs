@@ -97,6 +97,15 @@ impl Sketch {
         }
     }
 
+    /// What the sketch takes in memory.
+    pub fn bytes(&self) -> usize {
+        let aside = match self {
+            Sketch::Raw { .. } => 0,
+            Sketch::Buckets(buckets) => buckets.capacity() * size_of::<Bucket>(),
+        };
+        size_of::<Sketch>() + aside
+    }
+
     /// The sketch as buckets, whatever it holds: what sketches across series are made of.
     pub fn buckets(&self) -> Vec<Bucket> {
         match self {

@@ -15,7 +15,7 @@ pub struct Block {
     chunks: Vec<Chunk>,
     packed: usize,
     overlay: BTreeMap<u32, Sketched>,
-    sketched: usize,
+    sketch_bytes: usize,
 }
 
 /// Up to [`CHUNK`] panes in slot order.
@@ -62,7 +62,7 @@ impl Block {
     /// Puts in a pane that isn't there yet. In slot order it is appended, otherwise it joins the overlay.
     pub fn insert(&mut self, slot: usize, (pane, sketch): Sketched) {
         let slot = slot as u32;
-        self.sketched += usize::from(sketch.is_some());
+        self.sketch_bytes += sketch.as_deref().map_or(0, Sketch::bytes);
         let last = self.chunks.last().and_then(|chunk| chunk.slots.last());
         if last.is_some_and(|last| *last >= slot) {
             self.overlay.insert(slot, (pane, sketch));
@@ -109,7 +109,13 @@ impl Block {
                 None => return false,
             },
         };
-        add_reading(pane, sketch.filter(|_| quantiles), at, value);
+        let Some(sketch) = sketch.filter(|_| quantiles) else {
+            add_reading(pane, None, at, value);
+            return true;
+        };
+        self.sketch_bytes -= sketch.as_deref().map_or(0, Sketch::bytes);
+        add_reading(pane, Some(sketch), at, value);
+        self.sketch_bytes += sketch.as_deref().map_or(0, Sketch::bytes);
         true
     }
 
@@ -151,7 +157,7 @@ impl Block {
     /// What the panes take in memory, about.
     pub fn bytes(&self) -> usize {
         const PER_PANE: usize = size_of::<u32>() + size_of::<Pane>() + size_of::<Option<Box<Sketch>>>();
-        self.packed * PER_PANE + self.overlay.len() * 2 * PER_PANE + self.sketched * size_of::<Sketch>()
+        self.packed * PER_PANE + self.overlay.len() * 2 * PER_PANE + self.sketch_bytes
     }
 }
 
@@ -201,5 +207,28 @@ mod tests {
             assert!(block.get(slot + 1).unwrap().1.is_none());
         }
         assert!(!block.add(CHUNK + 10, NUMBER.start(), 1.0, true));
+    }
+
+    #[test]
+    fn bytes_count_what_sketches_hold() {
+        let mut block = Block::default();
+        [9, 3].into_iter().for_each(|slot| block.insert(slot, pane(slot)));
+        for slot in [9, 3] {
+            let without = block.bytes();
+            let add = |block: &mut Block, value| assert!(block.add(slot, NUMBER.start(), value, true));
+            (0..10).for_each(|value| add(&mut block, f64::from(value)));
+            let raw = block.bytes();
+            assert_eq!(raw - without, size_of::<Sketch>(), "made by a late reading");
+            (0..1_000).for_each(|value| add(&mut block, f64::from(value)));
+            let Some(Sketch::Buckets(buckets)) = block.get(slot).unwrap().1 else {
+                panic!("buckets")
+            };
+            assert!(block.bytes() - raw >= size_of_val(buckets.as_slice()));
+        }
+        let (before, mut sketched) = (block.bytes(), pane(20));
+        (0..1_000)
+            .for_each(|value| add_reading(&mut sketched.0, Some(&mut sketched.1), NUMBER.start(), f64::from(value)));
+        block.insert(20, sketched);
+        assert!(block.bytes() - before > 2_000, "already there when it closed");
     }
 }
