@@ -222,10 +222,11 @@ impl Decoder {
             let detail = format!("ts {} is {ahead} ms ahead of the log's {}", event_time.0, log_time.0);
             return Err((Reason::Future, detail));
         }
+        let behind = log_time.0.saturating_sub(event_time.0);
         match self.config.age_max_ms {
-            Some(age_max) if -ahead > age_max => Err((
+            Some(age_max) if behind > age_max => Err((
                 Reason::TooOld,
-                format!("ts {} is {} ms behind the log's {}", event_time.0, -ahead, log_time.0),
+                format!("ts {} is {behind} ms behind the log's {}", event_time.0, log_time.0),
             )),
             _ => Ok(()),
         }
