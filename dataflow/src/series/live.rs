@@ -33,14 +33,16 @@ impl SeriesState {
                 .map(|(number, _)| *number),
         );
         let mut rows = Vec::new();
-        let last = panes.last().copied().unwrap_or(PaneNo::NONE);
         for end in panes.iter().filter(|end| **end > state.published) {
             rows.extend(self.combined(Job::Minute, device.home, slot, *end, Status::Live, as_of));
         }
-        if self.config.five_minutes && last != PaneNo::NONE {
-            let first = state.published.plus(1).max(last.plus(1 - HOP_PANES));
-            for end in first.0..=last.plus(HOP_PANES - 1).0 {
-                rows.extend(self.combined(Job::FiveMinutes, device.home, slot, PaneNo(end), Status::Live, as_of));
+        if self.config.five_minutes {
+            let ends: BTreeSet<PaneNo> = panes
+                .iter()
+                .flat_map(|number| (0..HOP_PANES).map(|by| number.plus(by)))
+                .collect();
+            for end in ends.into_iter().filter(|end| *end > state.published) {
+                rows.extend(self.combined(Job::FiveMinutes, device.home, slot, end, Status::Live, as_of));
             }
         }
         if self.config.hour {
