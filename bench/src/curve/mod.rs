@@ -31,10 +31,12 @@ const FLEETS: u32 = 3;
 /// How long the rollups may take to begin.
 const ROLLUPS_WAIT: Duration = Duration::from_secs(10);
 
-/// Runs the engine over the whole span and samples it each `every_ms` of event time.
+/// Runs the engine over the whole span and samples it each `every_ms` of event time, as long as it goes on: at the
+/// end of the span rollups leave and the state is saved.
 pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnMut(&Sample)) -> Result<Vec<Sample>> {
     let begun = Instant::now();
     let mut running = config.threads;
+    let end_ms = shape.span_ms;
     let log = EventLog::new(shape);
     let clock = log.clock();
     let (engine, captured) = Engine::start(config, Arc::new(log), clock.clone(), None);
@@ -62,7 +64,7 @@ pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnM
             }
             Captured::Through { epoch, .. } => {
                 let event_ms = clock.event_ms(epoch);
-                if event_ms >= due_ms {
+                if event_ms >= due_ms && event_ms < end_ms {
                     due_ms = event_ms - event_ms % every_ms + every_ms;
                     let sample = look(&handle.stats, event_ms, begun.elapsed(), rows);
                     seen(&sample);
