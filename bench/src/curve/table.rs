@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-/// How much the last third of a flat curve may lie above the third before, by figure.
+/// How much the last third of a flat curve may lie above the third before, in panes and records.
 const GROWTH_MAX: f64 = 0.05;
+/// The same in resident bytes, which differ by a tenth from sample to sample: an arrangement may just be merging.
+const RSS_GROWTH_MAX: f64 = 0.15;
 
 /// One look at the engine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +60,7 @@ pub fn table(samples: &[Sample]) -> String {
 }
 
 /// Whether memory, closed panes and arrangement records no longer grow: the greatest of the last third of the
-/// samples lies at most 5 % above that of the third before. The first third may grow: hours and the horizon fill.
+/// samples lies at most 5 %, of memory 15 %, above that of the third before. The first third may grow: hours and the horizon fill.
 /// Not the mean: the arrangement merges in steps, a saw whose period is no part of a third.
 pub fn is_flat(samples: &[Sample]) -> bool {
     let third = samples.len() / 3;
@@ -66,15 +68,15 @@ pub fn is_flat(samples: &[Sample]) -> bool {
         &samples[samples.len() - 2 * third..samples.len() - third],
         &samples[samples.len() - third..],
     );
-    let figures: [fn(&Sample) -> f64; 3] = [
-        |sample| sample.rss_bytes as f64,
-        |sample| sample.panes_closed as f64,
-        |sample| sample.arrangement_records as f64,
+    let figures: [(fn(&Sample) -> f64, f64); 3] = [
+        (|sample| sample.rss_bytes as f64, RSS_GROWTH_MAX),
+        (|sample| sample.panes_closed as f64, GROWTH_MAX),
+        (|sample| sample.arrangement_records as f64, GROWTH_MAX),
     ];
     third > 0
-        && figures.iter().all(|figure| {
+        && figures.iter().all(|(figure, growth_max)| {
             let greatest = |samples: &[Sample]| samples.iter().map(figure).fold(0.0, f64::max);
-            greatest(last) <= greatest(before) * (1.0 + GROWTH_MAX)
+            greatest(last) <= greatest(before) * (1.0 + growth_max)
         })
 }
 
@@ -99,9 +101,9 @@ mod tests {
 
     #[test]
     fn only_the_last_two_thirds_must_be_flat() {
-        assert!(is_flat(&samples([10, 50, 100, 104, 102, 105])));
+        assert!(is_flat(&samples([10, 50, 100, 104, 102, 115])));
         assert!(is_flat(&samples([10, 50, 100, 80, 90, 100])));
-        assert!(!is_flat(&samples([10, 50, 100, 104, 112, 118])));
+        assert!(!is_flat(&samples([10, 50, 100, 104, 112, 125])));
         assert!(!is_flat(&[]));
     }
 
