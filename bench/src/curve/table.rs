@@ -60,15 +60,16 @@ pub fn table(samples: &[Sample]) -> String {
 }
 
 /// Whether memory, closed panes and arrangement records no longer grow: the greatest of the last third of the
-/// samples lies at most 5 %, of memory 15 %, above that of the third before. The first third may grow: hours and the horizon fill.
-/// Not the mean: the arrangement merges in steps, a saw whose period is no part of a third.
+/// samples lies at most 5 %, of memory 15 %, above that of the third before. The first third may grow: hours and
+/// the horizon fill. Not the mean: the arrangement merges in steps, a saw whose period is no part of a third.
 pub fn is_flat(samples: &[Sample]) -> bool {
     let third = samples.len() / 3;
     let (before, last) = (
         &samples[samples.len() - 2 * third..samples.len() - third],
         &samples[samples.len() - third..],
     );
-    let figures: [(fn(&Sample) -> f64, f64); 3] = [
+    type Figure = fn(&Sample) -> f64;
+    let figures: [(Figure, f64); 3] = [
         (|sample| sample.rss_bytes as f64, RSS_GROWTH_MAX),
         (|sample| sample.panes_closed as f64, GROWTH_MAX),
         (|sample| sample.arrangement_records as f64, GROWTH_MAX),
