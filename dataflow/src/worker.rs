@@ -43,8 +43,8 @@ pub(crate) struct Shared {
     pub(crate) failed: Arc<AtomicBool>,
 }
 
-/// How long a worker sleeps at most when it has nothing to do.
-const PARK: Duration = Duration::from_millis(20);
+/// How long a worker sleeps at most when it has nothing to do; its ingest wakes it sooner while it reads.
+const PARK: Duration = Duration::from_millis(100);
 
 /// Runs a worker until all is done or it is told to stop.
 pub(crate) fn run(worker: &mut Worker, shared: &Shared, commands: &mpsc::Receiver<Command>) -> Result<(), SourceError> {

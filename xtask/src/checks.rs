@@ -84,7 +84,7 @@ fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(list.split_terminator('\0').map(PathBuf::from).collect())
 }
 
-/// Whether an absolute path into such a folder is in the line; `a/work/b` is none.
+/// Whether an absolute path into such a folder is in the line; a relative path through one of that name isn't.
 fn names_machine_folder(line: &str) -> bool {
     let starts_path = |at: usize| {
         let before = line.get(..at).and_then(|text| text.chars().next_back());

@@ -21,7 +21,7 @@ struct Step {
     command: fn(&Paths) -> Result<Command, &'static str>,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step {
         name: "build",
         command: |paths| Ok(build(paths)),
@@ -37,6 +37,10 @@ const STEPS: [Step; 5] = [
     Step {
         name: "memory",
         command: |paths| Ok(bench(paths, "memory", &[])),
+    },
+    Step {
+        name: "idle",
+        command: |paths| Ok(idle(paths)),
     },
     Step {
         name: "fuzz-walk",
@@ -102,6 +106,13 @@ fn build(paths: &Paths) -> Command {
 fn bench(paths: &Paths, binary: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(paths.target.join("release").join(binary));
     command.args(arguments).current_dir(&paths.root);
+    command
+}
+
+fn idle(paths: &Paths) -> Command {
+    let package = ["test", "--release", "-p", "tidewatch-dataflow", "--test", "idle"];
+    let mut command = steps::cargo(&package);
+    command.args(["--", "--nocapture"]).current_dir(&paths.root);
     command
 }
 

@@ -37,7 +37,7 @@ pub struct Ingested<'scope> {
 }
 
 /// How long an ingest without anything to read waits, growing from the first to the second.
-const IDLE_WAIT: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(8));
+const IDLE_WAIT: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(20));
 
 /// How long an ingest waits that is ahead of the workers or of the sinks.
 const FULL_WAIT: Duration = Duration::from_micros(300);
