@@ -4,8 +4,8 @@ use crate::config::parsed::{DeadLetterKind, SourceKind};
 use crate::config::written::variable_name;
 use crate::config::{Config, ConfigError, DeadLetterSettings, Input, load};
 use std::io::Write;
+use tidewatch_settings::kafka::SecurityProtocol;
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink};
-use tidewatch_sources::kafka::SecurityProtocol;
 
 /// How many partitions are suggested for the topic that is read: it bounds how many threads can read it.
 const PARTITIONS: u32 = 12;
@@ -28,7 +28,7 @@ pub fn topics(config: &Config) -> Vec<Topic> {
     let mut topics = Vec::new();
     if config.source.kind == SourceKind::Kafka {
         topics.push(Topic {
-            name: config.kafka.topic.clone(),
+            name: config.kafka.reading.topic.clone(),
             purpose: "telemetry, read",
             is_ours: false,
             flags: format!("--partitions {PARTITIONS} --config message.timestamp.type=LogAppendTime"),
@@ -52,11 +52,11 @@ pub fn topics(config: &Config) -> Vec<Topic> {
 
 /// The command that creates the topic.
 pub fn command(config: &Config, topic: &Topic) -> String {
-    let security = match config.kafka.security_protocol {
+    let security = match config.kafka.connection.security_protocol {
         SecurityProtocol::Plaintext => "",
         _ => " --command-config client.properties",
     };
-    let (brokers, name, flags) = (&config.kafka.brokers, &topic.name, &topic.flags);
+    let (brokers, name, flags) = (&config.kafka.connection.brokers, &topic.name, &topic.flags);
     format!("kafka-topics.sh --bootstrap-server {brokers}{security} --create --topic {name} {flags}")
 }
 

@@ -14,10 +14,11 @@ use tidewatch::config::keys::{self, SECTIONS};
 use tidewatch::config::written::variable_name;
 use tidewatch::config::{Config, Input, Settings, load, parsed};
 use tidewatch_dataflow::config::EngineConfig;
+use tidewatch_settings::kafka::KafkaConnection;
 use tidewatch_sinks::{kafka::KafkaSinkConfig, memory::MemoryConfig, postgres::PostgresConfig};
 use tidewatch_sources::file::{CsvConfig, FileConfig};
 use tidewatch_sources::fleet::{FaultConfig, FleetConfig};
-use tidewatch_sources::kafka::KafkaConfig;
+use tidewatch_sources::kafka::KafkaSourceConfig;
 
 const UPDATE: &str = "TIDEWATCH_UPDATE";
 /// Stands for the folder of the files that a case can name.
@@ -144,9 +145,12 @@ fn fields() -> BTreeMap<&'static str, (Vec<&'static str>, String)> {
         let same = format!("{read:?}") == format!("{:?}", T::default());
         (fields_of::<T>().to_vec(), if same { String::new() } else { problem })
     }
+    // Its parts are flattened into it, so that it has no fields of its own.
+    let mut kafka = of::<parsed::KafkaSection>("kafka");
+    kafka.0 = [fields_of::<KafkaConnection>(), fields_of::<KafkaSourceConfig>()].concat();
     BTreeMap::from([
         ("source", of::<parsed::SourceSection>("source")),
-        ("kafka", of::<KafkaConfig>("kafka")),
+        ("kafka", kafka),
         ("file", of::<FileConfig>("file")),
         ("file.csv", of::<CsvConfig>("file.csv")),
         ("fleet", of::<FleetConfig>("fleet")),

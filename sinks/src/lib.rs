@@ -14,11 +14,10 @@ mod newest;
 pub mod parts;
 pub mod postgres;
 pub mod retry;
-pub mod secret;
-pub mod span;
 
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_settings::Invalid;
 
 /// How a sink failed, which says what the caller does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +59,12 @@ impl SinkError {
             object: object.into(),
             problem: problem.into(),
         }
+    }
+}
+
+impl From<Invalid> for SinkError {
+    fn from(invalid: Invalid) -> SinkError {
+        SinkError::stop(invalid.key, invalid.problem)
     }
 }
 

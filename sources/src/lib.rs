@@ -7,7 +7,6 @@
 //! * [`conformance`]: the suite; all but Kafka pass it here, Kafka in the crate `tests`.
 //! * [`clock`]: what paced sources go by.
 //! * [`event`]: what a source has to say while it goes on reading.
-//! * [`units`]: lengths of time, sizes and secrets in a configuration.
 //!
 //! The contract itself is [`tidewatch_proto::source`], since the engine is its other side.
 
@@ -19,6 +18,5 @@ pub mod file;
 pub mod fleet;
 pub mod kafka;
 pub mod memory;
-pub mod units;
 
 pub use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};

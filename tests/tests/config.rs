@@ -105,10 +105,10 @@ fn a_topic_that_is_not_there() {
 #[test]
 fn a_topic_by_its_producers_clocks() {
     let topic = Topic::create(2, &[("message.timestamp.type", "CreateTime")]);
-    let config = topic.config();
+    let brokers = component("TIDEWATCH_TEST_KAFKA");
     let variables = [
         ("SOURCE__KIND", "kafka"),
-        ("KAFKA__BROKERS", &config.brokers),
+        ("KAFKA__BROKERS", &brokers),
         ("KAFKA__TOPIC", &topic.name),
     ];
     let said = tidewatch(&["check"], &variables);
@@ -120,7 +120,7 @@ fn a_topic_by_its_producers_clocks() {
     let topic = Topic::create(1, &[("message.timestamp.type", "LogAppendTime")]);
     let variables = [
         ("SOURCE__KIND", "kafka"),
-        ("KAFKA__BROKERS", &config.brokers),
+        ("KAFKA__BROKERS", &brokers),
         ("KAFKA__TOPIC", &topic.name),
     ];
     let said = tidewatch(&["check"], &variables);

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceFactory};
+use tidewatch_settings::Size;
+use tidewatch_settings::kafka::{KafkaConnection, SaslMechanism, SecurityProtocol};
 use tidewatch_sources::conformance::{Collected, Seen, Subject, check};
-use tidewatch_sources::kafka::{KafkaConfig, KafkaFactory, SaslMechanism, SecurityProtocol, Start, TimestampType};
-use tidewatch_sources::units::Size;
+use tidewatch_sources::kafka::{KafkaFactory, KafkaSourceConfig, Start, TimestampType};
 use tidewatch_tests::sinks::{component, unique};
-use tidewatch_tests::sources::{START, Topic, payload};
+use tidewatch_tests::sources::{START, Topic, connect, payload};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -48,8 +49,8 @@ fn assign(partition: u32, from: Option<i64>) -> Assignment {
     }
 }
 
-fn refusal(config: &KafkaConfig) -> String {
-    let settings = config.resolve().unwrap_or_else(|error| panic!("{error}"));
+fn refusal(connection: &KafkaConnection, config: &KafkaSourceConfig) -> String {
+    let settings = config.resolve(connection).unwrap_or_else(|error| panic!("{error}"));
     KafkaFactory::connect(&settings).err().expect("a refusal").to_string()
 }
 
@@ -127,17 +128,19 @@ fn kafka_with_a_login() {
     std::fs::write(&good, component("TIDEWATCH_TEST_KAFKA_SASL_PASSWORD")).unwrap();
     std::fs::write(&bad, "guess").unwrap();
     for mechanism in [SaslMechanism::Plain, SaslMechanism::ScramSha256] {
-        let config = |password: &PathBuf| KafkaConfig {
+        let connection = |password: &PathBuf| KafkaConnection {
             brokers: component("TIDEWATCH_TEST_KAFKA_SASL"),
             security_protocol: SecurityProtocol::SaslPlaintext,
             sasl_mechanism: mechanism,
             username: Some(component("TIDEWATCH_TEST_KAFKA_SASL_USER")),
             password_file: Some(password.clone()),
-            ..topic.config()
+            ..KafkaConnection::default()
         };
-        let mut source = topic.connect(&config(&good)).open(&[assign(0, None)]).unwrap();
+        let mut source = connect(&connection(&good), &topic.config())
+            .open(&[assign(0, None)])
+            .unwrap();
         assert_eq!(read(source.as_mut(), 1, 10).partitions, topic.holds());
-        let text = refusal(&config(&bad));
+        let text = refusal(&connection(&bad), &topic.config());
         expect(
             &text,
             &[
@@ -148,11 +151,11 @@ fn kafka_with_a_login() {
         );
     }
     // A listener that wants a login, and a client that has none.
-    let brokers = component("TIDEWATCH_TEST_KAFKA_SASL");
-    let text = refusal(&KafkaConfig {
-        brokers,
-        ..topic.config()
-    });
+    let nameless = KafkaConnection {
+        brokers: component("TIDEWATCH_TEST_KAFKA_SASL"),
+        ..KafkaConnection::default()
+    };
+    let text = refusal(&nameless, &topic.config());
     expect(&text, &["no broker answered within 5 s", "kafka.security_protocol"]);
 }
 
@@ -160,28 +163,30 @@ fn kafka_with_a_login() {
 fn kafka_over_tls() {
     let topic = Topic::create(1, &[]);
     topic.fill(0, 10);
-    let config = KafkaConfig {
+    let connection = KafkaConnection {
         brokers: component("TIDEWATCH_TEST_KAFKA_SSL"),
         security_protocol: SecurityProtocol::Ssl,
         ca_file: Some(component("TIDEWATCH_TEST_KAFKA_SSL_CA").into()),
-        ..topic.config()
+        ..KafkaConnection::default()
     };
-    let mut source = topic.connect(&config).open(&[assign(0, None)]).unwrap();
+    let mut source = connect(&connection, &topic.config()).open(&[assign(0, None)]).unwrap();
     assert_eq!(read(source.as_mut(), 1, 10).partitions, topic.holds());
-    let text = refusal(&KafkaConfig {
+    let unchecked = KafkaConnection {
         ca_file: None,
-        ..config.clone()
-    });
-    expect(&text, &[&config.brokers, "TLS failed", "kafka.ca_file"]);
+        ..connection.clone()
+    };
+    let text = refusal(&unchecked, &topic.config());
+    expect(&text, &[&connection.brokers, "TLS failed", "kafka.ca_file"]);
 }
 
 #[test]
 fn kafka_that_is_not_there() {
     let begun = Instant::now();
-    let text = refusal(&KafkaConfig {
-        brokers: "127.0.0.1:1".to_owned(),
-        ..KafkaConfig::default()
-    });
+    let at = |brokers: &str| KafkaConnection {
+        brokers: brokers.to_owned(),
+        ..KafkaConnection::default()
+    };
+    let text = refusal(&at("127.0.0.1:1"), &KafkaSourceConfig::default());
     expect(
         &text,
         &[
@@ -191,11 +196,11 @@ fn kafka_that_is_not_there() {
     );
     assert!(begun.elapsed() < TIMEOUT, "{:?}", begun.elapsed());
     let brokers = component("TIDEWATCH_TEST_KAFKA");
-    let text = refusal(&KafkaConfig {
-        brokers: brokers.clone(),
+    let nowhere = KafkaSourceConfig {
         topic: "nowhere".to_owned(),
-        ..KafkaConfig::default()
-    });
+        ..KafkaSourceConfig::default()
+    };
+    let text = refusal(&at(&brokers), &nowhere);
     expect(
         &text,
         &["topic nowhere at ", &brokers, "there is no such topic; create it"],
@@ -234,7 +239,7 @@ fn kafka_from_the_latest_record() {
     let topic = Topic::create(1, &[]);
     topic.fill(0, 10);
     let mut source = topic
-        .connect(&KafkaConfig {
+        .connect(&KafkaSourceConfig {
             start: Start::Latest,
             ..topic.config()
         })
@@ -271,7 +276,7 @@ fn kafka_tells_whose_clock_it_is() {
 #[test]
 fn kafka_positions_for_lag_tools() {
     let topic = Topic::create(2, &[]);
-    let config = KafkaConfig {
+    let config = KafkaSourceConfig {
         group_id: unique("group"),
         ..topic.config()
     };
@@ -296,7 +301,7 @@ fn kafka_positions_for_lag_tools() {
 fn kafka_records_larger_than_a_fetch() {
     let topic = Topic::create(1, &[]);
     topic.fill(0, 500);
-    let small = KafkaConfig {
+    let small = KafkaSourceConfig {
         fetch_bytes_max: Size(1_024),
         queue_bytes_max: Size(1 << 20),
         ..topic.config()

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::fmt;
 use std::time::Duration;
-use tidewatch_sources::units::Size;
+use tidewatch_settings::Size;
 use toml::Value;
 
 /// A section of the configuration: `[engine.limits]`.

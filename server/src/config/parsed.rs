@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use tidewatch_api::ApiConfig;
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_proto::limits::Limits;
+use tidewatch_settings::kafka::KafkaConnection;
+use tidewatch_settings::{Size, Span};
 use tidewatch_sinks::kafka::KafkaSinkConfig;
 use tidewatch_sinks::memory::MemoryConfig;
 use tidewatch_sinks::postgres::PostgresConfig;
 use tidewatch_sources::file::FileConfig;
 use tidewatch_sources::fleet::FleetConfig;
-use tidewatch_sources::kafka::KafkaConfig;
-use tidewatch_sources::units::{Size, Span};
+use tidewatch_sources::kafka::KafkaSourceConfig;
 
 /// The default of [`StateSection::folder`].
 pub const STATE_FOLDER: &str = "tidewatch-data";
@@ -23,7 +24,7 @@ pub struct Config {
     /// Where readings come from.
     pub source: SourceSection,
     /// Apache Kafka: how to reach it, and how the source reads it.
-    pub kafka: KafkaConfig,
+    pub kafka: KafkaSection,
     /// Files.
     pub file: FileConfig,
     /// A simulated fleet.
@@ -65,6 +66,18 @@ pub enum SourceKind {
     Kafka,
     /// Files.
     File,
+}
+
+/// The section `[kafka]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KafkaSection {
+    /// How to reach it, for the source and the outputs.
+    #[serde(flatten)]
+    pub connection: KafkaConnection,
+    /// How the source reads its topic.
+    #[serde(flatten)]
+    pub reading: KafkaSourceConfig,
 }
 
 /// The section `[engine]`.

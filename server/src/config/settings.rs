@@ -5,12 +5,11 @@ use super::error::ConfigError;
 use super::parsed::{Config, DeadLetterKind, Duplicates, EngineSection, SourceKind, StoreKind, Window};
 use super::written::Written;
 use crate::registry::RegistryFile;
-use serde::Deserialize;
 use std::path::PathBuf;
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_sinks::SinkError;
-use tidewatch_sinks::kafka::{KafkaConnection, KafkaSinkConfig, KafkaSinkSettings};
+use tidewatch_sinks::kafka::{KafkaSinkConfig, KafkaSinkSettings};
 use tidewatch_sinks::memory::MemoryConfig;
 use tidewatch_sinks::postgres::PostgresSettings;
 use tidewatch_sources::SourceError;
@@ -156,7 +155,11 @@ impl Resolver<'_> {
         match config.source.kind {
             SourceKind::Fleet => self.read("fleet", config.fleet.resolve()).map(SourceSettings::Fleet),
             SourceKind::File => self.read("file.paths", config.file.resolve()).map(SourceSettings::File),
-            SourceKind::Kafka => self.read("kafka", config.kafka.resolve()).map(SourceSettings::Kafka),
+            SourceKind::Kafka => {
+                let kafka = &config.kafka;
+                self.read("kafka", kafka.reading.resolve(&kafka.connection))
+                    .map(SourceSettings::Kafka)
+            }
         }
     }
 
@@ -219,7 +222,7 @@ impl Resolver<'_> {
 
     /// A topic that was read and written would feed itself.
     fn not_the_source(&self, key: &str, topic: &str) -> Result<(), ConfigError> {
-        if self.config.source.kind == SourceKind::Kafka && topic == self.config.kafka.topic {
+        if self.config.source.kind == SourceKind::Kafka && topic == self.config.kafka.reading.topic {
             return Err(self.wrong(key, format!("is {topic}, the topic that is read: name another")));
         }
         Ok(())
@@ -230,7 +233,7 @@ impl Resolver<'_> {
             dead_letter_topic: self.config.dead_letter.topic.clone(),
             ..output.clone()
         };
-        with_letters.resolve(&self.connection()?).map_err(|error| {
+        with_letters.resolve(&self.config.kafka.connection).map_err(|error| {
             let object = match error.object.strip_prefix("kafka.") {
                 Some("dead_letter_topic") => "dead_letter.topic".to_owned(),
                 Some(key) if super::keys::key(&format!("output.kafka.{key}")).is_some() => {
@@ -240,19 +243,6 @@ impl Resolver<'_> {
             };
             self.about("output.kafka", object, error.problem)
         })
-    }
-
-    /// What of `[kafka]` says how to reach the brokers.
-    fn connection(&self) -> Result<KafkaConnection, ConfigError> {
-        let mut table = self.written.nested().remove("kafka").and_then(|kafka| match kafka {
-            toml::Value::Table(table) => Some(table),
-            _ => None,
-        });
-        let fields = super::fields::fields_of::<KafkaConnection>();
-        let mut table = table.take().unwrap_or_default();
-        table.retain(|key, _| fields.contains(&key));
-        KafkaConnection::deserialize(toml::Value::Table(table))
-            .map_err(|error| ConfigError::new("kafka", error.message()))
     }
 
     fn state_folder(&self) -> Result<PathBuf, ConfigError> {
@@ -276,7 +266,7 @@ impl Resolver<'_> {
 
 /// The engine's own settings; what can't be configured stays as it is by default.
 pub(super) fn engine_config(engine: &EngineSection) -> EngineConfig {
-    let bytes = |size: tidewatch_sources::units::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let bytes = |size: tidewatch_settings::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     EngineConfig {
         threads: engine.threads,
         lateness_ms: engine.lateness.as_millis(),

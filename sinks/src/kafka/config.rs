@@ -1,11 +1,11 @@
 //! The configuration of the Kafka sinks: as written, and as used.
 
-use super::connection::KafkaConnection;
 use crate::SinkError;
-use crate::span::Span;
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tidewatch_settings::Span;
+use tidewatch_settings::kafka::KafkaConnection;
 
 /// The default of [`KafkaSinkConfig::topic`].
 pub const TOPIC: &str = "aggregates.minute";

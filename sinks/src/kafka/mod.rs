@@ -9,13 +9,12 @@
 //! repeated they may see an earlier revision after a later one, and take the greatest. Older generations are not
 //! refused: a topic has no condition to check. Dead letters are told apart by topic, partition and offset.
 //!
-//! * [`config`]: what is configured, and what it resolves to; [`connection`]: how to reach the brokers.
+//! * [`config`]: what is configured, and what it resolves to.
 //! * `topic`: whether a topic is there, and making it.
 //! * `producer`: messages in, everything acknowledged or an error out.
 //! * `message`, `sink`, `dead_letter`: what is sent.
 
 pub mod config;
-pub mod connection;
 mod dead_letter;
 mod message;
 mod producer;
@@ -25,6 +24,5 @@ mod tests;
 mod topic;
 
 pub use config::{KafkaSinkConfig, KafkaSinkSettings};
-pub use connection::{KafkaConnection, SaslMechanism, SecurityProtocol};
 pub use dead_letter::KafkaDeadLetters;
 pub use sink::KafkaSink;

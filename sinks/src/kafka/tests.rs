@@ -1,15 +1,16 @@
 //! What a producer does when brokers fail, against librdkafka's own mock of a cluster.
 
 use super::config::DELIVERY_TIMEOUT;
-use super::{KafkaConnection, KafkaSink, KafkaSinkConfig};
+use super::{KafkaSink, KafkaSinkConfig};
 use crate::conformance::row;
-use crate::span::Span;
 use crate::{ErrorKind, Sink};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
 use rdkafka::types::RDKafkaRespErr::{self, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION};
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::row::{Delivery, Job, Row};
+use tidewatch_settings::Span;
+use tidewatch_settings::kafka::KafkaConnection;
 
 fn delivery(rows: i64) -> Delivery<Row> {
     let items = (0..rows).map(|minute| row(Job::Minute, "dev", minute, 1)).collect();

@@ -1,7 +1,7 @@
 //! The bounds of the memory store.
 
-use crate::span::Span;
 use serde::{Deserialize, Serialize};
+use tidewatch_settings::Span;
 
 /// The default of [`MemoryConfig::rows_max`].
 pub const ROWS_MAX: usize = 2_000_000;

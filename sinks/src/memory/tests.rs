@@ -2,11 +2,11 @@
 
 use super::{MemoryConfig, MemoryDeadLetters, MemorySink};
 use crate::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, row, sink};
-use crate::span::Span;
 use crate::{DeadLetterSink, Sink};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::{Delivery, Job, Row};
+use tidewatch_settings::Span;
 
 /// Longer than all event time.
 const FOR_EVER: Span = Span::from_secs(10_000 * 366 * 86_400);

@@ -1,12 +1,11 @@
 //! The configuration of PostgreSQL: as written, and as used.
 
 use crate::SinkError;
-use crate::secret::Secret;
-use crate::span::Span;
 use postgres::config::Host;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
+use tidewatch_settings::{Secret, Span};
 
 /// The default of [`PostgresConfig::schema`].
 pub const SCHEMA: &str = "public";

@@ -1,9 +1,9 @@
 //! What can be configured about the simulated fleet.
 
-use crate::units::Span;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tidewatch_proto::source::SourceError;
+use tidewatch_settings::Span;
 
 /// The default of [`FleetConfig::seed`].
 pub const SEED: u64 = 1;

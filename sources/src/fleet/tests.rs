@@ -3,11 +3,11 @@
 use super::FleetFactory;
 use crate::conformance::{Collected, Seen, Subject, check};
 use crate::fleet::{FaultConfig, FleetConfig};
-use crate::units::Span;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::{Assignment, Polled, Source, SourceFactory};
+use tidewatch_settings::Span;
 
 /// A day in 2026.
 const START_MS: i64 = 1_767_225_600_000;

@@ -1,62 +1,41 @@
 //! What can be configured about reading from Kafka.
 
-use super::security::{SaslMechanism, SecurityProtocol};
-use crate::units::{Secret, Size, Span};
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
 use tidewatch_proto::source::SourceError;
+use tidewatch_settings::kafka::KafkaConnection;
+use tidewatch_settings::{Size, Span};
 
-/// The default of [`KafkaConfig::brokers`].
-pub const BROKERS: &str = "127.0.0.1:9092";
-/// The default of [`KafkaConfig::topic`].
+/// The default of [`KafkaSourceConfig::topic`].
 pub const TOPIC: &str = "raw.events";
-/// The default of [`KafkaConfig::group_id`].
+/// The default of [`KafkaSourceConfig::group_id`].
 pub const GROUP_ID: &str = "tidewatch";
-/// The default of [`KafkaConfig::queue_records_min`].
+/// The default of [`KafkaSourceConfig::queue_records_min`].
 pub const QUEUE_RECORDS_MIN: u32 = 200_000;
-/// The default of [`KafkaConfig::queue_bytes_max`].
+/// The default of [`KafkaSourceConfig::queue_bytes_max`].
 pub const QUEUE_BYTES_MAX: Size = Size(64 << 20);
-/// The default of [`KafkaConfig::fetch_bytes_max`].
+/// The default of [`KafkaSourceConfig::fetch_bytes_max`].
 pub const FETCH_BYTES_MAX: Size = Size(4 << 20);
-/// The default of [`KafkaConfig::fetch_wait`].
+/// The default of [`KafkaSourceConfig::fetch_wait`].
 pub const FETCH_WAIT: Span = Span::from_millis(20);
 
 /// How long a partition waits before it asks again after the queue was full.
 const FETCH_QUEUE_BACKOFF_MS: u32 = 5;
-/// How long to wait at most between attempts to reach a broker.
-const RECONNECT_BACKOFF_MAX_MS: u32 = 1_000;
 /// What one answer of a broker may hold at most, over all partitions.
 const RESPONSE_BYTES_MAX: u64 = 50 << 20;
 /// What librdkafka wants an answer's limit to exceed the fetch's by.
 const RESPONSE_OVERHEAD_BYTES: u64 = 1 << 10;
 
-/// The section `[kafka]` of a source: a topic of Apache Kafka.
+/// How a topic of Apache Kafka is read, as written in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct KafkaConfig {
-    /// Addresses to find the cluster by, `host:port`, with commas between them.
-    pub brokers: String,
+pub struct KafkaSourceConfig {
     /// The topic to read.
     pub topic: String,
     /// Where to start without a checkpoint: `earliest` or `latest`.
     pub start: Start,
     /// The consumer group that positions are committed to, for lag tools; nothing is read from it.
     pub group_id: String,
-    /// How to talk to the brokers: `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
-    pub security_protocol: SecurityProtocol,
-    /// How to log in, with a SASL protocol: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
-    pub sasl_mechanism: SaslMechanism,
-    /// Whom to log in as; needed with a SASL protocol.
-    pub username: Option<String>,
-    /// A file whose first line is the password; needed with a SASL protocol.
-    pub password_file: Option<PathBuf>,
-    /// A PEM file of the authorities that the brokers' certificates are checked against; by default the system's.
-    pub ca_file: Option<PathBuf>,
-    /// A PEM file of the certificate to show to the brokers, for mutual TLS.
-    pub cert_file: Option<PathBuf>,
-    /// A PEM file of that certificate's private key.
-    pub key_file: Option<PathBuf>,
     /// Whether each batch's checksum is verified. It costs next to nothing.
     pub check_crcs: bool,
     /// How many records a reader tries to have at hand for each partition.
@@ -69,20 +48,12 @@ pub struct KafkaConfig {
     pub fetch_wait: Span,
 }
 
-impl Default for KafkaConfig {
-    fn default() -> KafkaConfig {
-        KafkaConfig {
-            brokers: BROKERS.to_owned(),
+impl Default for KafkaSourceConfig {
+    fn default() -> KafkaSourceConfig {
+        KafkaSourceConfig {
             topic: TOPIC.to_owned(),
             start: Start::Earliest,
             group_id: GROUP_ID.to_owned(),
-            security_protocol: SecurityProtocol::Plaintext,
-            sasl_mechanism: SaslMechanism::ScramSha256,
-            username: None,
-            password_file: None,
-            ca_file: None,
-            cert_file: None,
-            key_file: None,
             check_crcs: true,
             queue_records_min: QUEUE_RECORDS_MIN,
             queue_bytes_max: QUEUE_BYTES_MAX,
@@ -102,7 +73,7 @@ pub enum Start {
     Latest,
 }
 
-/// A [`KafkaConfig`] that was checked, with its secrets read.
+/// A topic and how to reach it, checked, with the secrets read.
 #[derive(Clone)]
 pub struct KafkaSettings {
     pub(super) brokers: String,
@@ -115,17 +86,13 @@ pub struct KafkaSettings {
     reading: Vec<(&'static str, String)>,
 }
 
-impl KafkaConfig {
-    /// Checks what was written and reads the password.
+impl KafkaSourceConfig {
+    /// Checks what was written, and reads the secrets of the connection.
     ///
     /// # Errors
     /// When a value or a file can't be used; the error names its key.
-    pub fn resolve(&self) -> Result<KafkaSettings, SourceError> {
-        for (key, value) in [
-            ("kafka.brokers", &self.brokers),
-            ("kafka.topic", &self.topic),
-            ("kafka.group_id", &self.group_id),
-        ] {
+    pub fn resolve(&self, connection: &KafkaConnection) -> Result<KafkaSettings, SourceError> {
+        for (key, value) in [("kafka.topic", &self.topic), ("kafka.group_id", &self.group_id)] {
             if value.trim().is_empty() {
                 return Err(SourceError::new(key, "is empty"));
             }
@@ -144,48 +111,13 @@ impl KafkaConfig {
             Size(2 << 30),
         )?;
         Ok(KafkaSettings {
-            brokers: self.brokers.clone(),
+            brokers: connection.brokers.clone(),
             topic: self.topic.clone(),
             start: self.start,
             group_id: self.group_id.clone(),
-            connection: self.connection()?,
+            connection: connection.resolve()?,
             reading: self.reading(),
         })
-    }
-
-    fn connection(&self) -> Result<ClientConfig, SourceError> {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", &self.brokers)
-            .set("client.id", "tidewatch")
-            .set("security.protocol", self.security_protocol.as_str())
-            .set("reconnect.backoff.max.ms", RECONNECT_BACKOFF_MAX_MS.to_string());
-        if self.security_protocol.logs_in() {
-            let username = self.username.as_deref();
-            let username = username.ok_or_else(|| missing("kafka.username", self.security_protocol))?;
-            let file = self.password_file.as_deref();
-            let file = file.ok_or_else(|| missing("kafka.password_file", self.security_protocol))?;
-            client
-                .set("sasl.mechanisms", self.sasl_mechanism.as_str())
-                .set("sasl.username", username)
-                .set("sasl.password", Secret::read(file, "kafka.password_file")?.expose());
-        }
-        if self.security_protocol.encrypts() {
-            set_file(&mut client, "ssl.ca.location", "kafka.ca_file", self.ca_file.as_deref())?;
-            set_file(
-                &mut client,
-                "ssl.certificate.location",
-                "kafka.cert_file",
-                self.cert_file.as_deref(),
-            )?;
-            set_file(
-                &mut client,
-                "ssl.key.location",
-                "kafka.key_file",
-                self.key_file.as_deref(),
-            )?;
-        }
-        Ok(client)
     }
 
     fn reading(&self) -> Vec<(&'static str, String)> {
@@ -231,16 +163,6 @@ impl KafkaSettings {
     }
 }
 
-fn missing(key: &str, protocol: SecurityProtocol) -> SourceError {
-    SourceError::new(
-        key,
-        format!(
-            "is missing; kafka.security_protocol = \"{}\" needs it",
-            protocol.as_str()
-        ),
-    )
-}
-
 fn in_range(key: &str, value: Size, least: Size, most: Size) -> Result<(), SourceError> {
     match least <= value && value <= most {
         true => Ok(()),
@@ -251,50 +173,28 @@ fn in_range(key: &str, value: Size, least: Size, most: Size) -> Result<(), Sourc
     }
 }
 
-fn set_file(client: &mut ClientConfig, setting: &str, key: &str, path: Option<&Path>) -> Result<(), SourceError> {
-    let Some(path) = path else { return Ok(()) };
-    std::fs::File::open(path)
-        .map_err(|error| SourceError::new(key, format!("can't read {}: {error}", path.display())))?;
-    let text = path
-        .to_str()
-        .ok_or_else(|| SourceError::new(key, "the path is not UTF-8"))?;
-    client.set(setting, text);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_default_resolves() {
-        let settings = KafkaConfig::default().resolve().unwrap();
+        let settings = KafkaSourceConfig::default()
+            .resolve(&KafkaConnection::default())
+            .unwrap();
         assert_eq!(settings.object(), "topic raw.events at 127.0.0.1:9092");
-        let read = |text| serde_json::from_str::<KafkaConfig>(text);
-        assert_eq!(read("{}").unwrap(), KafkaConfig::default());
-        assert!(
-            read(r#"{"broker": "a:1"}"#)
-                .unwrap_err()
-                .to_string()
-                .contains("unknown field `broker`")
-        );
+        let read = |text| serde_json::from_str::<KafkaSourceConfig>(text);
+        assert_eq!(read("{}").unwrap(), KafkaSourceConfig::default());
     }
 
     #[test]
     fn errors_name_the_key() {
         let check = |text: &str, expected: &str| {
-            let config: KafkaConfig = serde_json::from_str(text).unwrap();
-            assert_eq!(config.resolve().err().expect("an error").to_string(), expected);
+            let config: KafkaSourceConfig = serde_json::from_str(text).unwrap();
+            let refused = config.resolve(&KafkaConnection::default()).err();
+            assert_eq!(refused.expect("an error").to_string(), expected);
         };
         check(r#"{"topic": " "}"#, "kafka.topic: is empty");
-        check(
-            r#"{"security_protocol": "sasl_ssl"}"#,
-            "kafka.username: is missing; kafka.security_protocol = \"sasl_ssl\" needs it",
-        );
-        check(
-            r#"{"security_protocol": "ssl", "ca_file": "/nowhere/ca.pem"}"#,
-            "kafka.ca_file: can't read /nowhere/ca.pem: No such file or directory (os error 2)",
-        );
         check(
             r#"{"queue_bytes_max": "4GiB"}"#,
             "kafka.queue_bytes_max: is 4GiB, must be from 1MiB to 2GiB",

@@ -15,9 +15,7 @@ mod batch;
 mod commit;
 pub mod config;
 mod connect;
-mod security;
 mod source;
 
-pub use config::{KafkaConfig, KafkaSettings, Start};
+pub use config::{KafkaSettings, KafkaSourceConfig, Start};
 pub use connect::{KafkaFactory, TimestampType};
-pub use security::{SaslMechanism, SecurityProtocol};

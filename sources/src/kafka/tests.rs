@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::conformance::Collected;
-use crate::kafka::KafkaConfig;
+use crate::kafka::KafkaSourceConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset as At, TopicPartitionList};
 use std::sync::{Arc, Mutex};
+use tidewatch_settings::kafka::KafkaConnection;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -23,11 +24,11 @@ fn positions(next: Vec<Option<Offset>>) -> Positions {
 
 #[test]
 fn a_broker_that_is_down_is_told_and_waited_for() {
-    let config = KafkaConfig {
+    let connection = KafkaConnection {
         brokers: "127.0.0.1:1".to_owned(),
-        ..KafkaConfig::default()
+        ..KafkaConnection::default()
     };
-    let settings = config.resolve().unwrap();
+    let settings = KafkaSourceConfig::default().resolve(&connection).unwrap();
     let consumer: BaseConsumer = settings.reader().create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset("raw.events", 0, At::Offset(5)).unwrap();

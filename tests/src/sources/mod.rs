@@ -13,14 +13,24 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tidewatch_proto::ids::Offset;
 use tidewatch_proto::time::LogTime;
+use tidewatch_settings::kafka::KafkaConnection;
 use tidewatch_sources::conformance::Seen;
-use tidewatch_sources::kafka::{KafkaConfig, KafkaFactory};
+use tidewatch_sources::kafka::{KafkaFactory, KafkaSourceConfig};
 
 /// How long anything with a broker may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time of a topic's first record, unless its brokers stamp it; the others follow a second apart.
 pub const START: i64 = 1_767_225_600_000;
+
+/// Connects to a topic.
+///
+/// # Panics
+/// When that fails.
+pub fn connect(connection: &KafkaConnection, config: &KafkaSourceConfig) -> KafkaFactory {
+    let settings = config.resolve(connection).unwrap_or_else(|error| panic!("{error}"));
+    KafkaFactory::connect(&settings).unwrap_or_else(|error| panic!("{error}"))
+}
 
 /// A topic that only this test uses.
 pub struct Topic {
@@ -56,22 +66,28 @@ impl Topic {
         topic
     }
 
-    /// What reads this topic through the plain listener.
-    pub fn config(&self) -> KafkaConfig {
-        KafkaConfig {
+    /// The plain listener.
+    pub fn connection(&self) -> KafkaConnection {
+        KafkaConnection {
             brokers: self.brokers.clone(),
-            topic: self.name.clone(),
-            ..KafkaConfig::default()
+            ..KafkaConnection::default()
         }
     }
 
-    /// Connects by a configuration.
+    /// What reads this topic.
+    pub fn config(&self) -> KafkaSourceConfig {
+        KafkaSourceConfig {
+            topic: self.name.clone(),
+            ..KafkaSourceConfig::default()
+        }
+    }
+
+    /// Connects through the plain listener.
     ///
     /// # Panics
     /// When that fails.
-    pub fn connect(&self, config: &KafkaConfig) -> KafkaFactory {
-        let settings = config.resolve().unwrap_or_else(|error| panic!("{error}"));
-        KafkaFactory::connect(&settings).unwrap_or_else(|error| panic!("{error}"))
+    pub fn connect(&self, config: &KafkaSourceConfig) -> KafkaFactory {
+        connect(&self.connection(), config)
     }
 
     /// A producer; with an id a transactional one.

@@ -4,12 +4,11 @@ use super::{all_of, delivery, minutes, partitions};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::Delivery;
+use tidewatch_settings::Span;
+use tidewatch_settings::kafka::{KafkaConnection, SaslMechanism, SecurityProtocol};
 use tidewatch_sinks::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, sink};
 use tidewatch_sinks::hot::HotStore;
-use tidewatch_sinks::kafka::{
-    KafkaConnection, KafkaDeadLetters, KafkaSink, KafkaSinkConfig, KafkaSinkSettings, SaslMechanism, SecurityProtocol,
-};
-use tidewatch_sinks::span::Span;
+use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink, KafkaSinkConfig, KafkaSinkSettings};
 use tidewatch_sinks::{DeadLetterSink, ErrorKind, Sink};
 use tidewatch_tests::sinks::kafka::{Topic, letters};
 use tidewatch_tests::sinks::{component, unique};

@@ -3,11 +3,11 @@
 use super::{all_of, delivery, minutes, partitions};
 use std::sync::{Mutex, PoisonError};
 use tidewatch_proto::ids::KeyGroup;
+use tidewatch_settings::Span;
 use tidewatch_sinks::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, sink};
 use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::parts::Parts;
 use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresSink, Timescale};
-use tidewatch_sinks::span::Span;
 use tidewatch_sinks::{ErrorKind, Sink, SinkError};
 use tidewatch_tests::sinks::component;
 use tidewatch_tests::sinks::postgres::Database;

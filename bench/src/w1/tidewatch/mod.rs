@@ -23,7 +23,8 @@ use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Engine, EngineConfig};
 use tidewatch_proto::ids::{Epoch, Offset, Partition};
 use tidewatch_proto::source::SourceFactory;
-use tidewatch_sources::kafka::{KafkaConfig, KafkaFactory};
+use tidewatch_settings::kafka::KafkaConnection;
+use tidewatch_sources::kafka::{KafkaFactory, KafkaSourceConfig};
 
 /// How long the engine may be silent; it says at every epoch that it is done with it.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -116,12 +117,16 @@ impl fmt::Display for Outcome {
 pub fn run_topic(brokers: &str, topic: &str, config: EngineConfig) -> Result<Outcome> {
     let begun = Instant::now();
     let ends = topic::ends(brokers, topic)?;
-    let kafka = KafkaConfig {
+    let connection = KafkaConnection {
         brokers: brokers.into(),
-        topic: topic.into(),
-        ..KafkaConfig::default()
+        ..KafkaConnection::default()
     };
-    let factory = KafkaFactory::connect(&kafka.resolve()?)?.with_events(Arc::new(|event| eprintln!("{event}")));
+    let kafka = KafkaSourceConfig {
+        topic: topic.into(),
+        ..KafkaSourceConfig::default()
+    };
+    let factory =
+        KafkaFactory::connect(&kafka.resolve(&connection)?)?.with_events(Arc::new(|event| eprintln!("{event}")));
     run(begun, config, Arc::new(factory), End::Offsets(ends))
 }
 

@@ -1,6 +1,6 @@
 //! Secrets: read from files, never printed.
 
-use crate::SinkError;
+use crate::Invalid;
 use std::fmt;
 use std::path::Path;
 
@@ -13,12 +13,12 @@ impl Secret {
     ///
     /// # Errors
     /// When the file can't be read or is empty.
-    pub fn read(path: &Path, key: &str) -> Result<Secret, SinkError> {
+    pub fn read(path: &Path, key: &str) -> Result<Secret, Invalid> {
         let text = std::fs::read_to_string(path)
-            .map_err(|error| SinkError::stop(key, format!("can't read {}: {error}", path.display())))?;
+            .map_err(|error| Invalid::new(key, format!("can't read {}: {error}", path.display())))?;
         match text.lines().next() {
             Some(line) if !line.is_empty() => Ok(Secret(line.to_owned())),
-            _ => Err(SinkError::stop(key, format!("{} is empty", path.display()))),
+            _ => Err(Invalid::new(key, format!("{} is empty", path.display()))),
         }
     }
 

@@ -1,13 +1,14 @@
-//! How to reach the brokers: addresses, encryption, login. Nothing here is about sinks.
+//! How to reach Kafka's brokers: addresses, encryption, login; for whoever reads or writes.
 
-use crate::SinkError;
-use crate::secret::Secret;
+use crate::{Invalid, Secret};
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The default of [`KafkaConnection::brokers`].
 pub const BROKERS: &str = "127.0.0.1:9092";
+/// How long to wait at most between attempts to reach a broker.
+const RECONNECT_BACKOFF_MAX_MS: u32 = 1_000;
 
 /// The brokers and how to talk to them, as written in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,9 +109,9 @@ impl KafkaConnection {
     ///
     /// # Errors
     /// When a value or file can't be used, or two contradict each other; the error names the key.
-    pub fn resolve(&self) -> Result<ClientConfig, SinkError> {
+    pub fn resolve(&self) -> Result<ClientConfig, Invalid> {
         if self.brokers.split(',').any(|broker| broker.trim().is_empty()) {
-            return Err(SinkError::stop(
+            return Err(Invalid::new(
                 "kafka.brokers",
                 "must be addresses such as `kafka-1:9092,kafka-2:9092`",
             ));
@@ -118,15 +119,20 @@ impl KafkaConnection {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", &self.brokers)
-            .set("client.id", "tidewatch");
-        client.set("security.protocol", self.security_protocol.as_str());
+            .set("client.id", "tidewatch")
+            .set("security.protocol", self.security_protocol.as_str())
+            .set("reconnect.backoff.max.ms", RECONNECT_BACKOFF_MAX_MS.to_string());
         self.resolve_login(&mut client)?;
         self.resolve_encryption(&mut client)?;
         Ok(client)
     }
 
-    fn resolve_login(&self, client: &mut ClientConfig) -> Result<(), SinkError> {
+    fn resolve_login(&self, client: &mut ClientConfig) -> Result<(), Invalid> {
         let protocol = self.security_protocol.as_str();
+        let missing = |key| {
+            let problem = format!("is missing; kafka.security_protocol = \"{protocol}\" needs it");
+            Invalid::new(key, problem)
+        };
         match (self.security_protocol.has_login(), &self.username, &self.password_file) {
             (true, Some(username), Some(file)) => {
                 let password = Secret::read(file, "kafka.password_file")?;
@@ -136,30 +142,24 @@ impl KafkaConnection {
                     .set("sasl.password", password.expose());
                 Ok(())
             }
-            (true, None, _) => Err(SinkError::stop(
-                "kafka.username",
-                format!("is needed with `{protocol}`"),
-            )),
-            (true, _, None) => Err(SinkError::stop(
-                "kafka.password_file",
-                format!("is needed with `{protocol}`"),
-            )),
+            (true, None, _) => Err(missing("kafka.username")),
+            (true, _, None) => Err(missing("kafka.password_file")),
             (false, None, None) => Ok(()),
             (false, ..) => {
-                let problem = format!("is `{protocol}`, which has no login, but a user or password is given");
-                Err(SinkError::stop("kafka.security_protocol", problem))
+                let problem = format!("is \"{protocol}\", which has no login, but a user or password is given");
+                Err(Invalid::new("kafka.security_protocol", problem))
             }
         }
     }
 
-    fn resolve_encryption(&self, client: &mut ClientConfig) -> Result<(), SinkError> {
+    fn resolve_encryption(&self, client: &mut ClientConfig) -> Result<(), Invalid> {
         let files = [
             ("kafka.ca_file", "ssl.ca.location", &self.ca_file),
             ("kafka.cert_file", "ssl.certificate.location", &self.cert_file),
             ("kafka.key_file", "ssl.key.location", &self.key_file),
         ];
         if self.cert_file.is_some() != self.key_file.is_some() {
-            return Err(SinkError::stop(
+            return Err(Invalid::new(
                 "kafka.cert_file",
                 "goes with kafka.key_file: give both or none",
             ));
@@ -167,8 +167,8 @@ impl KafkaConnection {
         for (key, property, file) in files {
             let Some(file) = file else { continue };
             if !self.security_protocol.is_encrypted() {
-                let problem = format!("is `{}`, but {key} is given", self.security_protocol.as_str());
-                return Err(SinkError::stop("kafka.security_protocol", problem));
+                let problem = format!("is \"{}\", but {key} is given", self.security_protocol.as_str());
+                return Err(Invalid::new("kafka.security_protocol", problem));
             }
             client.set(property, readable(file, key)?);
         }
@@ -177,11 +177,10 @@ impl KafkaConnection {
 }
 
 /// The file's path, when the file can be read.
-fn readable<'a>(file: &'a Path, key: &str) -> Result<&'a str, SinkError> {
-    std::fs::File::open(file)
-        .map_err(|error| SinkError::stop(key, format!("can't read {}: {error}", file.display())))?;
+fn readable<'a>(file: &'a Path, key: &str) -> Result<&'a str, Invalid> {
+    std::fs::File::open(file).map_err(|error| Invalid::new(key, format!("can't read {}: {error}", file.display())))?;
     file.to_str()
-        .ok_or_else(|| SinkError::stop(key, format!("{} is not UTF-8", file.display())))
+        .ok_or_else(|| Invalid::new(key, format!("{} is not UTF-8", file.display())))
 }
 
 #[cfg(test)]
@@ -207,7 +206,7 @@ mod tests {
             security_protocol: SecurityProtocol::SaslSsl,
             ..plain()
         };
-        assert!(problem(login.clone()).starts_with("kafka.username: is needed with `sasl_ssl`"));
+        assert!(problem(login.clone()).starts_with("kafka.username: is missing"));
         assert!(
             problem(KafkaConnection {
                 username: Some("ann".into()),
@@ -219,12 +218,12 @@ mod tests {
             username: Some("ann".into()),
             ..plain()
         };
-        assert!(problem(stray).starts_with("kafka.security_protocol: is `plaintext`, which has no login"));
+        assert!(problem(stray).starts_with("kafka.security_protocol: is \"plaintext\", which has no login"));
         let stray = KafkaConnection {
             ca_file: Some("ca.pem".into()),
             ..plain()
         };
-        assert!(problem(stray).starts_with("kafka.security_protocol: is `plaintext`, but kafka.ca_file"));
+        assert!(problem(stray).starts_with("kafka.security_protocol: is \"plaintext\", but kafka.ca_file"));
         let half = KafkaConnection {
             cert_file: Some("cert.pem".into()),
             ..plain()

@@ -1,10 +1,8 @@
-//! Lengths of time, sizes and secrets in a configuration.
+//! Lengths of time and sizes.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
-use tidewatch_proto::source::SourceError;
 
 /// A length of time, written as `30s`, `1day` or `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +12,11 @@ impl Span {
     /// A span of milliseconds.
     pub const fn from_millis(millis: u64) -> Span {
         Span(Duration::from_millis(millis))
+    }
+
+    /// A span of whole seconds.
+    pub const fn from_secs(secs: u64) -> Span {
+        Span(Duration::from_secs(secs))
     }
 
     /// The span in whole milliseconds, at most `i64::MAX`.
@@ -80,36 +83,6 @@ impl Serialize for Size {
     }
 }
 
-/// A password. Its `Debug` doesn't show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Reads the first line of a file; `key` is the configuration's key, for the error.
-    ///
-    /// # Errors
-    /// When the file can't be read or is empty.
-    pub fn read(path: &Path, key: &str) -> Result<Secret, SourceError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| SourceError::new(key, format!("can't read {}: {error}", path.display())))?;
-        match text.lines().next() {
-            Some(line) if !line.is_empty() => Ok(Secret(line.to_owned())),
-            _ => Err(SourceError::new(key, format!("{} is empty", path.display()))),
-        }
-    }
-
-    /// The secret itself, to be handed to a client library.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +93,8 @@ mod tests {
             let span: Span = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&span).unwrap(), text);
         }
+        let error = serde_json::from_str::<Span>("\"soon\"").unwrap_err().to_string();
+        assert!(error.contains("`soon` is no length of time"), "{error}");
         for (text, bytes) in [
             ("\"64MiB\"", 64 << 20),
             ("\"1536KiB\"", 1536 << 10),
@@ -134,20 +109,5 @@ mod tests {
         for bad in ["", "MiB", "64 parsecs", "-1", "99999999999GiB"] {
             assert_eq!(Size::parse(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_one_line_and_hidden() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("password");
-        std::fs::write(&path, "hush hush\n").unwrap();
-        let secret = Secret::read(&path, "kafka.password_file").unwrap();
-        assert_eq!(secret.expose(), "hush hush");
-        assert!(!format!("{secret:?}").contains("hush"));
-        let error = Secret::read(&folder.path().join("none"), "kafka.password_file").unwrap_err();
-        assert!(
-            error.to_string().starts_with("kafka.password_file: can't read "),
-            "{error}"
-        );
     }
 }
