@@ -1,10 +1,9 @@
 //! Counts what it is given and drops it: for measurements, and for outputs nobody wants.
 
-use crate::{DeadLetterSink, Sink, SinkError};
+use crate::{Sink, SinkError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tidewatch_proto::reject::Reject;
-use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_proto::row::Delivery;
 
 /// A sink for rows and dead letters that keeps only their number. Clones count together.
 #[derive(Clone, Debug, Default)]
@@ -22,29 +21,15 @@ impl Discard {
     pub fn items(&self) -> u64 {
         self.items.load(Ordering::Relaxed)
     }
+}
 
-    fn count(&self, items: usize) -> Result<(), SinkError> {
-        self.items.fetch_add(items as u64, Ordering::Relaxed);
+impl<T> Sink<T> for Discard {
+    fn name(&self) -> &'static str {
+        "discard"
+    }
+
+    fn deliver(&mut self, delivery: &Delivery<T>) -> Result<(), SinkError> {
+        self.items.fetch_add(delivery.items.len() as u64, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-impl Sink for Discard {
-    fn name(&self) -> &'static str {
-        "discard"
-    }
-
-    fn deliver(&mut self, delivery: &Delivery<Row>) -> Result<(), SinkError> {
-        self.count(delivery.items.len())
-    }
-}
-
-impl DeadLetterSink for Discard {
-    fn name(&self) -> &'static str {
-        "discard"
-    }
-
-    fn deliver(&mut self, delivery: &Delivery<Reject>) -> Result<(), SinkError> {
-        self.count(delivery.items.len())
     }
 }

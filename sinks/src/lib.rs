@@ -1,6 +1,6 @@
 //! Where results go: the contract of a sink, the connectors, and the conformance suite that each passes.
 //!
-//! * [`Sink`], [`DeadLetterSink`], [`hot::HotStore`]: the contracts.
+//! * [`Sink`], [`hot::HotStore`]: the contracts.
 //! * [`postgres`], [`kafka`], [`memory`], [`discard`]: the connectors.
 //! * [`retry`]: wraps a sink and tries again what may go through later.
 //! * [`conformance`]: the suite; memory passes it here, the others in the crate `tests`.
@@ -15,8 +15,7 @@ pub mod parts;
 pub mod postgres;
 pub mod retry;
 
-use tidewatch_proto::reject::Reject;
-use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_proto::row::Delivery;
 use tidewatch_settings::Invalid;
 
 /// How a sink failed, which says what the caller does.
@@ -68,34 +67,23 @@ impl From<Invalid> for SinkError {
     }
 }
 
-/// Takes what the engine yields and makes it durable.
+/// Takes what the engine yields and makes it durable: rows, or as `Sink<Reject>` dead letters.
 ///
 /// * A delivery is taken whole: when `deliver` returns, all of it is durable. After an error the caller may
 ///   deliver the same again, alone or as the beginning of a larger one.
-/// * A row that was delivered before changes nothing when it comes again. Of rows with the same key
-///   (job, key, metric, window) the one with the greatest revision stays; within a delivery the later one.
+/// * An item that was delivered before changes nothing when it comes again. Of rows with the same key
+///   (job, key, metric, window) the one with the greatest revision stays; within a delivery the later one. A dead
+///   letter's key is (partition, offset).
 /// * Deliveries come in the order of their epochs. A delivery without items is allowed: it records progress.
 /// * Where the store can tell, a delivery shuts out older generations: theirs are refused from then on with
 ///   [`ErrorKind::Stop`]. So a new run begins with an empty delivery, before its sources open.
-pub trait Sink: Send {
+pub trait Sink<T>: Send {
     /// The name in logs and metrics: `postgres`, `kafka`, ….
     fn name(&self) -> &'static str;
 
-    /// Makes the rows durable.
+    /// Makes the items durable.
     ///
     /// # Errors
     /// When the store refused; see [`SinkError::kind`].
-    fn deliver(&mut self, delivery: &Delivery<Row>) -> Result<(), SinkError>;
-}
-
-/// Takes records that can't be used. The same contract as [`Sink`]; a record's key is (partition, offset).
-pub trait DeadLetterSink: Send {
-    /// The name in logs and metrics.
-    fn name(&self) -> &'static str;
-
-    /// Makes the records durable.
-    ///
-    /// # Errors
-    /// When the store refused; see [`SinkError::kind`].
-    fn deliver(&mut self, delivery: &Delivery<Reject>) -> Result<(), SinkError>;
+    fn deliver(&mut self, delivery: &Delivery<T>) -> Result<(), SinkError>;
 }

@@ -1,13 +1,12 @@
 //! Tries a delivery again for as long as the store says that it may go through later.
 
-use crate::{DeadLetterSink, ErrorKind, Sink, SinkError};
+use crate::{ErrorKind, Sink, SinkError};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidewatch_proto::ids::stable_hash;
-use tidewatch_proto::reject::Reject;
-use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_proto::row::Delivery;
 
 /// The default of [`Backoff::first`].
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -143,48 +142,6 @@ impl<S, F: Fn(&SinkEvent<'_>)> Retrying<S, F> {
         self.counts.clone()
     }
 
-    fn run<T>(
-        &mut self,
-        name: &'static str,
-        delivery: &Delivery<T>,
-        deliver: impl Fn(&mut S, &Delivery<T>) -> Result<(), SinkError>,
-    ) -> Result<(), SinkError> {
-        let begun = Instant::now();
-        let mut attempt = 0;
-        while let Err(error) = deliver(&mut self.sink, delivery) {
-            attempt += 1;
-            if error.kind != ErrorKind::Retry || self.stop.load(Ordering::Relaxed) {
-                return Err(error);
-            }
-            self.counts.retries.fetch_add(1, Ordering::Relaxed);
-            self.counts
-                .outages
-                .fetch_add(u64::from(attempt == 1), Ordering::Relaxed);
-            let wait = self.backoff.wait(attempt, random(delivery.through.0, attempt));
-            (self.on_event)(&SinkEvent::Failed {
-                sink: name,
-                error: &error,
-                attempt,
-                wait,
-            });
-            if !self.sleep(wait) {
-                return Err(error);
-            }
-        }
-        if attempt > 0 {
-            (self.on_event)(&SinkEvent::Recovered {
-                sink: name,
-                attempts: attempt,
-                outage: begun.elapsed(),
-            });
-        }
-        self.counts.deliveries.fetch_add(1, Ordering::Relaxed);
-        self.counts
-            .items
-            .fetch_add(delivery.items.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Waits, unless stopped meanwhile.
     fn sleep(&self, wait: Duration) -> bool {
         let end = Instant::now() + wait;
@@ -201,23 +158,46 @@ impl<S, F: Fn(&SinkEvent<'_>)> Retrying<S, F> {
     }
 }
 
-impl<S: Sink, F: Fn(&SinkEvent<'_>) + Send> Sink for Retrying<S, F> {
+impl<T, S: Sink<T>, F: Fn(&SinkEvent<'_>) + Send> Sink<T> for Retrying<S, F> {
     fn name(&self) -> &'static str {
         self.sink.name()
     }
 
-    fn deliver(&mut self, delivery: &Delivery<Row>) -> Result<(), SinkError> {
-        self.run(self.sink.name(), delivery, S::deliver)
-    }
-}
-
-impl<S: DeadLetterSink, F: Fn(&SinkEvent<'_>) + Send> DeadLetterSink for Retrying<S, F> {
-    fn name(&self) -> &'static str {
-        self.sink.name()
-    }
-
-    fn deliver(&mut self, delivery: &Delivery<Reject>) -> Result<(), SinkError> {
-        self.run(self.sink.name(), delivery, S::deliver)
+    fn deliver(&mut self, delivery: &Delivery<T>) -> Result<(), SinkError> {
+        let begun = Instant::now();
+        let mut attempt = 0;
+        while let Err(error) = self.sink.deliver(delivery) {
+            attempt += 1;
+            if error.kind != ErrorKind::Retry || self.stop.load(Ordering::Relaxed) {
+                return Err(error);
+            }
+            self.counts.retries.fetch_add(1, Ordering::Relaxed);
+            self.counts
+                .outages
+                .fetch_add(u64::from(attempt == 1), Ordering::Relaxed);
+            let wait = self.backoff.wait(attempt, random(delivery.through.0, attempt));
+            (self.on_event)(&SinkEvent::Failed {
+                sink: self.sink.name(),
+                error: &error,
+                attempt,
+                wait,
+            });
+            if !self.sleep(wait) {
+                return Err(error);
+            }
+        }
+        if attempt > 0 {
+            (self.on_event)(&SinkEvent::Recovered {
+                sink: self.sink.name(),
+                attempts: attempt,
+                outage: begun.elapsed(),
+            });
+        }
+        self.counts.deliveries.fetch_add(1, Ordering::Relaxed);
+        self.counts
+            .items
+            .fetch_add(delivery.items.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -235,6 +215,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use tidewatch_proto::ids::{Epoch, Generation};
+    use tidewatch_proto::row::Row;
 
     /// Fails as often as told, then takes everything.
     struct Flaky {
@@ -242,7 +223,7 @@ mod tests {
         kind: ErrorKind,
     }
 
-    impl Sink for Flaky {
+    impl Sink<Row> for Flaky {
         fn name(&self) -> &'static str {
             "flaky"
         }

@@ -18,7 +18,7 @@ use tidewatch_sinks::memory::{MemoryDeadLetters, MemorySink};
 use tidewatch_sinks::parts::Parts;
 use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresSink};
 use tidewatch_sinks::retry::{Backoff, Retrying, SinkEvent};
-use tidewatch_sinks::{DeadLetterSink, Sink, SinkError};
+use tidewatch_sinks::{Sink, SinkError};
 
 /// The running sinks.
 pub struct Sinks {
@@ -70,16 +70,16 @@ impl Sinks {
         if let Some(postgres) = &settings.postgres {
             let mut sink = PostgresSink::new(postgres.clone(), Parts::all());
             sink.check()?;
-            sinks.add(sink, around)?;
+            sinks.add_rows(sink, around)?;
         }
         if let Some(kafka) = &settings.kafka {
             let mut sink = KafkaSink::new(kafka.clone());
             sink.check()?;
-            sinks.add(sink, around)?;
+            sinks.add_rows(sink, around)?;
         }
         match (settings.store, &settings.postgres) {
             (StoreKind::Postgres, Some(postgres)) => sinks.store = Arc::new(PostgresHotStore::new(postgres.clone())),
-            _ => sinks.add(memory, around)?,
+            _ => sinks.add_rows(memory, around)?,
         }
         match &settings.dead_letter {
             DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&settings.memory), around)?,
@@ -98,43 +98,38 @@ impl Sinks {
         Ok(sinks)
     }
 
-    fn add(&mut self, sink: impl Sink + 'static, around: &Surroundings) -> Result<(), SinkError> {
-        let stats = Arc::new(SinkStats::new(sink.name()));
-        let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
-        sink.deliver(&nothing(self.generation))?;
-        let (inbox, deliveries) = mpsc::channel();
+    fn add_rows(&mut self, sink: impl Sink<Row> + 'static, around: &Surroundings) -> Result<(), SinkError> {
+        let stats = SinkStats::new(sink.name());
+        let inbox = self.add(sink, stats, around)?;
         self.rows.push(inbox);
-        self.stats.push(stats.clone());
-        self.spawn(sink.name(), around, stats, deliveries, move |delivery| {
-            sink.deliver(delivery)
-        })
+        Ok(())
     }
 
-    fn add_letters(&mut self, sink: impl DeadLetterSink + 'static, around: &Surroundings) -> Result<(), SinkError> {
-        let stats = Arc::new(SinkStats::new(format!("dead_letter_{}", sink.name())));
+    fn add_letters(&mut self, sink: impl Sink<Reject> + 'static, around: &Surroundings) -> Result<(), SinkError> {
+        let stats = SinkStats::new(format!("dead_letter_{}", sink.name()));
+        let inbox = self.add(sink, stats, around)?;
+        self.rejects.push(inbox);
+        Ok(())
+    }
+
+    /// Starts a sink's thread, which ends when the inbox is dropped.
+    fn add<T: Send + Sync + 'static>(
+        &mut self,
+        sink: impl Sink<T> + 'static,
+        stats: SinkStats,
+        around: &Surroundings,
+    ) -> Result<Inbox<T>, SinkError> {
+        let stats = Arc::new(stats);
+        self.stats.push(stats.clone());
         let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
         sink.deliver(&nothing(self.generation))?;
-        let (inbox, deliveries) = mpsc::channel();
-        self.rejects.push(inbox);
-        self.stats.push(stats.clone());
-        self.spawn(sink.name(), around, stats, deliveries, move |delivery| {
-            sink.deliver(delivery)
-        })
-    }
-
-    fn spawn<T: Send + Sync + 'static>(
-        &mut self,
-        name: &str,
-        around: &Surroundings,
-        stats: Arc<SinkStats>,
-        deliveries: mpsc::Receiver<Arc<Parcel<T>>>,
-        mut deliver: impl FnMut(&Delivery<T>) -> Result<(), SinkError> + Send + 'static,
-    ) -> Result<(), SinkError> {
+        let name = sink.name();
+        let (inbox, deliveries) = mpsc::channel::<Arc<Parcel<T>>>();
         let failed = EndsBadly(around.failed.clone());
         let work = move || {
             for parcel in deliveries {
                 let begun = Instant::now();
-                deliver(&parcel.delivery)?;
+                sink.deliver(&parcel.delivery)?;
                 stats.delivered(parcel.delivery.items.len() as u64, begun.elapsed());
             }
             failed.well();
@@ -144,7 +139,7 @@ impl Sinks {
         let thread = thread.spawn(work);
         self.threads
             .push(thread.map_err(|error| SinkError::stop(format!("the thread of sink {name}"), error.to_string()))?);
-        Ok(())
+        Ok(inbox)
     }
 
     /// Waits until all that was sent is delivered, and gives what went wrong.

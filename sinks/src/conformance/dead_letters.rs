@@ -1,6 +1,6 @@
 //! The checks of a sink for dead letters.
 
-use crate::{DeadLetterSink, ErrorKind};
+use crate::{ErrorKind, Sink};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::Delivery;
@@ -12,7 +12,7 @@ pub const LARGE_BYTES: usize = 700_000;
 /// A sink for dead letters under test.
 pub struct LetterSubject<'a> {
     /// Opens the sink, anew each time, on the same store.
-    pub sink: &'a dyn Fn() -> Box<dyn DeadLetterSink>,
+    pub sink: &'a dyn Fn() -> Box<dyn Sink<Reject>>,
     /// Reads back every (partition, offset) once, in any order.
     pub letters: &'a dyn Fn() -> Vec<Reject>,
     /// Whether an older generation is refused.

@@ -21,7 +21,7 @@ use tidewatch_proto::time::EventTime;
 /// A sink for rows under test: how to open it, and how to read back what it stored.
 pub struct Subject<'a> {
     /// Opens the sink, anew each time, on the same store.
-    pub sink: &'a dyn Fn() -> Box<dyn Sink>,
+    pub sink: &'a dyn Fn() -> Box<dyn Sink<Row>>,
     /// Opens a reader of the last row of each key.
     pub store: &'a dyn Fn() -> Box<dyn HotStore>,
     /// Whether an older generation is refused.

@@ -6,7 +6,7 @@ use super::config::KafkaSinkSettings;
 use super::message::header;
 use super::producer::{Message, Producer};
 use super::topic::Purpose;
-use crate::{DeadLetterSink, ErrorKind, SinkError};
+use crate::{ErrorKind, Sink, SinkError};
 use rdkafka::message::OwnedHeaders;
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Delivery;
@@ -45,7 +45,7 @@ impl KafkaDeadLetters {
     }
 }
 
-impl DeadLetterSink for KafkaDeadLetters {
+impl Sink<Reject> for KafkaDeadLetters {
     fn name(&self) -> &'static str {
         "kafka"
     }

@@ -31,7 +31,7 @@ impl KafkaSink {
     }
 }
 
-impl Sink for KafkaSink {
+impl Sink<Row> for KafkaSink {
     fn name(&self) -> &'static str {
         "kafka"
     }

@@ -1,7 +1,7 @@
 //! The latest dead letters in memory.
 
 use super::{MemoryConfig, refuse_older};
-use crate::{DeadLetterSink, SinkError};
+use crate::{Sink, SinkError};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidewatch_proto::ids::{Generation, Offset, Partition};
@@ -68,7 +68,7 @@ impl MemoryDeadLetters {
     }
 }
 
-impl DeadLetterSink for MemoryDeadLetters {
+impl Sink<Reject> for MemoryDeadLetters {
     fn name(&self) -> &'static str {
         "memory"
     }

@@ -64,7 +64,7 @@ impl MemorySink {
     }
 }
 
-impl Sink for MemorySink {
+impl Sink<Row> for MemorySink {
     fn name(&self) -> &'static str {
         "memory"
     }

@@ -1,8 +1,8 @@
 //! Memory passes the suite and keeps to its bounds.
 
 use super::{MemoryConfig, MemoryDeadLetters, MemorySink};
+use crate::Sink;
 use crate::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, row, sink};
-use crate::{DeadLetterSink, Sink};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::{Delivery, Job, Row};

@@ -6,7 +6,7 @@ use super::progress;
 use super::session::{Link, prepared};
 use super::stamp::Stamp;
 use crate::parts::Parts;
-use crate::{DeadLetterSink, SinkError};
+use crate::{Sink, SinkError};
 use postgres::{Statement, Transaction};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Delivery;
@@ -48,7 +48,7 @@ impl PostgresDeadLetters {
     }
 }
 
-impl DeadLetterSink for PostgresDeadLetters {
+impl Sink<Reject> for PostgresDeadLetters {
     fn name(&self) -> &'static str {
         "postgres"
     }

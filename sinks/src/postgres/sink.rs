@@ -65,7 +65,7 @@ impl PostgresSink {
     }
 }
 
-impl Sink for PostgresSink {
+impl Sink<Row> for PostgresSink {
     fn name(&self) -> &'static str {
         "postgres"
     }

@@ -9,7 +9,7 @@ use tidewatch_settings::kafka::{KafkaConnection, SaslMechanism, SecurityProtocol
 use tidewatch_sinks::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, sink};
 use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink, KafkaSinkConfig, KafkaSinkSettings};
-use tidewatch_sinks::{DeadLetterSink, ErrorKind, Sink};
+use tidewatch_sinks::{ErrorKind, Sink};
 use tidewatch_tests::sinks::kafka::{Topic, letters};
 use tidewatch_tests::sinks::{component, unique};
 
