@@ -1,7 +1,8 @@
 //! The suite of [`SeriesReader`]: every implementation runs it in its tests.
 
-use crate::reader::{SeriesQuery, SeriesReader, Take};
+use crate::reader::SeriesReader;
 use tidewatch_proto::ids::{Epoch, Name};
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime, PANE_MS};
 
@@ -78,7 +79,7 @@ fn expected(job: Job) -> Vec<Row> {
         .collect()
 }
 
-fn query(job: Job, limit: usize, take: Take) -> SeriesQuery {
+fn query(job: Job, limit: usize, order: Order) -> SeriesQuery {
     SeriesQuery {
         job,
         key: Name::from("conformance-a"),
@@ -86,7 +87,7 @@ fn query(job: Job, limit: usize, take: Take) -> SeriesQuery {
         from: EVENT_TIME_MIN,
         to: EVENT_TIME_MAX,
         limit,
-        take,
+        order,
     }
 }
 
@@ -98,7 +99,7 @@ fn answers(reader: &dyn SeriesReader, query: SeriesQuery, expected: Option<&[Row
 }
 
 fn unknown_is_none(reader: &dyn SeriesReader, job: Job) {
-    let known = query(job, 5, Take::Newest);
+    let known = query(job, 5, Order::NewestFirst);
     answers(
         reader,
         SeriesQuery {
@@ -136,8 +137,8 @@ fn unknown_is_none(reader: &dyn SeriesReader, job: Job) {
 fn ranges_are_half_open(reader: &dyn SeriesReader, job: Job) {
     let rows = expected(job);
     let (from, to) = (rows[2].window_start, rows[6].window_start);
-    for take in [Take::Oldest, Take::Newest] {
-        let all = query(job, 100, take);
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let all = query(job, 100, order);
         answers(reader, all.clone(), Some(&rows));
         answers(
             reader,
@@ -189,16 +190,16 @@ fn ranges_are_half_open(reader: &dyn SeriesReader, job: Job) {
 
 fn limits_take_the_right_end(reader: &dyn SeriesReader, job: Job) {
     let rows = expected(job);
-    answers(reader, query(job, 1, Take::Oldest), Some(&rows[..1]));
-    answers(reader, query(job, 3, Take::Oldest), Some(&rows[..3]));
-    answers(reader, query(job, 1, Take::Newest), Some(&rows[9..]));
-    answers(reader, query(job, 3, Take::Newest), Some(&rows[7..]));
+    answers(reader, query(job, 1, Order::OldestFirst), Some(&rows[..1]));
+    answers(reader, query(job, 3, Order::OldestFirst), Some(&rows[..3]));
+    answers(reader, query(job, 1, Order::NewestFirst), Some(&rows[9..]));
+    answers(reader, query(job, 3, Order::NewestFirst), Some(&rows[7..]));
     let to = rows[5].window_start;
     answers(
         reader,
         SeriesQuery {
             to,
-            ..query(job, 3, Take::Newest)
+            ..query(job, 3, Order::NewestFirst)
         },
         Some(&rows[2..5]),
     );
@@ -211,7 +212,7 @@ fn the_last_revision_wins(reader: &dyn SeriesReader, job: Job) {
         reader,
         SeriesQuery {
             from,
-            ..query(job, 1, Take::Oldest)
+            ..query(job, 1, Order::OldestFirst)
         },
         Some(corrected),
     );

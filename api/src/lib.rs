@@ -32,6 +32,6 @@ pub use config::{ApiConfig, Settings};
 pub use error::{Error, ErrorKind};
 pub use handles::{BuildInfo, Event, Handles, Readiness};
 pub use memory::MemoryReader;
-pub use reader::{ReadError, ReadErrorKind, SeriesQuery, SeriesReader, Take};
+pub use reader::{ReadError, ReadErrorKind, SeriesReader};
 pub use serve::{BoundServer, Port, listen, serve};
 pub use sink_stats::SinkStats;

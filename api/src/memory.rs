@@ -1,9 +1,10 @@
 //! Rows in memory: the plainest [`SeriesReader`], for tests and for what has no store.
 
-use crate::reader::{ReadError, SeriesQuery, SeriesReader, Take};
+use crate::reader::{ReadError, SeriesReader};
 use std::collections::BTreeMap;
 use std::sync::RwLock;
 use tidewatch_proto::ids::Name;
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Row, Status};
 use tidewatch_proto::time::EventTime;
 
@@ -53,9 +54,9 @@ impl SeriesReader for MemoryReader {
             return Ok(Some(Vec::new()));
         }
         let matching = windows.range(query.from..query.to).map(|(_, row)| row.clone());
-        Ok(Some(match query.take {
-            Take::Oldest => matching.take(query.limit).collect(),
-            Take::Newest => {
+        Ok(Some(match query.order {
+            Order::OldestFirst => matching.take(query.limit).collect(),
+            Order::NewestFirst => {
                 let mut rows: Vec<Row> = matching.rev().take(query.limit).collect();
                 rows.reverse();
                 rows

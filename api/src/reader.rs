@@ -2,37 +2,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use tidewatch_proto::ids::{Epoch, Name};
-use tidewatch_proto::row::{Job, Row};
-use tidewatch_proto::time::EventTime;
-
-/// Which rows to give when there are more than the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Take {
-    /// Those of the earliest windows.
-    Oldest,
-    /// Those of the latest windows.
-    Newest,
-}
-
-/// Which rows of one key and metric are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeriesQuery {
-    /// The job whose rows are wanted; it says what `key` names and how long the windows are.
-    pub job: Job,
-    /// The device, or the site or fleet for rollups.
-    pub key: Name,
-    /// The metric.
-    pub metric: Name,
-    /// Windows that start at or after this instant.
-    pub from: EventTime,
-    /// Windows that start before this instant; without an end it is the first instant of the year 6000.
-    pub to: EventTime,
-    /// Rows at most; at least 1.
-    pub limit: usize,
-    /// Which rows to give when there are more.
-    pub take: Take,
-}
+use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::query::SeriesQuery;
+use tidewatch_proto::row::Row;
 
 /// Reads rows: published ones from the hot store, open windows from the engine.
 ///
@@ -40,7 +12,8 @@ pub struct SeriesQuery {
 ///
 /// * The answer holds one row a window, the one of the greatest revision; a `live` row only where the window has no
 ///   published one.
-/// * Rows are ascending by `window_start`, all of them match the query, and there are at most `limit`.
+/// * Rows are ascending by `window_start`, all of them match the query, and there are at most `limit`: those that are
+///   first by the query's order.
 /// * `None` means that the series is unknown: neither the store nor the engine has any row of it. A known series
 ///   without rows in the range is `Some` of nothing.
 /// * It may block: it is called on a thread for that, by several requests at a time.

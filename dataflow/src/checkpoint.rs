@@ -7,7 +7,6 @@
 
 use crate::batch::Position;
 use crate::capture::WorkerState;
-use crate::engine::Restored;
 use crate::series::{GroupState, PartitionSnapshot};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +26,17 @@ const SECTION_HEAD_BYTES: usize = 4 + 8 + 4 + 4;
 pub struct Saved {
     /// Where it stands in time and in the log.
     pub meta: Meta,
+    /// Series by key group.
+    pub groups: BTreeMap<KeyGroup, GroupState>,
+}
+
+/// The state to go on from.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Where reading goes on.
+    pub positions: Vec<Position>,
+    /// How far partitions had come.
+    pub partitions: Vec<PartitionSnapshot>,
     /// Series by key group.
     pub groups: BTreeMap<KeyGroup, GroupState>,
 }

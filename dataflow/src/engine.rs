@@ -1,36 +1,23 @@
 //! The engine from outside: start it, tell it, take what it yields, end it.
 
-use crate::batch::Position;
 use crate::capture::Captured;
+use crate::checkpoint::Restored;
 use crate::command::Command;
 use crate::config::{Clock, EngineConfig};
 use crate::rollup::Level;
-use crate::series::{GroupState, PartitionSnapshot};
 use crate::stats::Stats;
 use crate::worker::{self, Shared};
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
-use tidewatch_proto::ids::{Epoch, KeyGroup};
+use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::registry::RegistryChange;
 use tidewatch_proto::row::Row;
 use tidewatch_proto::source::SourceFactory;
 
 /// How many epochs ahead a command takes effect, so that every worker has it before.
 pub const EFFECT_AFTER: u64 = 5;
-
-/// The state to go on from.
-#[derive(Debug, Default)]
-pub struct Restored {
-    /// Where reading goes on.
-    pub positions: Vec<Position>,
-    /// How far partitions had come.
-    pub partitions: Vec<PartitionSnapshot>,
-    /// Series by key group.
-    pub groups: BTreeMap<KeyGroup, GroupState>,
-}
 
 /// A running engine.
 pub struct Engine {

@@ -28,6 +28,7 @@ pub mod series;
 pub mod stats;
 mod worker;
 
+pub use checkpoint::Restored;
 pub use checkpoint::{CheckpointError, Saved};
 pub use config::{Clock, EngineConfig};
-pub use engine::{Engine, Handle, Restored};
+pub use engine::{Engine, Handle};

@@ -2,9 +2,9 @@
 
 use crate::batch::Position;
 use crate::capture::{CaptureSender, Captured};
+use crate::checkpoint::Restored;
 use crate::command::Command;
 use crate::config::{Clock, EngineConfig, epochs_of};
-use crate::engine::Restored;
 use crate::ingest::{Decoder, Reader};
 use crate::operators::ingest::IngestControl;
 use crate::operators::series::PendingCuts;

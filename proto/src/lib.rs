@@ -7,12 +7,13 @@
 //! * [`limits`], [`reject`]: what is accepted, and why a record is not.
 //! * [`pane`], [`aggregate`], [`sketch`]: what readings become.
 //! * [`registry`]: which site and fleet a device belongs to, and since when.
-//! * [`row`]: what the engine yields.
+//! * [`row`]: what the engine yields; [`query`]: what is asked of whoever keeps rows.
 
 pub mod aggregate;
 pub mod ids;
 pub mod limits;
 pub mod pane;
+pub mod query;
 pub mod registry;
 pub mod reject;
 pub mod row;

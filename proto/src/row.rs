@@ -129,7 +129,54 @@ pub struct Row {
     pub revision: Epoch,
 }
 
+/// What a row holds, as JSON shows it: flat, and `null` what the row doesn't have. Numbers that are none (NaN,
+/// infinities) are `null` too.
+#[derive(Clone, Debug, Serialize)]
+pub struct RowBody {
+    /// Devices that sent a reading; of rollups only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    devices: Option<u64>,
+    count: u64,
+    sum: f64,
+    min: Option<f64>,
+    max: Option<f64>,
+    first: Option<f64>,
+    last: Option<f64>,
+    mean: Option<f64>,
+    stddev: Option<f64>,
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+    invalid_count: u64,
+    status: Status,
+    revision: Epoch,
+    as_of: Epoch,
+}
+
 impl Row {
+    /// What the row holds, as it stood at an epoch.
+    pub fn body(&self, as_of: Epoch) -> RowBody {
+        let values = &self.values;
+        RowBody {
+            devices: (!self.job.is_per_series()).then_some(values.devices),
+            count: values.count,
+            sum: values.sum,
+            min: values.min,
+            max: values.max,
+            first: values.first,
+            last: values.last,
+            mean: values.mean,
+            stddev: values.stddev,
+            p50: values.quantiles.map(|quantiles| quantiles.p50),
+            p95: values.quantiles.map(|quantiles| quantiles.p95),
+            p99: values.quantiles.map(|quantiles| quantiles.p99),
+            invalid_count: values.invalid_count,
+            status: self.status,
+            revision: self.revision,
+            as_of,
+        }
+    }
+
     /// The outbox part the row belongs to: the key group of its key.
     pub fn part(&self) -> KeyGroup {
         KeyGroup::of(self.key.as_bytes())

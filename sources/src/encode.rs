@@ -33,6 +33,17 @@ fn text(out: &mut Vec<u8>, tag: u32, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// A message as `device@ts metric=value …`.
+#[cfg(test)]
+pub(crate) fn shown(message: &[u8]) -> String {
+    use prost::Message;
+    let read = tidewatch_proto::wire::Telemetry::decode(message).unwrap();
+    let values = read.metrics.iter().map(|(name, value)| format!(" {name}={value}"));
+    let mut metrics: Vec<String> = values.collect();
+    metrics.sort();
+    format!("{}@{}{}", read.device_id, read.ts, metrics.concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,13 @@
 //! What a request for rows asks: path and query, checked.
 
 use crate::problem::{Problem, ProblemKind};
-use crate::reader::{SeriesQuery, Take};
 use crate::rfc3339;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use std::borrow::Cow;
 use tidewatch_proto::ids::Name;
 use tidewatch_proto::limits::name_is_good;
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::Job;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
 
@@ -81,10 +81,10 @@ impl Asked {
         let params: Params<'_> =
             serde_urlencoded::from_str(query).map_err(|error| bad(format!("the query can't be used: {error}")))?;
         let (window, job) = window(scope, params.window.as_deref())?;
-        let take = if params.from.is_some() {
-            Take::Oldest
+        let order = if params.from.is_some() {
+            Order::OldestFirst
         } else {
-            Take::Newest
+            Order::NewestFirst
         };
         let from = params
             .from
@@ -102,7 +102,7 @@ impl Asked {
             from,
             to,
             limit: limit(params.limit.as_deref())?,
-            take,
+            order,
         };
         if let Some(cursor) = params.cursor {
             go_on(&mut query, &cursor)?;
@@ -120,19 +120,19 @@ impl Asked {
 }
 
 /// Where the next page begins: a letter for the direction, and the start of the last window given.
-pub(super) fn cursor(take: Take, last: EventTime) -> String {
-    match take {
-        Take::Oldest => format!("a{}", last.0),
-        Take::Newest => format!("b{}", last.0),
+pub(super) fn cursor(order: Order, last: EventTime) -> String {
+    match order {
+        Order::OldestFirst => format!("a{}", last.0),
+        Order::NewestFirst => format!("b{}", last.0),
     }
 }
 
 /// Narrows the query to what lies behind a cursor.
 fn go_on(query: &mut SeriesQuery, cursor: &str) -> Result<(), Problem> {
     let unknown = || bad("cursor: send `next` of the page before, with its other parameters unchanged".to_owned());
-    let direction = match query.take {
-        Take::Oldest => 'a',
-        Take::Newest => 'b',
+    let direction = match query.order {
+        Order::OldestFirst => 'a',
+        Order::NewestFirst => 'b',
     };
     let last: i64 = cursor
         .strip_prefix(direction)
@@ -141,9 +141,9 @@ fn go_on(query: &mut SeriesQuery, cursor: &str) -> Result<(), Problem> {
     if !(EVENT_TIME_MIN.0..=EVENT_TIME_MAX.0).contains(&last) {
         return Err(unknown());
     }
-    match query.take {
-        Take::Oldest => query.from = query.from.max(EventTime(last + 1)),
-        Take::Newest => query.to = query.to.min(EventTime(last)),
+    match query.order {
+        Order::OldestFirst => query.from = query.from.max(EventTime(last + 1)),
+        Order::NewestFirst => query.to = query.to.min(EventTime(last)),
     }
     Ok(())
 }

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 use tidewatch_api::{
-    ApiConfig, BoundServer, BuildInfo, Handles, MemoryReader, ReadError, ReadErrorKind, Readiness, SeriesQuery,
-    SeriesReader, SinkStats, listen, serve,
+    ApiConfig, BoundServer, BuildInfo, Handles, MemoryReader, ReadError, ReadErrorKind, Readiness, SeriesReader,
+    SinkStats, listen, serve,
 };
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_proto::ids::{Epoch, Name};
+use tidewatch_proto::query::SeriesQuery;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::EventTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Parser;
 use tidewatch_bench::w1::bare::{self, Mode};
-use tidewatch_bench::w1::topic::brokers_default;
+use tidewatch_bench::w1::topic::ReadFlags;
 
 /// Reads a W1 topic from start to end in a hand-written loop.
 #[derive(Parser)]
@@ -11,22 +11,13 @@ struct Flags {
     /// How much of the work to do.
     #[arg(long, env = "MODE", value_enum, default_value_t = Mode::Aggregate)]
     mode: Mode,
-    /// The topic.
-    #[arg(long, env = "IN_TOPIC", default_value = "w1.s")]
-    topic: String,
-    /// Kafka's address.
-    #[arg(long, env = "KAFKA_BROKERS", default_value_t = brokers_default())]
-    brokers: String,
-    /// Threads, each with its share of the partitions.
-    #[arg(long, env = "THREADS", default_value_t = 2)]
-    threads: usize,
+    #[command(flatten)]
+    read: ReadFlags,
 }
 
 fn main() -> Result<()> {
     let flags = Flags::parse();
-    println!(
-        "{}",
-        bare::run(&flags.brokers, &flags.topic, flags.threads, flags.mode)?
-    );
+    let read = &flags.read;
+    println!("{}", bare::run(&read.brokers, &read.topic, read.threads, flags.mode)?);
     Ok(())
 }

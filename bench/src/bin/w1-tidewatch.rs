@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Parser;
 use tidewatch_bench::w1::tidewatch::{Set, run_topic};
-use tidewatch_bench::w1::topic::brokers_default;
+use tidewatch_bench::w1::topic::ReadFlags;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -11,15 +11,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Reads a W1 topic from start to end with the real engine.
 #[derive(Parser)]
 struct Flags {
-    /// The topic.
-    #[arg(long, env = "IN_TOPIC", default_value = "w1.s")]
-    topic: String,
-    /// Kafka's address.
-    #[arg(long, env = "KAFKA_BROKERS", default_value_t = brokers_default())]
-    brokers: String,
-    /// Worker threads.
-    #[arg(long, env = "THREADS", default_value_t = 2)]
-    threads: usize,
+    #[command(flatten)]
+    read: ReadFlags,
     /// Keep quantiles, five-minute and one-hour windows too, as the engine does by default.
     #[arg(long)]
     full: bool,
@@ -27,10 +20,8 @@ struct Flags {
 
 fn main() -> Result<()> {
     let flags = Flags::parse();
+    let read = &flags.read;
     let set = if flags.full { Set::Full } else { Set::Minutes };
-    println!(
-        "{}",
-        run_topic(&flags.brokers, &flags.topic, set.config(flags.threads))?
-    );
+    println!("{}", run_topic(&read.brokers, &read.topic, set.config(read.threads))?);
     Ok(())
 }

@@ -17,6 +17,20 @@ pub fn brokers_default() -> String {
     std::env::var("TIDEWATCH_TEST_KAFKA").unwrap_or_else(|_| BROKERS.into())
 }
 
+/// What a program is told that reads a topic from start to end.
+#[derive(clap::Args)]
+pub struct ReadFlags {
+    /// The topic.
+    #[arg(long, env = "IN_TOPIC", default_value = "w1.s")]
+    pub topic: String,
+    /// Kafka's address.
+    #[arg(long, env = "KAFKA_BROKERS", default_value_t = brokers_default())]
+    pub brokers: String,
+    /// Threads, each with its share of the partitions.
+    #[arg(long, env = "THREADS", default_value_t = 2)]
+    pub threads: usize,
+}
+
 /// How long a broker may take to answer a question about a topic.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tidewatch_api::{ReadError, ReadErrorKind, SeriesQuery, SeriesReader, Take};
+use tidewatch_api::{ReadError, ReadErrorKind, SeriesReader};
 use tidewatch_dataflow::Handle;
 use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
-use tidewatch_sinks::hot::{HotStore, Order};
-use tidewatch_sinks::{ErrorKind, SinkError, hot};
+use tidewatch_sinks::hot::HotStore;
+use tidewatch_sinks::{ErrorKind, SinkError};
 
 /// How long the engine may take to show a series' open windows.
 const PEEK_WAIT: Duration = Duration::from_millis(500);
@@ -26,12 +27,7 @@ pub struct Reader {
 
 impl SeriesReader for Reader {
     fn series(&self, query: SeriesQuery) -> Result<Option<Vec<Row>>, ReadError> {
-        let order = if query.take == Take::Newest {
-            Order::NewestFirst
-        } else {
-            Order::OldestFirst
-        };
-        let mut rows = self.stored(&query, query.from, query.to, query.limit, order)?;
+        let mut rows = self.store.series(&query).map_err(read_error)?;
         let live = match query.job.is_per_series() {
             true => self
                 .engine
@@ -41,8 +37,13 @@ impl SeriesReader for Reader {
         };
         let live: Vec<Row> = live.into_iter().filter(|row| row.job == query.job).collect();
         if rows.is_empty() && live.is_empty() {
-            let always = (EVENT_TIME_MIN, EventTime(EVENT_TIME_MAX.0 + 1));
-            let known = self.stored(&query, always.0, always.1, 1, Order::NewestFirst)?;
+            let any = SeriesQuery {
+                from: EVENT_TIME_MIN,
+                to: EventTime(EVENT_TIME_MAX.0 + 1),
+                limit: 1,
+                ..query
+            };
+            let known = self.store.series(&any).map_err(read_error)?;
             return Ok((!known.is_empty()).then(Vec::new));
         }
         for row in live {
@@ -53,39 +54,15 @@ impl SeriesReader for Reader {
         }
         rows.sort_by_key(|row| row.window_start);
         let beyond = rows.len().saturating_sub(query.limit);
-        match query.take {
-            Take::Newest => drop(rows.drain(..beyond)),
-            Take::Oldest => rows.truncate(query.limit),
+        match query.order {
+            Order::NewestFirst => drop(rows.drain(..beyond)),
+            Order::OldestFirst => rows.truncate(query.limit),
         }
         Ok(Some(rows))
     }
 
     fn as_of(&self) -> Option<Epoch> {
         Some(Epoch(self.as_of.load(Ordering::Relaxed)))
-    }
-}
-
-impl Reader {
-    fn stored(
-        &self,
-        query: &SeriesQuery,
-        from: EventTime,
-        to: EventTime,
-        limit: usize,
-        order: Order,
-    ) -> Result<Vec<Row>, ReadError> {
-        let SeriesQuery { job, key, metric, .. } = query.clone();
-        self.store
-            .series(&hot::SeriesQuery {
-                job,
-                key,
-                metric,
-                from,
-                to,
-                limit,
-                order,
-            })
-            .map_err(read_error)
     }
 }
 

@@ -12,9 +12,10 @@ pub use rows::sink;
 pub use sample::{row, values};
 
 use crate::Sink;
-use crate::hot::{HotStore, Order, SeriesQuery};
+use crate::hot::HotStore;
 use std::collections::BTreeMap;
 use tidewatch_proto::ids::{Epoch, Generation, Name};
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::{Delivery, Job, Quantiles, Row, Values};
 use tidewatch_proto::time::EventTime;
 

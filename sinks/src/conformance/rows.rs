@@ -3,8 +3,8 @@
 use super::sample::{corrected, row};
 use super::{GENERATION, Subject, read};
 use crate::ErrorKind;
-use crate::hot::{Order, SeriesQuery};
 use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::{Delivery, Job, Quantiles, Row, Values};
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime, PANE_MS, PaneNo};
 

@@ -5,9 +5,9 @@ use crate::SinkError;
 use rdkafka::message::{Header, OwnedHeaders};
 use serde::Serialize;
 use tidewatch_proto::ids::{Epoch, Generation};
-use tidewatch_proto::row::{Job, Row};
+use tidewatch_proto::row::{Job, Row, RowBody};
 
-/// The value, in the order of its fields. Numbers that are none (NaN, infinities) are null.
+/// The value, in the order of its fields.
 #[derive(Serialize)]
 struct Value<'a> {
     job: &'static str,
@@ -20,31 +20,13 @@ struct Value<'a> {
     metric: &'a str,
     window_start: i64,
     window_end: i64,
-    /// Of rollups only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    devices: Option<u64>,
-    count: u64,
-    sum: f64,
-    min: Option<f64>,
-    max: Option<f64>,
-    first: Option<f64>,
-    last: Option<f64>,
-    mean: Option<f64>,
-    stddev: Option<f64>,
-    p50: Option<f64>,
-    p95: Option<f64>,
-    p99: Option<f64>,
-    invalid_count: u64,
-    status: &'static str,
-    revision: u64,
-    as_of: u64,
+    #[serde(flatten)]
+    body: RowBody,
 }
 
 impl<'a> Value<'a> {
     fn of(row: &'a Row, as_of: Epoch) -> Value<'a> {
         let key: &str = &row.key;
-        let values = &row.values;
-        let quantiles = values.quantiles;
         Value {
             job: row.job.as_str(),
             device_id: row.job.is_per_series().then_some(key),
@@ -53,22 +35,7 @@ impl<'a> Value<'a> {
             metric: &row.metric,
             window_start: row.window_start.0,
             window_end: row.window_end.0,
-            devices: (!row.job.is_per_series()).then_some(values.devices),
-            count: values.count,
-            sum: values.sum,
-            min: values.min,
-            max: values.max,
-            first: values.first,
-            last: values.last,
-            mean: values.mean,
-            stddev: values.stddev,
-            p50: quantiles.map(|quantiles| quantiles.p50),
-            p95: quantiles.map(|quantiles| quantiles.p95),
-            p99: quantiles.map(|quantiles| quantiles.p99),
-            invalid_count: values.invalid_count,
-            status: row.status.as_str(),
-            revision: row.revision.0,
-            as_of: as_of.0,
+            body: row.body(as_of),
         }
     }
 }

@@ -3,13 +3,12 @@
 use super::config::KafkaSinkSettings;
 use super::producer::Trouble;
 use crate::{ErrorKind, SinkError};
+use futures_executor::block_on;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 /// How long the brokers may take to answer.
@@ -124,30 +123,12 @@ fn create(config: &ClientConfig, settings: &KafkaSinkSettings, topic: &str, purp
     let options = AdminOptions::new()
         .operation_timeout(Some(TIMEOUT))
         .request_timeout(Some(TIMEOUT));
-    let results = wait_for(admin.create_topics(&[new], &options))
+    let results = block_on(admin.create_topics(&[new], &options))
         .map_err(|error| SinkError::retry(format!("{}, topic {topic}", settings.brokers), error.to_string()))?;
     match results.into_iter().next() {
         Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => Err(failed(format!(
             "there is no such topic, and it can't be created: {code}"
         ))),
         _ => Ok(()),
-    }
-}
-
-/// Runs a future that another thread completes.
-fn wait_for<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
     }
 }

@@ -12,11 +12,12 @@ mod tests;
 pub use config::MemoryConfig;
 pub use dead_letters::MemoryDeadLetters;
 
-use crate::hot::{HotStore, SeriesQuery};
+use crate::hot::HotStore;
 use crate::{Sink, SinkError};
 use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
 use tidewatch_proto::ids::Generation;
+use tidewatch_proto::query::SeriesQuery;
 use tidewatch_proto::row::{Delivery, Row};
 
 /// The rows of recent windows, the last of each key. Clones share them.

@@ -1,9 +1,9 @@
 //! The rows in memory: by series for reading, by window for leaving.
 
 use super::MemoryConfig;
-use crate::hot::{Order, SeriesQuery};
 use std::collections::{BTreeMap, HashMap};
 use tidewatch_proto::ids::{Generation, Name};
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Row};
 use tidewatch_proto::time::EventTime;
 

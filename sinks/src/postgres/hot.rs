@@ -5,9 +5,10 @@ use super::session::Link;
 use super::stamp::Stamp;
 use super::tables::{level, table};
 use crate::SinkError;
-use crate::hot::{HotStore, Order, SeriesQuery};
+use crate::hot::HotStore;
 use std::sync::{Mutex, PoisonError};
 use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::EventTime;
 

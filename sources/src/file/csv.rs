@@ -204,8 +204,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message;
-    use tidewatch_proto::wire::Telemetry;
+    use crate::encode::shown;
 
     /// Decodes lines and shows each as `device@ts metric=value …`, or what is wrong with it.
     fn decode(config: &CsvConfig, lines: &[&str]) -> Vec<String> {
@@ -214,16 +213,7 @@ mod tests {
             let mut out = Vec::new();
             match decoder.decode(line.as_bytes(), &mut out) {
                 Ok(None) => "-".to_owned(),
-                Ok(Some(_)) => {
-                    let read = Telemetry::decode(out.as_slice()).unwrap();
-                    let mut metrics: Vec<String> = read
-                        .metrics
-                        .iter()
-                        .map(|(name, value)| format!(" {name}={value}"))
-                        .collect();
-                    metrics.sort();
-                    format!("{}@{}{}", read.device_id, read.ts, metrics.concat())
-                }
+                Ok(Some(_)) => shown(&out),
                 Err(Problem::Frame(problem)) => problem,
                 Err(Problem::File(problem)) => format!("file: {problem}"),
             }

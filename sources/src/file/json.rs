@@ -118,23 +118,13 @@ impl<'de> Visitor<'de> for MetricsVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message;
-    use tidewatch_proto::wire::Telemetry;
+    use crate::encode::shown;
 
     fn decode(line: &str) -> String {
         let mut out = Vec::new();
         match JsonDecoder.decode(line.as_bytes(), &mut out) {
             Ok(None) => "-".to_owned(),
-            Ok(Some(_)) => {
-                let read = Telemetry::decode(out.as_slice()).unwrap();
-                let mut metrics: Vec<String> = read
-                    .metrics
-                    .iter()
-                    .map(|(name, value)| format!(" {name}={value}"))
-                    .collect();
-                metrics.sort();
-                format!("{}@{}{}", read.device_id, read.ts, metrics.concat())
-            }
+            Ok(Some(_)) => shown(&out),
             Err(Problem::Frame(problem) | Problem::File(problem)) => problem,
         }
     }

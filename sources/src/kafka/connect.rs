@@ -5,15 +5,14 @@ use super::commit::Committer;
 use super::config::{KafkaSettings, Start};
 use super::source::KafkaSource;
 use crate::event::{EventHook, SourceEvent, unheard};
+use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{ClientContext, Offset as KafkaOffset, TopicPartitionList};
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::{Assignment, Source, SourceError, SourceFactory};
@@ -91,7 +90,7 @@ impl KafkaFactory {
             self.settings.connection.create().map_err(|error| refused(&error))?;
         let options = AdminOptions::new().request_timeout(Some(CONNECT_TIMEOUT));
         let asked = [ResourceSpecifier::Topic(&self.settings.topic)];
-        let mut answers = wait_for(admin.describe_configs(&asked, &options)).map_err(|error| refused(&error))?;
+        let mut answers = block_on(admin.describe_configs(&asked, &options)).map_err(|error| refused(&error))?;
         let topic = answers
             .pop()
             .ok_or_else(|| refused(&"no answer"))?
@@ -267,23 +266,5 @@ fn partition_count(settings: &KafkaSettings, metadata: &Metadata) -> Result<usiz
         )),
         Some(code) if count == 0 => Err(SourceError::new(settings.object(), format!("can't be read: {code}"))),
         _ => Ok(count),
-    }
-}
-
-/// Waits on this thread for a future that another thread completes.
-fn wait_for<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
     }
 }

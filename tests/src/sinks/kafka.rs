@@ -9,11 +9,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidewatch_proto::ids::{Epoch, Name, Offset, Partition};
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::{EventTime, LogTime};
 use tidewatch_sinks::SinkError;
-use tidewatch_sinks::hot::{HotStore, Order, SeriesQuery};
+use tidewatch_sinks::hot::HotStore;
 
 /// How long reading a topic may take.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! What the tests of the sources need: topics, what is written to them, and a second opinion on what they hold.
 
 use crate::sinks::{component, unique};
+use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -8,8 +9,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset as At, TopicPartitionList};
-use std::future::Future;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tidewatch_proto::ids::Offset;
 use tidewatch_proto::time::LogTime;
@@ -51,7 +50,7 @@ impl Topic {
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
-        let answers = wait_for(admin(&brokers).create_topics(&[topic], &AdminOptions::new()));
+        let answers = block_on(admin(&brokers).create_topics(&[topic], &AdminOptions::new()));
         answers
             .expect("an answer")
             .pop()
@@ -146,7 +145,7 @@ impl Topic {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.name, partition, At::Offset(offset))
             .expect("an offset");
-        wait_for(admin(&self.brokers).delete_records(&list, &AdminOptions::new())).expect("removed");
+        block_on(admin(&self.brokers).delete_records(&list, &AdminOptions::new())).expect("removed");
     }
 
     /// What each partition holds, read record by record by the client library's own way.
@@ -231,15 +230,4 @@ fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
         .set("bootstrap.servers", brokers)
         .create()
         .expect("an admin client")
-}
-
-/// Waits for a future that another thread completes.
-fn wait_for<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }

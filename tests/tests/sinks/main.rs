@@ -4,9 +4,9 @@ mod kafka;
 mod postgres;
 
 use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::{Delivery, Job, Row};
 use tidewatch_sinks::conformance::row;
-use tidewatch_sinks::hot::{Order, SeriesQuery};
 
 /// The names of the partitions of a source.
 fn partitions() -> Vec<String> {
