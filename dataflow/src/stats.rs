@@ -72,6 +72,8 @@ pub struct Stats {
     pub rows_final: Counter,
     /// Rows published, `corrected`.
     pub rows_corrected: Counter,
+    /// Changes of panes that rollups no longer had: a partition was idle for longer than the horizon.
+    pub rollup_panes_missed: Counter,
     /// Cuts that a worker heard of too late to save its state for them.
     pub cuts_missed: Counter,
     /// Devices in memory.
@@ -106,6 +108,7 @@ impl Stats {
             dead_letters: Default::default(),
             rows_final: Counter::default(),
             rows_corrected: Counter::default(),
+            rollup_panes_missed: Counter::default(),
             cuts_missed: Counter::default(),
             devices: Gauge::default(),
             series: Gauge::default(),

@@ -267,6 +267,7 @@ impl Flow {
             ("dead", stats.dead_letters_total()),
             ("final", stats.rows_final.get()),
             ("corrected", stats.rows_corrected.get()),
+            ("missed", stats.rollup_panes_missed.get()),
         ]
     }
 }

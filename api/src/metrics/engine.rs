@@ -28,6 +28,11 @@ pub(super) fn intake(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
         "Messages dropped because they had come before",
         stats.duplicates.get(),
     )?;
+    page.counter(
+        "rollup_panes_missed",
+        "Changed panes that rollups no longer had, after a partition was idle for longer than the horizon",
+        stats.rollup_panes_missed.get(),
+    )?;
     let dead = Reason::ALL.map(|reason| ([("reason", reason.as_str())], stats.dead_letters(reason).get()));
     page.counters("dead_letters", "Records that can't be used, by reason", dead)?;
     let rows = [("final", &stats.rows_final), ("corrected", &stats.rows_corrected)];

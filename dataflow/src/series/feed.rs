@@ -65,6 +65,8 @@ pub struct Feed {
     flushed: PaneNo,
     /// Of panes until here some had been forgotten when it began.
     partial: PaneNo,
+    /// Panes not given out, since their time was over everywhere.
+    missed: u64,
 }
 
 impl Default for Feed {
@@ -76,6 +78,7 @@ impl Default for Feed {
             expired: PaneNo::NONE,
             flushed: PaneNo::NONE,
             partial: PaneNo::NONE,
+            missed: 0,
         }
     }
 }
@@ -130,6 +133,7 @@ impl Feed {
     /// Gives out a pane as it is now, taking back what it was.
     pub(super) fn give(&mut self, slot: u32, device: u32, metric: u32, pane: &Pane, sketch: Option<&Sketch>) {
         if pane.number <= self.expired {
+            self.missed += 1;
             return;
         }
         let buckets = match (pane.count, sketch) {
@@ -163,6 +167,11 @@ impl Feed {
         let gone = std::mem::replace(&mut self.given, kept);
         let gone = gone.into_values().flat_map(HashMap::into_values);
         self.changes.extend(gone.map(|record| (record, -1)));
+    }
+
+    /// How many panes were not given out since the last call, since their time was over everywhere.
+    pub(super) fn take_missed(&mut self) -> u64 {
+        std::mem::take(&mut self.missed)
     }
 
     /// What came and went since the last call.

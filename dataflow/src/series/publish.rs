@@ -51,6 +51,7 @@ impl SeriesState {
             self.publish_due(Partition(partition as u32), epoch, &mut rows);
         }
         self.give_published();
+        self.stats.rollup_panes_missed.add(self.feed.take_missed());
         self.feed.flush(everywhere);
         if expiring {
             self.expire(&bounds);
