@@ -82,10 +82,12 @@ async fn routed(shared: &Shared, routes: Routes, mut request: Request<Incoming>)
 
 /// Writes the problem that a route left, or that warp itself had, and adds the headers that all answers have.
 fn finished(mut response: Response, path: &str) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.response(path);
-    } else if !response.status().is_success() && !is_problem(&response) {
-        let kind = match response.status() {
+    } else if is_error && !is_problem(&response) {
+        let kind = match status {
             StatusCode::NOT_FOUND => ProblemKind::UnknownPath,
             StatusCode::METHOD_NOT_ALLOWED => ProblemKind::WrongMethod,
             status if status.is_client_error() => ProblemKind::BadRequest,

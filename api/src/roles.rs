@@ -60,6 +60,7 @@ pub const ROUTES: &[Route] = &[
     get("health", "/healthz", &[], None),
     get("readiness", "/readyz", &[], None),
     get("metrics", "/metrics", &[], Some(Role::Viewer)),
+    get("root", "/", &[], Some(Role::Viewer)),
     get("index", "/v1/", &[], Some(Role::Viewer)),
     get(
         "series",
@@ -153,7 +154,7 @@ mod tests {
             ("/healthz/", None),
             ("//healthz", None),
             ("/v1", None),
-            ("/", None),
+            ("/", Some("root")),
             ("", None),
         ] {
             let found = match find(&Method::GET, path) {

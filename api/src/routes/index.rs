@@ -1,10 +1,11 @@
-//! `/v1/`: what there is, from the table of routes.
+//! `/v1/`: what there is, from the table of routes; `/` leads there.
 
 use crate::roles::{ROUTES, Role};
 use serde::Serialize;
 use warp::filters::BoxedFilter;
+use warp::http::Uri;
 use warp::reply::{Reply, Response};
-use warp::{Filter, path};
+use warp::{Filter, path, redirect};
 
 #[derive(Serialize)]
 struct Index {
@@ -22,7 +23,9 @@ struct Link {
 
 /// The route.
 pub(super) fn route() -> BoxedFilter<(Response,)> {
-    path!("v1").map(|| warp::reply::json(&index()).into_response()).boxed()
+    let root = path::end().map(|| redirect::found(Uri::from_static("/v1/")).into_response());
+    let index = path!("v1").map(|| warp::reply::json(&index()).into_response());
+    root.or(index).unify().boxed()
 }
 
 fn index() -> Index {
