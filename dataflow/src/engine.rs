@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::config::{Clock, EngineConfig};
 use crate::rollup::Level;
 use crate::stats::Stats;
-use crate::worker::{self, Shared};
+use crate::worker::{self, Inbox, Shared};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -28,7 +28,7 @@ pub struct Engine {
 /// Tells a running engine what to do. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    commands: Arc<Mutex<Vec<mpsc::Sender<Command>>>>,
+    commands: Arc<Mutex<Vec<Inbox>>>,
     clock: Arc<dyn Clock>,
     /// The engine's counters.
     pub stats: Arc<Stats>,
@@ -59,7 +59,8 @@ impl Engine {
         let (capture, captured) = mpsc::channel();
         let threads = config.threads.max(1);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel()).unzip();
-        let commands = Arc::new(Mutex::new(senders));
+        let inbox = |sender| Inbox { sender, thread: None };
+        let commands = Arc::new(Mutex::new(senders.into_iter().map(inbox).collect()));
         let shared = Shared {
             begun: clock.epoch(),
             commands: commands.clone(),
@@ -110,6 +111,14 @@ fn run_workers(threads: usize, receivers: &Arc<Mutex<Vec<Option<mpsc::Receiver<C
             let index = timely_worker.index();
             let taken = receivers.lock().unwrap_or_else(PoisonError::into_inner)[index].take();
             let Some(commands) = taken else { return };
+            if let Some(inbox) = workers
+                .commands
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_mut(index)
+            {
+                inbox.thread = Some(std::thread::current());
+            }
             let ran = catch_unwind(AssertUnwindSafe(|| worker::run(timely_worker, &workers, &commands)));
             if !matches!(ran, Ok(Ok(()))) {
                 workers.failed.store(true, Ordering::SeqCst);
@@ -144,10 +153,13 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 impl Handle {
     /// Sends a command to every worker, in one order for all.
     fn send(&self, command: &Command) {
-        let senders = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        for sender in senders.iter() {
+        let inboxes = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        for inbox in inboxes.iter() {
             // A worker that has ended obeys no more.
-            let _ = sender.send(command.clone());
+            let _ = inbox.sender.send(command.clone());
+            if let Some(thread) = &inbox.thread {
+                thread.unpark();
+            }
         }
     }
 

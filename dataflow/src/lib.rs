@@ -28,7 +28,6 @@ pub mod series;
 pub mod stats;
 mod worker;
 
-pub use checkpoint::Restored;
-pub use checkpoint::{CheckpointError, Saved};
+pub use checkpoint::{CheckpointError, Restored, Saved};
 pub use config::{Clock, EngineConfig};
 pub use engine::{Engine, Handle};

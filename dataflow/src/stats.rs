@@ -72,7 +72,7 @@ pub struct Stats {
     pub rows_final: Counter,
     /// Rows published, `corrected`.
     pub rows_corrected: Counter,
-    /// Changes of panes that rollups no longer had: a partition was idle for longer than the horizon.
+    /// New or changed panes that rollups no longer had, at least: a partition was idle for longer than the horizon.
     pub rollup_panes_missed: Counter,
     /// Cuts that a worker heard of too late to save its state for them.
     pub cuts_missed: Counter,

@@ -38,12 +38,20 @@ pub(crate) struct Shared {
     pub(crate) begun: Epoch,
     /// Where commands come from: emptied under its lock when the first worker has ended, so that either all
     /// workers get a command or none.
-    pub(crate) commands: Arc<Mutex<Vec<mpsc::Sender<Command>>>>,
+    pub(crate) commands: Arc<Mutex<Vec<Inbox>>>,
     /// A worker has failed: the others end as well, since timely would wait for it for ever.
     pub(crate) failed: Arc<AtomicBool>,
 }
 
-/// How long a worker sleeps at most when it has nothing to do; its ingest wakes it sooner while it reads.
+/// Where a worker gets its commands.
+pub(crate) struct Inbox {
+    pub(crate) sender: mpsc::Sender<Command>,
+    /// Whom to wake, once the worker runs.
+    pub(crate) thread: Option<std::thread::Thread>,
+}
+
+/// How long a worker sleeps at most when it has nothing to do: its ingest wakes it sooner while it reads, a command
+/// at once.
 const PARK: Duration = Duration::from_millis(100);
 
 /// Runs a worker until all is done or it is told to stop.

@@ -26,20 +26,23 @@ impl Clock for WallClock {
 fn cpu() -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let spent = tasks.map(|task| {
-        let stat = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+        let stat = std::fs::read_to_string(task.unwrap().path().join("schedstat"));
+        let stat = stat.expect("a kernel with scheduler statistics");
         stat.split_whitespace().next().unwrap().parse::<u64>().unwrap()
     });
     Duration::from_nanos(spent.sum())
 }
 
-/// The least share of a core that a second took: what else the machine does only adds to it.
-fn least_share() -> f64 {
+/// The share of a core that a second takes: the median of five.
+fn share() -> f64 {
     let seconds = (0..5).map(|_| {
         let (before, begun) = (cpu(), Instant::now());
         std::thread::sleep(Duration::from_secs(1));
         (cpu() - before).as_secs_f64() / begun.elapsed().as_secs_f64()
     });
-    seconds.fold(f64::INFINITY, f64::min)
+    let mut seconds: Vec<f64> = seconds.collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[2]
 }
 
 #[test]
@@ -50,9 +53,9 @@ fn two_workers_with_nothing_to_read_take_next_to_no_time() {
     };
     let log = Arc::new(GrowingLog(Growing::new(4)));
     let (engine, captured) = Engine::start(config, log, Arc::new(WallClock(Instant::now())), None);
-    let alone = least_share();
+    let alone = share();
     engine.handle().start_rollup(Level::Site);
-    let with_rollup = least_share();
+    let with_rollup = share();
     engine.handle().stop();
     engine.join();
     println!(
@@ -61,7 +64,7 @@ fn two_workers_with_nothing_to_read_take_next_to_no_time() {
         with_rollup * 100.0
     );
     assert!(captured.try_iter().count() > 0);
-    // Without optimization the same steps take about three times as long.
+    // Without optimization the same steps take three to four times as long.
     let (bound, bound_with_rollup) = if cfg!(debug_assertions) {
         (0.08, 0.16)
     } else {

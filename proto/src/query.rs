@@ -19,15 +19,14 @@ pub struct SeriesQuery {
     pub to: EventTime,
     /// Rows at most; at least 1.
     pub limit: usize,
-    /// Which end comes first.
+    /// Which rows are kept when there are more.
     pub order: Order,
 }
 
-/// Which end of a series comes first, and stays when there are more rows than asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which end of a series is kept when there are more rows than asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// From the earliest window on.
-    #[default]
     OldestFirst,
     /// From the latest window back.
     NewestFirst,

@@ -147,7 +147,12 @@ fn fields() -> BTreeMap<&'static str, (Vec<&'static str>, String)> {
     }
     // Its parts are flattened into it, so that it has no fields of its own.
     let mut kafka = of::<parsed::KafkaSection>("kafka");
-    kafka.0 = [fields_of::<KafkaConnection>(), fields_of::<KafkaSourceConfig>()].concat();
+    let (connection, reading) = (fields_of::<KafkaConnection>(), fields_of::<KafkaSourceConfig>());
+    assert!(
+        connection.iter().all(|field| !reading.contains(field)),
+        "a value goes to one part"
+    );
+    kafka.0 = [connection, reading].concat();
     BTreeMap::from([
         ("source", of::<parsed::SourceSection>("source")),
         ("kafka", kafka),

@@ -20,9 +20,9 @@ pub struct KafkaConnection {
     pub security_protocol: SecurityProtocol,
     /// How to log in, with a SASL protocol: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     pub sasl_mechanism: SaslMechanism,
-    /// Whom to log in as; needed with a SASL protocol.
+    /// Whom to log in as; needed with a SASL protocol, refused without.
     pub username: Option<String>,
-    /// A file whose first line is the password; needed with a SASL protocol.
+    /// A file whose first line is the password; needed with a SASL protocol, refused without.
     pub password_file: Option<PathBuf>,
     /// A PEM file of the authorities that the brokers' certificates are checked against; by default the system's.
     pub ca_file: Option<PathBuf>,
@@ -105,7 +105,8 @@ impl SaslMechanism {
 }
 
 impl KafkaConnection {
-    /// What a client needs to reach the brokers: values checked, the password read.
+    /// What a client needs to reach the brokers: values checked, the password read. A broker that has gone is tried
+    /// again every second.
     ///
     /// # Errors
     /// When a value or file can't be used, or two contradict each other; the error names the key.
@@ -133,6 +134,10 @@ impl KafkaConnection {
             let problem = format!("is missing; kafka.security_protocol = \"{protocol}\" needs it");
             Invalid::new(key, problem)
         };
+        let stray = |key| {
+            let problem = format!("is given, but kafka.security_protocol = \"{protocol}\" has no login");
+            Invalid::new(key, problem)
+        };
         match (self.security_protocol.has_login(), &self.username, &self.password_file) {
             (true, Some(username), Some(file)) => {
                 let password = Secret::read(file, "kafka.password_file")?;
@@ -145,10 +150,8 @@ impl KafkaConnection {
             (true, None, _) => Err(missing("kafka.username")),
             (true, _, None) => Err(missing("kafka.password_file")),
             (false, None, None) => Ok(()),
-            (false, ..) => {
-                let problem = format!("is \"{protocol}\", which has no login, but a user or password is given");
-                Err(Invalid::new("kafka.security_protocol", problem))
-            }
+            (false, Some(_), _) => Err(stray("kafka.username")),
+            (false, _, Some(_)) => Err(stray("kafka.password_file")),
         }
     }
 
@@ -167,8 +170,9 @@ impl KafkaConnection {
         for (key, property, file) in files {
             let Some(file) = file else { continue };
             if !self.security_protocol.is_encrypted() {
-                let problem = format!("is \"{}\", but {key} is given", self.security_protocol.as_str());
-                return Err(Invalid::new("kafka.security_protocol", problem));
+                let protocol = self.security_protocol.as_str();
+                let problem = format!("is given, but kafka.security_protocol = \"{protocol}\" has no encryption");
+                return Err(Invalid::new(key, problem));
             }
             client.set(property, readable(file, key)?);
         }
@@ -218,17 +222,29 @@ mod tests {
             username: Some("ann".into()),
             ..plain()
         };
-        assert!(problem(stray).starts_with("kafka.security_protocol: is \"plaintext\", which has no login"));
+        assert!(
+            problem(stray)
+                .starts_with("kafka.username: is given, but kafka.security_protocol = \"plaintext\" has no login")
+        );
         let stray = KafkaConnection {
             ca_file: Some("ca.pem".into()),
             ..plain()
         };
-        assert!(problem(stray).starts_with("kafka.security_protocol: is \"plaintext\", but kafka.ca_file"));
+        assert!(
+            problem(stray)
+                .starts_with("kafka.ca_file: is given, but kafka.security_protocol = \"plaintext\" has no encryption")
+        );
         let half = KafkaConnection {
             cert_file: Some("cert.pem".into()),
             ..plain()
         };
         assert!(problem(half).starts_with("kafka.cert_file: goes with"));
+        let unreadable = KafkaConnection {
+            security_protocol: SecurityProtocol::Ssl,
+            ca_file: Some("/nowhere/ca.pem".into()),
+            ..plain()
+        };
+        assert!(problem(unreadable).starts_with("kafka.ca_file: can't read /nowhere/ca.pem: "));
     }
 
     #[test]
@@ -246,5 +262,34 @@ mod tests {
         .unwrap();
         assert_eq!(client.get("sasl.password"), Some("hush"));
         assert_eq!(client.get("sasl.mechanism"), Some("SCRAM-SHA-512"));
+    }
+
+    #[test]
+    fn certificates_reach_the_client() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "a certificate").unwrap();
+            Some(path)
+        };
+        let connection = KafkaConnection {
+            security_protocol: SecurityProtocol::Ssl,
+            ca_file: file("ca.pem"),
+            cert_file: file("cert.pem"),
+            key_file: file("key.pem"),
+            ..KafkaConnection::default()
+        };
+        let client = connection.resolve().unwrap();
+        for (property, file) in [
+            ("ssl.ca.location", connection.ca_file),
+            ("ssl.certificate.location", connection.cert_file),
+            ("ssl.key.location", connection.key_file),
+        ] {
+            assert_eq!(
+                client.get(property),
+                file.as_deref().and_then(Path::to_str),
+                "{property}"
+            );
+        }
     }
 }

@@ -6,7 +6,7 @@ use tidewatch_proto::row::Row;
 
 /// A store that recent rows can be read from.
 pub trait HotStore: Send + Sync {
-    /// The last row of each window of one series that starts in `from..to`. A series that the store doesn't
+    /// The last row of each window of one series that starts in `from..to`: in the query's order, at most `limit`. A series that the store doesn't
     /// know has no rows.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub(super) fn intake(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
     )?;
     page.counter(
         "rollup_panes_missed",
-        "Changed panes that rollups no longer had, after a partition was idle for longer than the horizon",
+        "New or changed panes that rollups no longer had, after a partition was idle for longer than the horizon",
         stats.rollup_panes_missed.get(),
     )?;
     let dead = Reason::ALL.map(|reason| ([("reason", reason.as_str())], stats.dead_letters(reason).get()));

@@ -68,7 +68,7 @@ pub enum SourceKind {
     File,
 }
 
-/// The section `[kafka]`.
+/// The section `[kafka]`. Its parts let unknown keys pass; the table of keys doesn't.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KafkaSection {

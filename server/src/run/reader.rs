@@ -41,6 +41,7 @@ impl SeriesReader for Reader {
                 from: EVENT_TIME_MIN,
                 to: EventTime(EVENT_TIME_MAX.0 + 1),
                 limit: 1,
+                order: Order::NewestFirst,
                 ..query
             };
             let known = self.store.series(&any).map_err(read_error)?;

@@ -49,13 +49,13 @@ pub(super) const KAFKA: Section = Section {
             name: "username",
             kind: Kind::Text,
             default: "",
-            about: "Whom to log in as; needed with a SASL protocol.",
+            about: "Whom to log in as; needed with a SASL protocol, refused without.",
         },
         Key {
             name: "password_file",
             kind: Kind::Path,
             default: "",
-            about: "A file whose first line is the password; needed with a SASL protocol.",
+            about: "A file whose first line is the password; needed with a SASL protocol, refused without.",
         },
         Key {
             name: "ca_file",
