@@ -1,5 +1,6 @@
 //! Batches in: panes take readings and close, record by record as the log says.
 
+use super::closed::Block;
 use super::open::Added;
 use super::slots::DeviceState;
 use super::{FINGERPRINTS, Origin, SeriesState};
@@ -167,7 +168,8 @@ impl SeriesState {
             if config.hour {
                 hours.add_pane(slot, &pane.0, pane.1.as_deref(), config.quantiles);
             }
-            blocks.entry(pane.0.number).or_default().insert(slot, pane);
+            let block = blocks.entry(pane.0.number);
+            block.or_insert_with(|| Block::new(pane.0.number)).insert(slot, pane);
         });
     }
 
@@ -177,7 +179,8 @@ impl SeriesState {
         if config.hour {
             self.hours.add_reading(slot, at, value, config.quantiles);
         }
-        let block = self.partitions[home.index()].blocks.entry(pane).or_default();
+        let block = self.partitions[home.index()].blocks.entry(pane);
+        let block = block.or_insert_with(|| Block::new(pane));
         if block.add(slot, at, value, config.quantiles) {
             return Added::More;
         }

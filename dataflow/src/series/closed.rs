@@ -1,20 +1,23 @@
-//! Closed panes of one partition and minute: packed columns in slot order, with an overlay of late arrivals.
+//! Closed panes of one partition and minute: packed in slot order, with an overlay of late arrivals.
 
 use super::open::{Sketched, add_reading};
+use super::packed;
 use std::collections::BTreeMap;
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::Sketch;
-use tidewatch_proto::time::EventTime;
+use tidewatch_proto::time::{EventTime, PaneNo};
 
 /// The closed panes of one minute.
 ///
 /// A minute may hold millions of them, so they lie in chunks: a single column would be copied whenever it grew, and
 /// be half empty afterwards.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Block {
+    number: PaneNo,
     chunks: Vec<Chunk>,
-    packed: usize,
+    panes: usize,
     overlay: BTreeMap<u32, Sketched>,
+    packed_bytes: usize,
     sketch_bytes: usize,
 }
 
@@ -22,43 +25,77 @@ pub struct Block {
 #[derive(Debug, Default)]
 struct Chunk {
     slots: Vec<u32>,
-    panes: Vec<Pane>,
+    /// Where each pane's bytes end.
+    ends: Vec<u16>,
+    bytes: Vec<u8>,
     /// As long as it must be to hold the last sketch.
     sketches: Vec<Option<Box<Sketch>>>,
 }
 
-/// How many panes a chunk holds.
-const CHUNK: usize = 1_024;
+/// How many panes a chunk holds: their bytes are counted in 16 bits, and moved when a late reading makes one larger.
+const CHUNK: usize = 256;
+
+const _: () = assert!(CHUNK * packed::BYTES_MAX <= u16::MAX as usize);
 
 /// A pane as it is read: with its slot and sketch.
-pub type Entry<'a> = (u32, &'a Pane, Option<&'a Sketch>);
+pub type Entry<'a> = (u32, Pane, Option<&'a Sketch>);
 
 impl Chunk {
-    /// A chunk with room for all its panes.
-    fn roomy() -> Chunk {
-        Chunk {
-            slots: Vec::with_capacity(CHUNK),
-            panes: Vec::with_capacity(CHUNK),
-            sketches: Vec::new(),
-        }
-    }
-
     fn push(&mut self, slot: u32, (pane, sketch): Sketched) {
         if sketch.is_some() {
             self.sketches.resize_with(self.slots.len(), || None);
             self.sketches.push(sketch);
         }
+        packed::append(&pane, &mut self.bytes);
         self.slots.push(slot);
-        self.panes.push(pane);
+        self.ends.push(self.bytes.len() as u16);
+        if self.slots.len() == CHUNK {
+            // Nothing is appended any more.
+            self.slots.shrink_to_fit();
+            self.ends.shrink_to_fit();
+            self.bytes.shrink_to_fit();
+        }
     }
 
-    fn entry(&self, at: usize) -> Entry<'_> {
+    fn range(&self, at: usize) -> std::ops::Range<usize> {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        start.into()..self.ends[at].into()
+    }
+
+    fn pane(&self, at: usize, number: PaneNo) -> Pane {
+        packed::read(&self.bytes[self.range(at)], number)
+    }
+
+    /// Puts a pane where another state of it was.
+    fn replace(&mut self, at: usize, pane: &Pane) {
+        let range = self.range(at);
+        let mut bytes = Vec::with_capacity(packed::BYTES_MAX);
+        packed::append(pane, &mut bytes);
+        // A pane only grows.
+        let by = (bytes.len() - range.len()) as u16;
+        self.ends[at..].iter_mut().for_each(|end| *end += by);
+        self.bytes.splice(range, bytes);
+    }
+
+    fn entry(&self, at: usize, number: PaneNo) -> Entry<'_> {
         let sketch = self.sketches.get(at).and_then(|sketch| sketch.as_deref());
-        (self.slots[at], &self.panes[at], sketch)
+        (self.slots[at], self.pane(at, number), sketch)
     }
 }
 
 impl Block {
+    /// No panes of a minute.
+    pub fn new(number: PaneNo) -> Block {
+        Block {
+            number,
+            chunks: Vec::new(),
+            panes: 0,
+            overlay: BTreeMap::new(),
+            packed_bytes: 0,
+            sketch_bytes: 0,
+        }
+    }
+
     /// Puts in a pane that isn't there yet. In slot order it is appended, otherwise it joins the overlay.
     pub fn insert(&mut self, slot: usize, (pane, sketch): Sketched) {
         let slot = slot as u32;
@@ -68,20 +105,15 @@ impl Block {
             self.overlay.insert(slot, (pane, sketch));
             return;
         }
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.slots.len() < CHUNK => chunk.push(slot, (pane, sketch)),
-            // Only what is large gets all its room at once.
-            full => {
-                let mut chunk = if full.is_some() {
-                    Chunk::roomy()
-                } else {
-                    Chunk::default()
-                };
-                chunk.push(slot, (pane, sketch));
-                self.chunks.push(chunk);
-            }
+        if self.chunks.last().is_none_or(|chunk| chunk.slots.len() == CHUNK) {
+            self.chunks.push(Chunk::default());
         }
-        self.packed += 1;
+        if let Some(chunk) = self.chunks.last_mut() {
+            let before = chunk.bytes.len();
+            chunk.push(slot, (pane, sketch));
+            self.packed_bytes += chunk.bytes.len() - before;
+        }
+        self.panes += 1;
     }
 
     /// Where a slot lies among the chunks.
@@ -96,51 +128,62 @@ impl Block {
     /// Adds a late reading to a pane that is there; `false` when there is none.
     pub fn add(&mut self, slot: usize, at: EventTime, value: f64, quantiles: bool) -> bool {
         let slot = slot as u32;
-        let (pane, sketch) = match self.place(slot) {
-            Some((chunk, place)) => {
-                let Chunk { panes, sketches, .. } = &mut self.chunks[chunk];
-                if quantiles && sketches.len() <= place {
-                    sketches.resize_with(place + 1, || None);
-                }
-                (&mut panes[place], sketches.get_mut(place))
-            }
-            None => match self.overlay.get_mut(&slot) {
-                Some((pane, sketch)) => (pane, Some(sketch)),
-                None => return false,
-            },
-        };
-        let Some(sketch) = sketch.filter(|_| quantiles) else {
-            add_reading(pane, None, at, value);
+        let Some((chunk, place)) = self.place(slot) else {
+            let Some((pane, sketch)) = self.overlay.get_mut(&slot) else {
+                return false;
+            };
+            self.sketch_bytes -= sketch.as_deref().map_or(0, Sketch::bytes);
+            add_reading(pane, quantiles.then_some(&mut *sketch), at, value);
+            self.sketch_bytes += sketch.as_deref().map_or(0, Sketch::bytes);
             return true;
         };
-        self.sketch_bytes -= sketch.as_deref().map_or(0, Sketch::bytes);
-        add_reading(pane, Some(sketch), at, value);
-        self.sketch_bytes += sketch.as_deref().map_or(0, Sketch::bytes);
+        let chunk = &mut self.chunks[chunk];
+        let mut pane = chunk.pane(place, self.number);
+        if quantiles {
+            if chunk.sketches.len() <= place {
+                chunk.sketches.resize_with(place + 1, || None);
+            }
+            let sketch = &mut chunk.sketches[place];
+            self.sketch_bytes -= sketch.as_deref().map_or(0, Sketch::bytes);
+            add_reading(&mut pane, Some(&mut *sketch), at, value);
+            self.sketch_bytes += sketch.as_deref().map_or(0, Sketch::bytes);
+        } else {
+            add_reading(&mut pane, None, at, value);
+        }
+        let before = chunk.bytes.len();
+        chunk.replace(place, &pane);
+        self.packed_bytes += chunk.bytes.len() - before;
         true
     }
 
     /// The pane of a slot.
-    pub fn get(&self, slot: usize) -> Option<(&Pane, Option<&Sketch>)> {
+    pub fn get(&self, slot: usize) -> Option<(Pane, Option<&Sketch>)> {
         let slot = slot as u32;
         match self.place(slot) {
             Some((chunk, at)) => {
-                let (_, pane, sketch) = self.chunks[chunk].entry(at);
+                let (_, pane, sketch) = self.chunks[chunk].entry(at, self.number);
                 Some((pane, sketch))
             }
-            None => self.overlay.get(&slot).map(|(pane, sketch)| (pane, sketch.as_deref())),
+            None => self.overlay.get(&slot).map(|(pane, sketch)| (*pane, sketch.as_deref())),
         }
+    }
+
+    /// Whether there is a pane of a slot.
+    pub fn holds(&self, slot: usize) -> bool {
+        let slot = slot as u32;
+        self.place(slot).is_some() || self.overlay.contains_key(&slot)
     }
 
     /// All panes, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         let chunks = self.chunks.iter();
         let mut packed = chunks
-            .flat_map(|chunk| (0..chunk.slots.len()).map(|at| chunk.entry(at)))
+            .flat_map(|chunk| (0..chunk.slots.len()).map(|at| chunk.entry(at, self.number)))
             .peekable();
         let mut overlay = self
             .overlay
             .iter()
-            .map(|(slot, (pane, s))| (*slot, pane, s.as_deref()))
+            .map(|(slot, (pane, s))| (*slot, *pane, s.as_deref()))
             .peekable();
         std::iter::from_fn(move || match (packed.peek(), overlay.peek()) {
             (Some(own), Some(late)) if late.0 < own.0 => overlay.next(),
@@ -151,20 +194,20 @@ impl Block {
 
     /// How many panes there are.
     pub fn len(&self) -> usize {
-        self.packed + self.overlay.len()
+        self.panes + self.overlay.len()
     }
 
     /// What the panes take in memory, about.
     pub fn bytes(&self) -> usize {
-        const PER_PANE: usize = size_of::<u32>() + size_of::<Pane>() + size_of::<Option<Box<Sketch>>>();
-        self.packed * PER_PANE + self.overlay.len() * 2 * PER_PANE + self.sketch_bytes
+        const PER_PANE: usize = size_of::<u32>() + size_of::<u16>() + size_of::<Option<Box<Sketch>>>();
+        const OVERLAID: usize = 2 * (size_of::<u32>() + size_of::<Sketched>());
+        self.panes * PER_PANE + self.packed_bytes + self.overlay.len() * OVERLAID + self.sketch_bytes
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidewatch_proto::time::PaneNo;
 
     const NUMBER: PaneNo = PaneNo(7);
 
@@ -179,7 +222,7 @@ mod tests {
     fn panes_in_any_order_are_found_and_come_in_slot_order() {
         let slots = CHUNK * 3;
         let (even, odd) = ((0..slots).step_by(2), (1..slots).step_by(2));
-        let mut block = Block::default();
+        let mut block = Block::new(NUMBER);
         for slot in even.clone().chain(odd.clone().step_by(5)) {
             block.insert(slot, pane(slot));
         }
@@ -196,7 +239,7 @@ mod tests {
 
     #[test]
     fn late_readings_reach_panes_with_and_without_sketches() {
-        let mut block = Block::default();
+        let mut block = Block::new(NUMBER);
         (0..CHUNK + 10).for_each(|slot| block.insert(slot, pane(slot)));
         for slot in [3, CHUNK + 5] {
             for value in [1.0, 2.0] {
@@ -211,14 +254,18 @@ mod tests {
 
     #[test]
     fn bytes_count_what_sketches_hold() {
-        let mut block = Block::default();
+        let mut block = Block::new(NUMBER);
         [9, 3].into_iter().for_each(|slot| block.insert(slot, pane(slot)));
         for slot in [9, 3] {
             let without = block.bytes();
             let add = |block: &mut Block, value| assert!(block.add(slot, NUMBER.start(), value, true));
             (0..10).for_each(|value| add(&mut block, f64::from(value)));
             let raw = block.bytes();
-            assert_eq!(raw - without, size_of::<Sketch>(), "made by a late reading");
+            let grown = raw - without - size_of::<Sketch>();
+            assert!(
+                grown <= packed::BYTES_MAX,
+                "the sketch is made by a late reading, the pane grows"
+            );
             (0..1_000).for_each(|value| add(&mut block, f64::from(value)));
             let Some(Sketch::Buckets(buckets)) = block.get(slot).unwrap().1 else {
                 panic!("buckets")

@@ -20,7 +20,7 @@ impl SeriesState {
                 for (slot, pane, sketch) in block.iter() {
                     debug_assert_eq!(pane.number, *number);
                     let (device, metric) = (self.slots.device(slot as usize), self.slots.metric(slot as usize));
-                    self.feed.give(slot, device, metric, pane, sketch);
+                    self.feed.give(slot, device, metric, &pane, sketch);
                 }
             }
             if published > closed {
@@ -57,7 +57,7 @@ impl SeriesState {
         let closed = || self.partitions[home.index()].blocks.get(&number)?.get(slot);
         if let Some((pane, sketch)) = self.open.get(slot, number).or_else(closed) {
             let (device, metric) = (self.slots.device(slot), self.slots.metric(slot));
-            self.feed.give(slot as u32, device, metric, pane, sketch);
+            self.feed.give(slot as u32, device, metric, &pane, sketch);
         }
     }
 }

@@ -27,11 +27,7 @@ impl SeriesState {
         let state = &self.partitions[device.home.index()];
         let mut panes: BTreeSet<PaneNo> = self.open.numbers(slot).into_iter().collect();
         let recent = state.blocks.range(state.published.plus(1 - HOP_PANES)..);
-        panes.extend(
-            recent
-                .filter(|(_, block)| block.get(slot).is_some())
-                .map(|(number, _)| *number),
-        );
+        panes.extend(recent.filter(|(_, block)| block.holds(slot)).map(|(number, _)| *number));
         let mut rows = Vec::new();
         for end in panes.iter().filter(|end| **end > state.published) {
             rows.extend(self.combined(Job::Minute, device.home, slot, *end, Status::Live, as_of));

@@ -18,6 +18,7 @@ mod hours;
 mod live;
 mod names;
 mod open;
+mod packed;
 mod publish;
 mod slots;
 mod snapshot;
@@ -190,7 +191,7 @@ impl SeriesState {
     }
 
     /// A pane of a slot, open or closed.
-    fn pane(&self, home: Partition, slot: usize, number: PaneNo) -> Option<(&Pane, Option<&Sketch>)> {
+    fn pane(&self, home: Partition, slot: usize, number: PaneNo) -> Option<(Pane, Option<&Sketch>)> {
         self.open.get(slot, number).or_else(|| {
             self.partitions[home.index()]
                 .blocks

@@ -120,16 +120,16 @@ impl OpenPanes {
     }
 
     /// The open pane of a slot.
-    pub fn get(&self, slot: usize, pane: PaneNo) -> Option<(&Pane, Option<&Sketch>)> {
+    pub fn get(&self, slot: usize, pane: PaneNo) -> Option<(Pane, Option<&Sketch>)> {
         let table = &self.tables[parity(pane)];
         match table.panes.get(slot) {
             Some(line) if line.number == pane => {
-                Some((line, table.sketches.get(slot).and_then(|sketch| sketch.as_deref())))
+                Some((*line, table.sketches.get(slot).and_then(|sketch| sketch.as_deref())))
             }
             _ => self
                 .aside
                 .get(&(slot as u32, pane))
-                .map(|(pane, sketch)| (pane, sketch.as_deref())),
+                .map(|(pane, sketch)| (*pane, sketch.as_deref())),
         }
     }
 

@@ -111,7 +111,7 @@ impl SeriesState {
         rows.reserve(block.map_or(0, Block::len));
         for (slot, pane, sketch) in block.into_iter().flat_map(Block::iter) {
             let mut window = Window::default();
-            window.merge(pane, sketch, quantiles);
+            window.merge(&pane, sketch, quantiles);
             rows.push(self.row(Job::Minute, slot as usize, end, end, &window, Status::Final, epoch));
         }
         if self.config.five_minutes {
@@ -159,11 +159,7 @@ impl SeriesState {
             let first = after.plus(1 - self.reach());
             let mut panes: BTreeSet<PaneNo> = self.open.numbers(slot).into_iter().filter(|n| *n <= due).collect();
             let blocks = self.partitions[partition.index()].blocks.range(first..);
-            panes.extend(
-                blocks
-                    .filter(|(_, block)| block.get(slot).is_some())
-                    .map(|(number, _)| *number),
-            );
+            panes.extend(blocks.filter(|(_, block)| block.holds(slot)).map(|(number, _)| *number));
             let ends: BTreeSet<PaneNo> = panes
                 .iter()
                 .flat_map(|number| (0..self.reach()).map(|by| number.plus(by)))
@@ -208,7 +204,7 @@ impl SeriesState {
         let mut window = Window::default();
         for number in first.0..=end.0 {
             if let Some((pane, sketch)) = self.pane(home, slot, PaneNo(number)) {
-                window.merge(pane, sketch, self.config.quantiles);
+                window.merge(&pane, sketch, self.config.quantiles);
             }
         }
         (window.aggregate.readings() > 0).then(|| self.row(job, slot, first, end, &window, status, epoch))
@@ -245,7 +241,7 @@ impl SeriesState {
             .into_iter()
             .filter(|number| hour_of(*number) == hour);
         for (pane, sketch) in open.filter_map(|number| self.open.get(slot, number)) {
-            window.merge(pane, sketch, self.config.quantiles);
+            window.merge(&pane, sketch, self.config.quantiles);
         }
         (window.aggregate.readings() > 0).then_some(window)
     }

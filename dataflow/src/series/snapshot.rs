@@ -1,5 +1,6 @@
 //! The state as it is saved, by key group, and taken back by whatever number of workers.
 
+use super::closed::Block;
 use super::dirty::Change;
 use super::hours::HourWindow;
 use super::open::Sketched;
@@ -191,7 +192,7 @@ impl SeriesState {
             self.partitions[home.index()]
                 .blocks
                 .entry(pane.0.number)
-                .or_default()
+                .or_insert_with(|| Block::new(pane.0.number))
                 .insert(slot, pane);
         }
         for (hour, window) in series.hours {
@@ -204,6 +205,6 @@ impl SeriesState {
 }
 
 /// A pane and its sketch, copied.
-fn owned((pane, sketch): (&Pane, Option<&Sketch>)) -> Sketched {
-    (*pane, sketch.cloned().map(Box::new))
+fn owned((pane, sketch): (Pane, Option<&Sketch>)) -> Sketched {
+    (pane, sketch.cloned().map(Box::new))
 }

@@ -1,0 +1,110 @@
+//! A closed pane in few bytes. What one or two readings come to is kept as the readings themselves, in the order of
+//! the log: added again they give the same pane, to the bit.
+
+use tidewatch_proto::pane::Pane;
+use tidewatch_proto::time::{EventTime, PaneNo};
+
+/// A reading: its value, and its event time within the pane.
+const READING_BYTES: usize = 8 + 2;
+/// All fields but the number.
+const WHOLE_BYTES: usize = 6 * 8 + 2 * 4 + 2 * 2;
+/// What a pane takes at most.
+pub const BYTES_MAX: usize = WHOLE_BYTES;
+
+/// Appends a pane; its number is left to whoever keeps it.
+pub fn append(pane: &Pane, out: &mut Vec<u8>) {
+    let (first, last) = ((pane.first, pane.first_at), (pane.last, pane.last_at));
+    let readings: &[(f64, u16)] = match (pane.count, pane.invalid) {
+        (1, 0) => &[first],
+        (2, 0) if is_made_of(pane, &[first, last]) => &[first, last],
+        (2, 0) if is_made_of(pane, &[last, first]) => &[last, first],
+        _ => {
+            [pane.sum, pane.squares, pane.min, pane.max, pane.first, pane.last]
+                .iter()
+                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            [pane.count, pane.invalid]
+                .iter()
+                .for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
+            [pane.first_at, pane.last_at]
+                .iter()
+                .for_each(|at| out.extend_from_slice(&at.to_le_bytes()));
+            return;
+        }
+    };
+    for (value, at) in readings {
+        out.extend_from_slice(&value.to_le_bytes());
+        out.extend_from_slice(&at.to_le_bytes());
+    }
+}
+
+/// Reads what [`append`] has written of a pane of this number.
+#[inline]
+pub fn read(bytes: &[u8], number: PaneNo) -> Pane {
+    let mut pane = Pane::empty(number);
+    if bytes.len() < WHOLE_BYTES {
+        for reading in bytes.chunks_exact(READING_BYTES) {
+            add(
+                &mut pane,
+                f64::from_le_bytes(array(reading, 0)),
+                u16::from_le_bytes(array(reading, 8)),
+            );
+        }
+        return pane;
+    }
+    let value = |at: usize| f64::from_le_bytes(array(bytes, at * 8));
+    (pane.sum, pane.squares) = (value(0), value(1));
+    (pane.min, pane.max) = (value(2), value(3));
+    (pane.first, pane.last) = (value(4), value(5));
+    pane.count = u32::from_le_bytes(array(bytes, 48));
+    pane.invalid = u32::from_le_bytes(array(bytes, 52));
+    pane.first_at = u16::from_le_bytes(array(bytes, 56));
+    pane.last_at = u16::from_le_bytes(array(bytes, 58));
+    pane
+}
+
+fn add(pane: &mut Pane, value: f64, at: u16) {
+    pane.add(EventTime(pane.number.start().0 + i64::from(at)), value);
+}
+
+fn is_made_of(pane: &Pane, readings: &[(f64, u16)]) -> bool {
+    let mut made = Pane::empty(pane.number);
+    readings.iter().for_each(|(value, at)| add(&mut made, *value, *at));
+    made.squares.to_bits() == pane.squares.to_bits() && made == *pane
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            4 => -1e8..1e8,
+            1 => any::<f64>(),
+            1 => Just(0.0),
+            1 => Just(f64::NAN),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_pane_comes_back_to_the_bit(readings in proptest::collection::vec((0_u16..60_000, value()), 0..5), number in -9..9) {
+            let mut pane = Pane::empty(PaneNo(number));
+            readings.iter().for_each(|(at, value)| add(&mut pane, *value, *at));
+            let mut bytes = Vec::new();
+            append(&pane, &mut bytes);
+            let back = read(&bytes, pane.number);
+            prop_assert_eq!(format!("{back:?}"), format!("{pane:?}"));
+            let bits = |pane: &Pane| [pane.sum, pane.squares, pane.min, pane.max, pane.first, pane.last].map(f64::to_bits);
+            prop_assert_eq!(bits(&back), bits(&pane));
+            let small = pane.invalid == 0 && (1..3).contains(&pane.count) && pane.sum.is_finite();
+            prop_assert!(!small || bytes.len() == READING_BYTES * pane.count as usize, "{:?} in {} bytes", pane, bytes.len());
+        }
+    }
+}
