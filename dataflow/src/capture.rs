@@ -1,7 +1,7 @@
 //! What leaves the engine: rows and rejects by epoch, how far each worker has come, and saved state.
 
 use crate::batch::Position;
-use crate::series::{GroupState, PartitionSnapshot};
+use crate::series::PartitionSnapshot;
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 use tidewatch_proto::ids::{Epoch, KeyGroup};
@@ -36,14 +36,14 @@ pub enum Captured {
 }
 
 /// What one worker saved at a cut.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WorkerState {
     /// Which worker.
     pub worker: usize,
     /// The epoch it completes.
     pub epoch: Epoch,
-    /// Series by key group.
-    pub groups: BTreeMap<KeyGroup, GroupState>,
+    /// Series by key group: what [`crate::series::GroupState`] is in postcard.
+    pub groups: BTreeMap<KeyGroup, Vec<u8>>,
     /// How far partitions have come.
     pub partitions: Vec<PartitionSnapshot>,
 }

@@ -8,14 +8,15 @@
 use crate::batch::Position;
 use crate::capture::WorkerState;
 use crate::series::{GroupState, PartitionSnapshot};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use tidewatch_proto::ids::{Epoch, Generation, KEY_GROUPS, KeyGroup, Partition};
 
 /// The first bytes of every checkpoint.
 const MAGIC: [u8; 8] = *b"TIDEWCKP";
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Magic, version, number of sections, CRC32C of these.
 const HEADER_BYTES: usize = 8 + 4 + 4 + 4;
 /// Section number, length of its content, CRC32C of the content, CRC32C of these.
@@ -26,8 +27,8 @@ const SECTION_HEAD_BYTES: usize = 4 + 8 + 4 + 4;
 pub struct Saved {
     /// Where it stands in time and in the log.
     pub meta: Meta,
-    /// Series by key group.
-    pub groups: BTreeMap<KeyGroup, GroupState>,
+    /// Series by key group: what [`GroupState`] is in postcard.
+    pub groups: BTreeMap<KeyGroup, Vec<u8>>,
 }
 
 /// The state to go on from.
@@ -67,6 +68,12 @@ pub enum CheckpointError {
     /// A later version of Tidewatch wrote it.
     #[error("the checkpoint has format {found}; this version reads up to {FORMAT_VERSION}: use a newer tidewatch")]
     Newer {
+        /// Its format.
+        found: u32,
+    },
+    /// A version of Tidewatch wrote it that was never released.
+    #[error("the checkpoint has format {found}, which no release has written; this version reads {FORMAT_VERSION}")]
+    Older {
         /// Its format.
         found: u32,
     },
@@ -113,7 +120,8 @@ pub fn encode(saved: &Saved) -> Vec<u8> {
     bytes.extend(FORMAT_VERSION.to_le_bytes());
     bytes.extend((1 + saved.groups.len() as u32).to_le_bytes());
     seal(&mut bytes, 0);
-    section(&mut bytes, 0, &saved.meta);
+    let meta = postcard::to_stdvec(&saved.meta).expect("every sequence knows its length, and a Vec has no end");
+    section(&mut bytes, 0, &meta);
     for (group, state) in &saved.groups {
         section(&mut bytes, 1 + u32::from(group.0), state);
     }
@@ -133,8 +141,10 @@ pub fn decode(bytes: &[u8]) -> Result<Saved, CheckpointError> {
     let header = take(&mut rest, HEADER_BYTES as u64, "the header")?;
     check(&header[..HEADER_BYTES - 4], number(&header[16..20]), "the header")?;
     let (version, sections) = (number(&header[8..12]), number(&header[12..16]));
-    if version != FORMAT_VERSION {
-        return Err(CheckpointError::Newer { found: version });
+    match version.cmp(&FORMAT_VERSION) {
+        Ordering::Greater => return Err(CheckpointError::Newer { found: version }),
+        Ordering::Less => return Err(CheckpointError::Older { found: version }),
+        Ordering::Equal => {}
     }
     let mut saved = Saved::default();
     let mut before = None;
@@ -147,9 +157,7 @@ pub fn decode(bytes: &[u8]) -> Result<Saved, CheckpointError> {
         match found {
             0 => saved.meta = parse(content, found)?,
             group => {
-                saved
-                    .groups
-                    .insert(KeyGroup((group - 1) as u16), parse(content, found)?);
+                saved.groups.insert(KeyGroup((group - 1) as u16), content.to_vec());
             }
         }
     }
@@ -195,7 +203,7 @@ impl Saved {
     /// are new start fresh.
     ///
     /// # Errors
-    /// When a partition is gone: its name.
+    /// When a partition is gone: its name; or when a group holds something else than devices.
     pub fn into_restored(self, partition_names: &[String]) -> Result<Restored, CheckpointError> {
         let places: HashMap<&str, u32> = (0..)
             .zip(partition_names)
@@ -214,9 +222,18 @@ impl Saved {
         for position in &mut positions {
             position.partition = now[position.partition.index()];
         }
-        let mut groups = self.groups;
-        for device in groups.values_mut().flat_map(|group| &mut group.devices) {
-            device.home = now[device.home.index()];
+        let mut groups = BTreeMap::new();
+        for (group, content) in self.groups {
+            let section = 1 + u32::from(group.0);
+            let mut state: GroupState = parse(&content, section)?;
+            for device in &mut state.devices {
+                let home = now.get(device.home.index()).ok_or_else(|| {
+                    let problem = format!("device {} is at home on no partition", device.name);
+                    content_error(&name(section), &problem)
+                })?;
+                device.home = *home;
+            }
+            groups.insert(group, state);
         }
         Ok(Restored {
             positions,
@@ -231,22 +248,15 @@ impl Saved {
         if self.meta.partitions.len() != partitions || positions.iter().any(|p| p.partition.index() >= partitions) {
             return Err(content_error(&name(0), "partitions and their names don't fit together"));
         }
-        for (group, state) in &self.groups {
-            if let Some(device) = state.devices.iter().find(|d| d.home.index() >= partitions) {
-                let problem = format!("device {} is at home on no partition", device.name);
-                return Err(content_error(&name(1 + u32::from(group.0)), &problem));
-            }
-        }
         Ok(())
     }
 }
 
-fn section(bytes: &mut Vec<u8>, number: u32, content: &impl Serialize) {
-    let content = postcard::to_stdvec(content).expect("every sequence knows its length, and a Vec has no end");
+fn section(bytes: &mut Vec<u8>, number: u32, content: &[u8]) {
     let head = bytes.len();
     bytes.extend(number.to_le_bytes());
     bytes.extend((content.len() as u64).to_le_bytes());
-    bytes.extend(crc32c::crc32c(&content).to_le_bytes());
+    bytes.extend(crc32c::crc32c(content).to_le_bytes());
     seal(bytes, head);
     bytes.extend(content);
 }
@@ -300,7 +310,7 @@ fn number(bytes: &[u8]) -> u32 {
         .fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
-fn parse<T: DeserializeOwned>(content: &[u8], number: u32) -> Result<T, CheckpointError> {
+fn parse<'a, T: Deserialize<'a>>(content: &'a [u8], number: u32) -> Result<T, CheckpointError> {
     match postcard::take_from_bytes(content) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(content_error(&name(number), &format!("{} bytes are left", rest.len()))),

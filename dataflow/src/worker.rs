@@ -306,7 +306,7 @@ fn restore(
     }
     for (group, saved) in &restored.groups {
         for device in saved.devices.iter().filter(|device| assigned.contains(&device.home)) {
-            let metrics: Vec<&str> = device.series.iter().map(|series| series.metric.as_str()).collect();
+            let metrics: Vec<&str> = device.series.iter().map(|series| &*series.metric).collect();
             decoder.restore_device(device.home, &device.name, &metrics);
         }
         if group.worker(peers) == index {

@@ -74,11 +74,15 @@ fn any_flipped_bit_and_any_torn_end_is_refused() {
 #[test]
 fn what_is_not_ours_is_named() {
     assert_eq!(decode(b"PAR1 and more").unwrap_err(), CheckpointError::Foreign);
-    let mut newer = encode(&Saved::default());
-    newer[8..12].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
-    let sum = crc32c::crc32c(&newer[..16]);
-    newer[16..20].copy_from_slice(&sum.to_le_bytes());
-    let error = decode(&newer).unwrap_err();
+    let of_format = |format: u32| {
+        let mut bytes = encode(&Saved::default());
+        bytes[8..12].copy_from_slice(&format.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[..16]);
+        bytes[16..20].copy_from_slice(&sum.to_le_bytes());
+        decode(&bytes).unwrap_err()
+    };
+    assert_eq!(of_format(1), CheckpointError::Older { found: 1 });
+    let error = of_format(FORMAT_VERSION + 1);
     assert_eq!(
         error,
         CheckpointError::Newer {
@@ -91,6 +95,21 @@ fn what_is_not_ours_is_named() {
         torn.to_string(),
         "the checkpoint is torn: the head of section 0 ends after 10 of 20 bytes"
     );
+}
+
+#[test]
+fn a_group_that_holds_something_else_is_named() {
+    let (saved, names) = saved(3, 50);
+    let (group, content) = saved.groups.first_key_value().unwrap();
+    for bad in [&content[..content.len() - 1], &[content.as_slice(), &[0]].concat(), &[]] {
+        let mut saved = saved.clone();
+        saved.groups.insert(*group, bad.to_vec());
+        let error = saved.into_restored(&names).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("the checkpoint is damaged: key group {}: ", group.0)),
+            "{error}"
+        );
+    }
 }
 
 #[test]

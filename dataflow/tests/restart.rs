@@ -219,7 +219,8 @@ fn positions_of_the_cut_can_be_told_from_later_ones() {
     }
     let saved = run.cut_at(cut).expect("every worker saved it");
     let next = saved.meta.positions[0].next.0;
-    let counted: u64 = saved
+    let restored = saved.into_restored(&run.log.names).unwrap();
+    let counted: u64 = restored
         .groups
         .values()
         .flat_map(|g| &g.devices)

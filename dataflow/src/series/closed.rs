@@ -63,7 +63,7 @@ impl Chunk {
     }
 
     fn pane(&self, at: usize, number: PaneNo) -> Pane {
-        packed::read(&self.bytes[self.range(at)], number)
+        packed::read(&self.bytes[self.range(at)], number).expect("only whole panes are appended")
     }
 
     /// Puts a pane where another state of it was.

@@ -37,19 +37,21 @@ pub fn append(pane: &Pane, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads what [`append`] has written of a pane of this number.
+/// Reads what [`append`] has written of a pane of this number; `None` when it is something else by its length.
 #[inline]
-pub fn read(bytes: &[u8], number: PaneNo) -> Pane {
+pub fn read(bytes: &[u8], number: PaneNo) -> Option<Pane> {
+    const TWO_BYTES: usize = 2 * READING_BYTES;
     let mut pane = Pane::empty(number);
-    if bytes.len() < WHOLE_BYTES {
-        for reading in bytes.chunks_exact(READING_BYTES) {
-            add(
-                &mut pane,
-                f64::from_le_bytes(array(reading, 0)),
-                u16::from_le_bytes(array(reading, 8)),
-            );
+    match bytes.len() {
+        READING_BYTES | TWO_BYTES => {
+            for reading in bytes.chunks_exact(READING_BYTES) {
+                let (value, at) = (array(reading, 0), array(reading, 8));
+                add(&mut pane, f64::from_le_bytes(value), u16::from_le_bytes(at));
+            }
+            return Some(pane);
         }
-        return pane;
+        WHOLE_BYTES => {}
+        _ => return None,
     }
     let value = |at: usize| f64::from_le_bytes(array(bytes, at * 8));
     (pane.sum, pane.squares) = (value(0), value(1));
@@ -59,7 +61,7 @@ pub fn read(bytes: &[u8], number: PaneNo) -> Pane {
     pane.invalid = u32::from_le_bytes(array(bytes, 52));
     pane.first_at = u16::from_le_bytes(array(bytes, 56));
     pane.last_at = u16::from_le_bytes(array(bytes, 58));
-    pane
+    Some(pane)
 }
 
 fn add(pane: &mut Pane, value: f64, at: u16) {
@@ -99,7 +101,7 @@ mod tests {
             readings.iter().for_each(|(at, value)| add(&mut pane, *value, *at));
             let mut bytes = Vec::new();
             append(&pane, &mut bytes);
-            let back = read(&bytes, pane.number);
+            let back = read(&bytes, pane.number).unwrap();
             prop_assert_eq!(format!("{back:?}"), format!("{pane:?}"));
             let bits = |pane: &Pane| [pane.sum, pane.squares, pane.min, pane.max, pane.first, pane.last].map(f64::to_bits);
             prop_assert_eq!(bits(&back), bits(&pane));

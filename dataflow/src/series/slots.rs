@@ -34,6 +34,11 @@ impl DeviceState {
     pub fn base(&self) -> usize {
         self.base as usize
     }
+
+    /// The slots that lie together.
+    pub fn slots(&self) -> std::ops::Range<usize> {
+        self.base as usize..(self.base + self.together) as usize
+    }
 }
 
 /// Which series lives in which slot.
@@ -79,11 +84,21 @@ impl Slots {
 
     /// The slot of a series, if it has one.
     pub fn find(&self, number: u32, device: &DeviceState, metric: u32) -> Option<usize> {
-        let together = device.base as usize..(device.base + device.together) as usize;
-        if let Some(at) = self.metric[together].iter().position(|m| *m == metric) {
+        if let Some(at) = self.metric[device.slots()].iter().position(|m| *m == metric) {
             return Some(device.base as usize + at);
         }
         self.apart.get(&(number, metric)).map(|slot| *slot as usize)
+    }
+
+    /// The slots by device that don't lie together with the device's first ones.
+    pub fn apart(&self) -> HashMap<u32, Vec<usize>> {
+        let mut slots: HashMap<u32, Vec<usize>> = HashMap::new();
+        for ((number, _), slot) in &self.apart {
+            slots.entry(*number).or_default().push(*slot as usize);
+        }
+        // In the order of their first readings, so that equal states give equal bytes.
+        slots.values_mut().for_each(|slots| slots.sort_unstable());
+        slots
     }
 
     /// Gives a new device its home and its first series, together.

@@ -4,10 +4,12 @@ use super::closed::Block;
 use super::dirty::Change;
 use super::hours::HourWindow;
 use super::open::Sketched;
-use super::{FINGERPRINTS, SeriesState};
-use serde::{Deserialize, Serialize};
+use super::packed;
+use super::{FINGERPRINTS, Names, SeriesState};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
-use tidewatch_proto::ids::{KeyGroup, Partition};
+use tidewatch_proto::ids::{KeyGroup, Name, Partition};
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
@@ -23,7 +25,7 @@ pub struct GroupState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceSnapshot {
     /// Its id.
-    pub name: String,
+    pub name: Name,
     /// The partition whose watermark closes its windows.
     pub home: Partition,
     /// The fingerprints of its last messages.
@@ -36,15 +38,37 @@ pub struct DeviceSnapshot {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesSnapshot {
     /// Its metric.
-    pub metric: String,
+    pub metric: Name,
     /// Panes that still take readings.
     pub open: Vec<Sketched>,
     /// Panes that the log has closed.
-    pub closed: Vec<Sketched>,
+    pub closed: Vec<ClosedPane>,
     /// Hours.
     pub hours: Vec<(i32, HourWindow)>,
     /// Corrections that are not published yet.
     pub changes: Vec<(PaneNo, Change)>,
+}
+
+/// A closed pane with its sketch, in few bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClosedPane(pub Sketched);
+
+impl Serialize for ClosedPane {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (pane, sketch) = &self.0;
+        let mut bytes = Vec::with_capacity(packed::BYTES_MAX);
+        packed::append(pane, &mut bytes);
+        (pane.number, bytes.as_slice(), sketch).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClosedPane {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ClosedPane, D::Error> {
+        let (number, bytes, sketch) = <(PaneNo, &[u8], Option<Box<Sketch>>)>::deserialize(deserializer)?;
+        let pane = packed::read(bytes, number);
+        let pane = pane.ok_or_else(|| D::Error::custom(format!("a pane of {} bytes", bytes.len())))?;
+        Ok(ClosedPane((pane, sketch)))
+    }
 }
 
 /// How far a partition has come.
@@ -80,55 +104,72 @@ impl PartitionSnapshot {
 }
 
 impl SeriesState {
-    /// The whole state, by key group, and how far each partition has come.
-    pub fn snapshot(&self) -> (BTreeMap<KeyGroup, GroupState>, Vec<PartitionSnapshot>) {
+    /// The whole state: by key group what [`GroupState`] is in postcard, and how far each partition has come.
+    pub fn snapshot(&self) -> (BTreeMap<KeyGroup, Vec<u8>>, Vec<PartitionSnapshot>) {
         let names = self.names.borrow();
-        let mut series: BTreeMap<u32, Vec<SeriesSnapshot>> = BTreeMap::new();
+        let mut groups: BTreeMap<KeyGroup, (usize, Vec<u8>)> = BTreeMap::new();
         // Slots come in their order and so do the panes of a block: each block is walked once beside them.
         let mut walks: Vec<Vec<_>> = self
             .partitions
             .iter()
             .map(|partition| partition.blocks.values().map(|block| block.iter().peekable()).collect())
             .collect();
-        let mut closed: Vec<Sketched> = Vec::new();
-        for slot in (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot)) {
-            for walk in &mut walks[self.home(slot).index()] {
-                let found = walk.next_if(|(at, ..)| *at as usize == slot);
-                closed.extend(found.map(|(_, pane, sketch)| owned((pane, sketch))));
+        let apart = self.slots.apart();
+        for base in (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot)) {
+            let number = self.slots.device(base);
+            let device = self.devices[number as usize];
+            if base != device.base() {
+                continue;
             }
-            let metric = names.metrics.name(self.slots.metric(slot));
-            series
-                .entry(self.slots.device(slot))
-                .or_default()
-                .push(self.series_snapshot(slot, metric, std::mem::take(&mut closed)));
-        }
-        let mut groups: BTreeMap<KeyGroup, GroupState> = BTreeMap::new();
-        for (number, series) in series {
-            let name = names.devices.name(number);
-            groups
-                .entry(KeyGroup::of(name.as_bytes()))
-                .or_default()
-                .devices
-                .push(DeviceSnapshot {
-                    name: name.to_string(),
-                    home: self.devices[number as usize].home,
-                    fingerprints: self.fingerprints[number as usize],
-                    series,
+            let together = device.slots().map(|slot| {
+                let walks = walks[device.home.index()].iter_mut();
+                let closed = walks.filter_map(|walk| {
+                    while walk.next_if(|(at, ..)| (*at as usize) < slot).is_some() {}
+                    walk.next_if(|(at, ..)| *at as usize == slot)
                 });
+                let closed = closed
+                    .map(|(_, pane, sketch)| (pane, sketch))
+                    .map(owned)
+                    .map(ClosedPane);
+                let closed = closed.collect();
+                self.series_snapshot(slot, &names, closed)
+            });
+            let mut series: Vec<SeriesSnapshot> = together.collect();
+            for slot in apart.get(&number).into_iter().flatten() {
+                let blocks = self.partitions[device.home.index()].blocks.values();
+                let closed = blocks.filter_map(|block| block.get(*slot));
+                let closed = closed.map(owned).map(ClosedPane).collect();
+                series.push(self.series_snapshot(*slot, &names, closed));
+            }
+            let name = names.devices.name(number);
+            let (devices, bytes) = groups.entry(KeyGroup::of(name.as_bytes())).or_default();
+            *devices += 1;
+            let device = DeviceSnapshot {
+                name: name.clone(),
+                home: device.home,
+                fingerprints: self.fingerprints[number as usize],
+                series,
+            };
+            postcard::to_io(&device, bytes).expect("every sequence knows its length, and a Vec has no end");
         }
+        let groups = groups.into_iter().map(|(group, (devices, bytes))| {
+            let mut whole = postcard::to_stdvec(&devices).expect("a number");
+            whole.extend(bytes);
+            (group, whole)
+        });
         let partitions = self.partitions.iter().map(|p| PartitionSnapshot {
             watermark_ms: p.watermark_ms,
             closed: p.closed,
             published: p.published,
             expired: p.expired,
         });
-        (groups, partitions.collect())
+        (groups.collect(), partitions.collect())
     }
 
-    fn series_snapshot(&self, slot: usize, metric: &str, closed: Vec<Sketched>) -> SeriesSnapshot {
+    fn series_snapshot(&self, slot: usize, names: &Names, closed: Vec<ClosedPane>) -> SeriesSnapshot {
         let hours = self.hours.numbers().into_iter();
         SeriesSnapshot {
-            metric: metric.to_string(),
+            metric: names.metrics.name(self.slots.metric(slot)).clone(),
             open: self
                 .open
                 .numbers(slot)
@@ -188,7 +229,8 @@ impl SeriesState {
         }
         let expired = self.partitions[home.index()].expired;
         let forgotten = self.config.forgotten_by(expired);
-        for pane in series.closed.into_iter().filter(|pane| pane.0.number > forgotten) {
+        let closed = series.closed.into_iter().map(|closed| closed.0);
+        for pane in closed.filter(|pane| pane.0.number > forgotten) {
             self.partitions[home.index()]
                 .blocks
                 .entry(pane.0.number)

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tidewatch_dataflow::capture::{Captured, WorkerState};
-use tidewatch_dataflow::{Clock, Engine, EngineConfig, Restored};
-use tidewatch_proto::ids::{Epoch, Offset, Partition};
+use tidewatch_dataflow::{Clock, Engine, EngineConfig, Restored, Saved};
+use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Job, Row, Status};
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};
@@ -187,15 +187,12 @@ impl Outcome {
 
     /// What a later run goes on from.
     pub fn restored(&self) -> Restored {
-        let mut groups = BTreeMap::new();
-        for state in &self.states {
-            groups.extend(state.groups.clone());
-        }
-        Restored {
-            positions: self.positions.values().copied().collect(),
-            partitions: self.states[0].partitions.clone(),
-            groups,
-        }
+        let names: Vec<String> = (0..self.states[0].partitions.len())
+            .map(|p| format!("log/{p}"))
+            .collect();
+        let positions = self.positions.values().copied().collect();
+        let saved = Saved::gather(Generation(1), 0, names.clone(), positions, self.states.clone());
+        saved.into_restored(&names).unwrap()
     }
 }
 
