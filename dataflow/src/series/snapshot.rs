@@ -58,7 +58,16 @@ impl Serialize for ClosedPane {
         let (pane, sketch) = &self.0;
         let mut bytes = Vec::with_capacity(packed::BYTES_MAX);
         packed::append(pane, &mut bytes);
-        (pane.number, bytes.as_slice(), sketch).serialize(serializer)
+        (pane.number, Bytes(&bytes), sketch).serialize(serializer)
+    }
+}
+
+/// Bytes that are written at once; a slice would be written one by one.
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
     }
 }
 
