@@ -147,6 +147,20 @@ pub fn add_pane_to(sketch: &mut Sketch, pane: &Pane, own: Option<&Sketch>) {
     }
 }
 
+/// The quantiles of one pane; `None` without valid readings, or when its sketch lacks some.
+pub fn pane_quantiles(pane: &Pane, own: Option<&Sketch>) -> Option<Quantiles> {
+    match (pane.count, own) {
+        (0, _) => None,
+        (1 | 2, _) => Some(Quantiles {
+            p50: pane.min,
+            p95: pane.max,
+            p99: pane.max,
+        }),
+        (count, Some(own)) if own.count() == u64::from(count) => own.quantiles(pane.min, pane.max),
+        (_, _) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +192,20 @@ mod tests {
             let first = readings.iter().find(|r| r.0 == earliest).expect("there");
             prop_assert_eq!(whole.first, (EventTime(first.0), first.1));
             prop_assert_eq!(whole.last.1, by_time[by_time.len() - 1].1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_panes_quantiles_are_those_of_a_window_of_it(values in prop::collection::vec(-1e6..1e6f64, 0..40)) {
+            let mut pane = Pane::empty(PaneNo(0));
+            values.iter().for_each(|value| pane.add(EventTime(0), *value));
+            let mut own = Sketch::default();
+            values.iter().for_each(|value| own.add(*value + 0.0));
+            let own = (values.len() > 2).then_some(&own);
+            let mut sketch = Sketch::default();
+            add_pane_to(&mut sketch, &pane, own);
+            prop_assert_eq!(pane_quantiles(&pane, own), sketch.quantiles(pane.min, pane.max));
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::capture::{CaptureSender, Captured, WorkerState};
 use crate::rollup::bus::{Bounds, Bus};
-use crate::series::SeriesState;
+use crate::series::{Rows, SeriesState};
 use crate::stats::Stats;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
-use timely::container::CapacityContainerBuilder;
+use timely::container::{CapacityContainerBuilder, NoopBuilder};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -57,7 +57,7 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
     let mut input = builder.new_input(batches, Exchange::new(|batch: &Batch| u64::from(batch.target)));
     let (rows_out, rows) = builder.new_output();
     let (rejects_out, rejects) = builder.new_output();
-    let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Row>>>::from(rows_out);
+    let mut rows_out = OutputBuilder::<_, NoopBuilder<Vec<Row>>>::from(rows_out);
     let mut rejects_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Reject>>>::from(rejects_out);
     builder.build(move |mut capabilities| {
         let mut rejects_capability = capabilities.pop();
@@ -86,7 +86,11 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
                 rows.downgrade(&step.epoch.0);
                 rejects.downgrade(&step.epoch.0);
                 let (published, refused) = applied.complete(step);
-                rows_out.activate().session(&*rows).give_iterator(published.into_iter());
+                let mut rows_out = rows_out.activate();
+                let mut session = rows_out.session_with_builder(&*rows);
+                for mut list in published.into_lists() {
+                    session.give_container(&mut list);
+                }
                 rejects_out
                     .activate()
                     .session(&*rejects)
@@ -179,7 +183,7 @@ impl Applied {
         steps
     }
 
-    fn complete(&mut self, Step { epoch, save, last }: Step) -> (Vec<Row>, Vec<Reject>) {
+    fn complete(&mut self, Step { epoch, save, last }: Step) -> (Rows, Vec<Reject>) {
         if last {
             self.keeper.cuts.borrow_mut().clear();
         }

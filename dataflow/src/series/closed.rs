@@ -2,6 +2,7 @@
 
 use super::open::{Sketched, add_reading};
 use super::packed;
+use super::walk::{Found, Walk};
 use std::collections::BTreeMap;
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::Sketch;
@@ -13,32 +14,29 @@ use tidewatch_proto::time::{EventTime, PaneNo};
 /// be half empty afterwards.
 #[derive(Debug)]
 pub struct Block {
-    number: PaneNo,
-    chunks: Vec<Chunk>,
+    pub(super) number: PaneNo,
+    pub(super) chunks: Vec<Chunk>,
     panes: usize,
-    overlay: BTreeMap<u32, Sketched>,
+    pub(super) overlay: BTreeMap<u32, Sketched>,
     packed_bytes: usize,
     sketch_bytes: usize,
 }
 
 /// Up to [`CHUNK`] panes in slot order.
 #[derive(Debug, Default)]
-struct Chunk {
-    slots: Vec<u32>,
+pub(super) struct Chunk {
+    pub(super) slots: Vec<u32>,
     /// Where each pane's bytes end.
-    ends: Vec<u16>,
-    bytes: Vec<u8>,
+    pub(super) ends: Vec<u16>,
+    pub(super) bytes: Vec<u8>,
     /// As long as it must be to hold the last sketch.
-    sketches: Vec<Option<Box<Sketch>>>,
+    pub(super) sketches: Vec<Option<Box<Sketch>>>,
 }
 
 /// How many panes a chunk holds: their bytes are counted in 16 bits, and moved when a late reading makes one larger.
 const CHUNK: usize = 256;
 
 const _: () = assert!(CHUNK * packed::BYTES_MAX <= u16::MAX as usize);
-
-/// A pane as it is read: with its slot and sketch.
-pub type Entry<'a> = (u32, Pane, Option<&'a Sketch>);
 
 impl Chunk {
     fn push(&mut self, slot: u32, (pane, sketch): Sketched) {
@@ -77,9 +75,9 @@ impl Chunk {
         self.bytes.splice(range, bytes);
     }
 
-    fn entry(&self, at: usize, number: PaneNo) -> Entry<'_> {
+    fn found(&self, at: usize, number: PaneNo) -> Found<'_> {
         let sketch = self.sketches.get(at).and_then(|sketch| sketch.as_deref());
-        (self.slots[at], self.pane(at, number), sketch)
+        Found::packed(self.slots[at], number, &self.bytes[self.range(at)], sketch)
     }
 }
 
@@ -156,16 +154,18 @@ impl Block {
         true
     }
 
-    /// The pane of a slot.
-    pub fn get(&self, slot: usize) -> Option<(Pane, Option<&Sketch>)> {
+    /// The pane of a slot as it lies here.
+    pub fn find(&self, slot: usize) -> Option<Found<'_>> {
         let slot = slot as u32;
         match self.place(slot) {
-            Some((chunk, at)) => {
-                let (_, pane, sketch) = self.chunks[chunk].entry(at, self.number);
-                Some((pane, sketch))
-            }
-            None => self.overlay.get(&slot).map(|(pane, sketch)| (*pane, sketch.as_deref())),
+            Some((chunk, at)) => Some(self.chunks[chunk].found(at, self.number)),
+            None => self.overlay.get(&slot).map(|pane| Found::whole(slot, pane)),
         }
+    }
+
+    /// The pane of a slot.
+    pub fn get(&self, slot: usize) -> Option<(Pane, Option<&Sketch>)> {
+        self.find(slot).map(|found| (found.pane(), found.sketch))
     }
 
     /// Whether there is a pane of a slot.
@@ -175,21 +175,8 @@ impl Block {
     }
 
     /// All panes, in slot order.
-    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        let chunks = self.chunks.iter();
-        let mut packed = chunks
-            .flat_map(|chunk| (0..chunk.slots.len()).map(|at| chunk.entry(at, self.number)))
-            .peekable();
-        let mut overlay = self
-            .overlay
-            .iter()
-            .map(|(slot, (pane, s))| (*slot, *pane, s.as_deref()))
-            .peekable();
-        std::iter::from_fn(move || match (packed.peek(), overlay.peek()) {
-            (Some(own), Some(late)) if late.0 < own.0 => overlay.next(),
-            (Some(_), _) => packed.next(),
-            (None, _) => overlay.next(),
-        })
+    pub fn walk(&self) -> Walk<'_> {
+        Walk::new(self)
     }
 
     /// How many panes there are.
@@ -227,7 +214,7 @@ mod tests {
             block.insert(slot, pane(slot));
         }
         assert_eq!(block.len(), even.count() + odd.step_by(5).count());
-        let in_order: Vec<usize> = block.iter().map(|(slot, ..)| slot as usize).collect();
+        let in_order: Vec<usize> = block.walk().map(|found| found.slot).collect();
         assert!(in_order.is_sorted());
         assert_eq!(in_order.len(), block.len());
         for slot in 0..slots + 2 {

@@ -3,15 +3,16 @@
 use super::SeriesState;
 use super::dirty::{Change, Dirty};
 use super::hours::{hour_of, last_pane};
+use super::rows::Rows;
 use crate::config::{HOP_PANES, epochs_of};
 use std::collections::{BTreeMap, BTreeSet};
 use tidewatch_proto::ids::{Epoch, Partition};
-use tidewatch_proto::row::{Job, Row, Status};
+use tidewatch_proto::row::{Job, Status};
 use tidewatch_proto::time::PaneNo;
 
 impl SeriesState {
     /// Publishes pending corrections, at most once in their interval unless it must be `now`.
-    pub(super) fn publish_corrections(&mut self, epoch: Epoch, now: bool, rows: &mut Vec<Row>) {
+    pub(super) fn publish_corrections(&mut self, epoch: Epoch, now: bool, rows: &mut Rows) {
         let interval = epochs_of(self.config.correction_interval_ms);
         if self.dirty.is_empty() || (epoch.0 < self.corrected_at.0 + interval && !now) {
             return;
@@ -38,8 +39,9 @@ impl SeriesState {
         for (slot, hour) in hours {
             self.publish_hour(slot as usize, hour, epoch, rows);
         }
-        let corrected = rows[before..]
+        let corrected = rows
             .iter()
+            .skip(before)
             .filter(|row| row.status == Status::Corrected)
             .count();
         self.stats.rows_corrected.add(corrected as u64);

@@ -1,7 +1,7 @@
 //! Panes that changed after a window with them was published, until the correction is.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tidewatch_proto::time::PaneNo;
 
 /// What a published pane's change means for the windows that it is part of.
@@ -37,13 +37,13 @@ impl Dirty {
             .is_some_and(|change| end <= change.fresh_through)
     }
 
-    /// The changes of a slot.
-    pub fn of(&self, slot: usize) -> Vec<(PaneNo, Change)> {
-        let slot = slot as u32;
-        self.panes
-            .range((slot, PaneNo::NONE)..=(slot, PaneNo(i32::MAX)))
-            .map(|((_, pane), c)| (*pane, *c))
-            .collect()
+    /// The changes by slot.
+    pub fn by_slot(&self) -> HashMap<usize, Vec<(PaneNo, Change)>> {
+        let mut slots: HashMap<usize, Vec<(PaneNo, Change)>> = HashMap::new();
+        for ((slot, pane), change) in &self.panes {
+            slots.entry(*slot as usize).or_default().push((*pane, *change));
+        }
+        slots
     }
 
     /// Puts back a change that was saved.

@@ -17,10 +17,11 @@ impl SeriesState {
                 continue;
             };
             for (number, block) in state.blocks.range(through.plus(1)..=published) {
-                for (slot, pane, sketch) in block.iter() {
-                    debug_assert_eq!(pane.number, *number);
-                    let (device, metric) = (self.slots.device(slot as usize), self.slots.metric(slot as usize));
-                    self.feed.give(slot, device, metric, &pane, sketch);
+                for found in block.walk() {
+                    debug_assert_eq!(found.number, *number);
+                    let slot = found.slot;
+                    let (device, metric) = (self.slots.device(slot), self.slots.metric(slot));
+                    self.feed.give(slot as u32, device, metric, &found.pane(), found.sketch);
                 }
             }
             if published > closed {

@@ -47,7 +47,7 @@ impl SeriesState {
             for hour in hours.into_iter().filter(|hour| last_pane(*hour) > state.published) {
                 if let Some(window) = self.hour_so_far(slot, hour) {
                     let (first, end) = (first_pane(hour), first_pane(hour).plus(HOUR_PANES - 1));
-                    rows.push(self.row(Job::Hour, slot, first, end, &window, Status::Live, as_of));
+                    rows.push(self.window_row(Job::Hour, slot, (first, end), &window, Status::Live, as_of));
                 }
             }
         }

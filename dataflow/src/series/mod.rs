@@ -20,11 +20,15 @@ mod names;
 mod open;
 mod packed;
 mod publish;
+mod rows;
+mod save;
 mod slots;
 mod snapshot;
+mod walk;
 
 pub use feed::{Feed, PaneChange, PaneRecord};
 pub use names::{NameTable, Names};
+pub use rows::Rows;
 pub use snapshot::{DeviceSnapshot, GroupState, PartitionSnapshot, SeriesSnapshot};
 
 use crate::config::EngineConfig;

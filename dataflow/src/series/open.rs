@@ -133,6 +133,12 @@ impl OpenPanes {
         }
     }
 
+    /// The open panes of a slot, ascending.
+    pub fn of(&self, slot: usize) -> Vec<(Pane, Option<&Sketch>)> {
+        let numbers = self.numbers(slot).into_iter();
+        numbers.filter_map(|number| self.get(slot, number)).collect()
+    }
+
     /// The numbers of a slot's open panes, ascending.
     pub fn numbers(&self, slot: usize) -> Vec<PaneNo> {
         let mut numbers: Vec<PaneNo> = self

@@ -1,14 +1,16 @@
 //! Windows out, at the end of an epoch: closed ones once, corrected ones again.
 
 use super::SeriesState;
-use super::closed::{Block, Entry};
+use super::closed::Block;
 use super::hours::{HourWindow, first_pane, hour_of, last_pane};
+use super::rows::Rows;
+use super::walk::together;
 use crate::config::HOP_PANES;
 use std::collections::BTreeSet;
-use tidewatch_proto::aggregate::{Aggregate, add_pane_to};
+use tidewatch_proto::aggregate::{Aggregate, add_pane_to, pane_quantiles};
 use tidewatch_proto::ids::{Epoch, Partition};
 use tidewatch_proto::pane::Pane;
-use tidewatch_proto::row::{Job, Row, Status};
+use tidewatch_proto::row::{Job, Quantiles, Row, Status};
 use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
 
@@ -26,14 +28,25 @@ impl Window {
             add_pane_to(&mut self.sketch, pane, sketch);
         }
     }
+
+    /// The quantiles, when they are kept and no valid reading lacks.
+    fn quantiles(&self, kept: bool) -> Option<Quantiles> {
+        let whole = kept && self.sketch.count() == self.aggregate.count;
+        whole
+            .then(|| self.sketch.quantiles(self.aggregate.min, self.aggregate.max))
+            .flatten()
+    }
 }
+
+/// Which window a row is of: its first and its last pane.
+type Panes = (PaneNo, PaneNo);
 
 impl SeriesState {
     /// Publishes what epoch `epoch` has completed: windows that have become due, corrections of windows that
     /// were published before, and the expiry of what is beyond the horizon. With `last` corrections don't wait
     /// for their interval.
-    pub fn publish(&mut self, epoch: Epoch, last: bool) -> Vec<Row> {
-        let mut rows = Vec::new();
+    pub fn publish(&mut self, epoch: Epoch, last: bool) -> Rows {
+        let mut rows = Rows::default();
         let bounds: Vec<PaneNo> = self
             .partitions
             .iter()
@@ -59,7 +72,7 @@ impl SeriesState {
         rows
     }
 
-    fn publish_due(&mut self, partition: Partition, epoch: Epoch, rows: &mut Vec<Row>) {
+    fn publish_due(&mut self, partition: Partition, epoch: Epoch, rows: &mut Rows) {
         let state = &self.partitions[partition.index()];
         let (published, closed, due) = (state.published, state.closed, state.due);
         if due <= published {
@@ -81,7 +94,7 @@ impl SeriesState {
         published: PaneNo,
         closed: PaneNo,
         epoch: Epoch,
-        rows: &mut Vec<Row>,
+        rows: &mut Rows,
     ) {
         let first = published.plus(1 - self.reach());
         let numbers = self.partitions[partition.index()]
@@ -102,41 +115,39 @@ impl SeriesState {
     }
 
     /// Publishes the windows that end with a closed pane, from the packed columns.
-    fn publish_closed(&mut self, partition: Partition, end: PaneNo, epoch: Epoch, rows: &mut Vec<Row>) {
+    fn publish_closed(&mut self, partition: Partition, end: PaneNo, epoch: Epoch, rows: &mut Rows) {
         let quantiles = self.config.quantiles;
         let before = rows.len();
         let state = &self.partitions[partition.index()];
-        let block = state.blocks.get(&end);
-        // One by one they would be moved again and again as the list grows.
-        rows.reserve(block.map_or(0, Block::len));
-        for (slot, pane, sketch) in block.into_iter().flat_map(Block::iter) {
-            let mut window = Window::default();
-            window.merge(&pane, sketch, quantiles);
-            rows.push(self.row(Job::Minute, slot as usize, end, end, &window, Status::Final, epoch));
+        for found in state.blocks.get(&end).into_iter().flat_map(Block::walk) {
+            let pane = found.pane();
+            let quantiles = quantiles.then(|| pane_quantiles(&pane, found.sketch)).flatten();
+            let of = Aggregate::of(&pane);
+            rows.push(self.row(
+                Job::Minute,
+                found.slot,
+                (end, end),
+                &of,
+                quantiles,
+                Status::Final,
+                epoch,
+            ));
         }
         if self.config.five_minutes {
             let first = end.plus(1 - HOP_PANES);
-            let blocks = state.blocks.range(first..=end).map(|(_, block)| block.iter());
-            merge_slots(blocks, |slot, panes| {
+            let blocks = state.blocks.range(first..=end).map(|(_, block)| block);
+            together(blocks, |slot, panes| {
                 let mut window = Window::default();
-                for (_, pane, sketch) in panes {
-                    window.merge(pane, *sketch, quantiles);
+                for found in panes {
+                    window.merge(&found.pane(), found.sketch, quantiles);
                 }
-                rows.push(self.row(
-                    Job::FiveMinutes,
-                    slot as usize,
-                    first,
-                    end,
-                    &window,
-                    Status::Final,
-                    epoch,
-                ));
+                rows.push(self.window_row(Job::FiveMinutes, slot, (first, end), &window, Status::Final, epoch));
             });
         }
         self.stats.rows_final.add((rows.len() - before) as u64);
     }
 
-    fn publish_hours(&mut self, partition: Partition, hour: i32, epoch: Epoch, rows: &mut Vec<Row>) {
+    fn publish_hours(&mut self, partition: Partition, hour: i32, epoch: Epoch, rows: &mut Rows) {
         let before = rows.len();
         for slot in self.slots.of(partition) {
             self.publish_hour(slot, hour, epoch, rows);
@@ -150,7 +161,7 @@ impl SeriesState {
     }
 
     /// Publishes windows with open panes, because the partition is idle or its input has ended.
-    fn publish_open(&mut self, partition: Partition, after: PaneNo, due: PaneNo, epoch: Epoch, rows: &mut Vec<Row>) {
+    fn publish_open(&mut self, partition: Partition, after: PaneNo, due: PaneNo, epoch: Epoch, rows: &mut Rows) {
         let before = rows.len();
         for slot in self.slots.of(partition) {
             if !self.slots.is_used(slot) {
@@ -207,10 +218,10 @@ impl SeriesState {
                 window.merge(&pane, sketch, self.config.quantiles);
             }
         }
-        (window.aggregate.readings() > 0).then(|| self.row(job, slot, first, end, &window, status, epoch))
+        (window.aggregate.readings() > 0).then(|| self.window_row(job, slot, (first, end), &window, status, epoch))
     }
 
-    pub(super) fn publish_hour(&mut self, slot: usize, hour: i32, epoch: Epoch, rows: &mut Vec<Row>) {
+    pub(super) fn publish_hour(&mut self, slot: usize, hour: i32, epoch: Epoch, rows: &mut Rows) {
         if !self.slots.is_used(slot) {
             return;
         }
@@ -219,15 +230,8 @@ impl SeriesState {
         };
         let published = std::mem::replace(&mut self.hours.window(hour, slot).published, true);
         let status = if published { Status::Corrected } else { Status::Final };
-        rows.push(self.row(
-            Job::Hour,
-            slot,
-            first_pane(hour),
-            last_pane(hour),
-            &window,
-            status,
-            epoch,
-        ));
+        let panes = (first_pane(hour), last_pane(hour));
+        rows.push(self.window_row(Job::Hour, slot, panes, &window, status, epoch));
     }
 
     /// What an hour holds now: its accumulator, then the panes still open, in their order.
@@ -246,56 +250,42 @@ impl SeriesState {
         (window.aggregate.readings() > 0).then_some(window)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the columns of a row")]
-    pub(super) fn row(
+    /// The row of a window.
+    pub(super) fn window_row(
         &self,
         job: Job,
         slot: usize,
-        first: PaneNo,
-        end: PaneNo,
+        panes: Panes,
         window: &Window,
         status: Status,
         revision: Epoch,
     ) -> Row {
+        let quantiles = window.quantiles(self.config.quantiles);
+        self.row(job, slot, panes, &window.aggregate, quantiles, status, revision)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of a row")]
+    #[inline]
+    fn row(
+        &self,
+        job: Job,
+        slot: usize,
+        (first, last): Panes,
+        aggregate: &Aggregate,
+        quantiles: Option<Quantiles>,
+        status: Status,
+        revision: Epoch,
+    ) -> Row {
         let names = self.names.borrow();
-        let Window { aggregate, sketch } = window;
-        let whole = self.config.quantiles && sketch.count() == aggregate.count;
-        let quantiles = if whole {
-            sketch.quantiles(aggregate.min, aggregate.max)
-        } else {
-            None
-        };
         Row {
             job,
             key: names.devices.name(self.slots.device(slot)).clone(),
             metric: names.metrics.name(self.slots.metric(slot)).clone(),
             window_start: first.start(),
-            window_end: end.end(),
+            window_end: last.end(),
             values: aggregate.values(quantiles),
             status,
             revision,
         }
-    }
-}
-
-/// Walks several blocks in slot order at once and gives each slot's entries together, in block order.
-fn merge_slots<'a>(
-    blocks: impl Iterator<Item = impl Iterator<Item = Entry<'a>>>,
-    mut each: impl FnMut(u32, &[Entry<'a>]),
-) {
-    let mut blocks: Vec<_> = blocks.map(Iterator::peekable).collect();
-    let mut together = Vec::with_capacity(blocks.len());
-    while let Some(slot) = blocks
-        .iter_mut()
-        .filter_map(|block| block.peek().map(|entry| entry.0))
-        .min()
-    {
-        together.clear();
-        together.extend(
-            blocks
-                .iter_mut()
-                .filter_map(|block| block.next_if(|entry| entry.0 == slot)),
-        );
-        each(slot, &together);
     }
 }

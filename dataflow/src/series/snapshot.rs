@@ -1,28 +1,26 @@
-//! The state as it is saved, by key group, and taken back by whatever number of workers.
+//! The state as it was saved, by key group, taken back by whatever number of workers. `save` writes the same.
 
 use super::closed::Block;
 use super::dirty::Change;
 use super::hours::HourWindow;
 use super::open::Sketched;
 use super::packed;
-use super::{FINGERPRINTS, Names, SeriesState};
+use super::{FINGERPRINTS, SeriesState};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
-use tidewatch_proto::ids::{KeyGroup, Name, Partition};
-use tidewatch_proto::pane::Pane;
+use serde::{Deserialize, Deserializer, Serialize};
+use tidewatch_proto::ids::{Name, Partition};
 use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
 
 /// The devices of one key group with all that is known of them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct GroupState {
     /// The devices, in no order.
     pub devices: Vec<DeviceSnapshot>,
 }
 
 /// A device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct DeviceSnapshot {
     /// Its id.
     pub name: Name,
@@ -35,7 +33,7 @@ pub struct DeviceSnapshot {
 }
 
 /// A series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct SeriesSnapshot {
     /// Its metric.
     pub metric: Name,
@@ -52,24 +50,6 @@ pub struct SeriesSnapshot {
 /// A closed pane with its sketch, in few bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClosedPane(pub Sketched);
-
-impl Serialize for ClosedPane {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (pane, sketch) = &self.0;
-        let mut bytes = Vec::with_capacity(packed::BYTES_MAX);
-        packed::append(pane, &mut bytes);
-        (pane.number, Bytes(&bytes), sketch).serialize(serializer)
-    }
-}
-
-/// Bytes that are written at once; a slice would be written one by one.
-struct Bytes<'a>(&'a [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
 
 impl<'de> Deserialize<'de> for ClosedPane {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ClosedPane, D::Error> {
@@ -113,87 +93,6 @@ impl PartitionSnapshot {
 }
 
 impl SeriesState {
-    /// The whole state: by key group what [`GroupState`] is in postcard, and how far each partition has come.
-    pub fn snapshot(&self) -> (BTreeMap<KeyGroup, Vec<u8>>, Vec<PartitionSnapshot>) {
-        let names = self.names.borrow();
-        let mut groups: BTreeMap<KeyGroup, (usize, Vec<u8>)> = BTreeMap::new();
-        // Slots come in their order and so do the panes of a block: each block is walked once beside them.
-        let mut walks: Vec<Vec<_>> = self
-            .partitions
-            .iter()
-            .map(|partition| partition.blocks.values().map(|block| block.iter().peekable()).collect())
-            .collect();
-        let apart = self.slots.apart();
-        for base in (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot)) {
-            let number = self.slots.device(base);
-            let device = self.devices[number as usize];
-            if base != device.base() {
-                continue;
-            }
-            let together = device.slots().map(|slot| {
-                let walks = walks[device.home.index()].iter_mut();
-                let closed = walks.filter_map(|walk| {
-                    while walk.next_if(|(at, ..)| (*at as usize) < slot).is_some() {}
-                    walk.next_if(|(at, ..)| *at as usize == slot)
-                });
-                let closed = closed
-                    .map(|(_, pane, sketch)| (pane, sketch))
-                    .map(owned)
-                    .map(ClosedPane);
-                let closed = closed.collect();
-                self.series_snapshot(slot, &names, closed)
-            });
-            let mut series: Vec<SeriesSnapshot> = together.collect();
-            for slot in apart.get(&number).into_iter().flatten() {
-                let blocks = self.partitions[device.home.index()].blocks.values();
-                let closed = blocks.filter_map(|block| block.get(*slot));
-                let closed = closed.map(owned).map(ClosedPane).collect();
-                series.push(self.series_snapshot(*slot, &names, closed));
-            }
-            let name = names.devices.name(number);
-            let (devices, bytes) = groups.entry(KeyGroup::of(name.as_bytes())).or_default();
-            *devices += 1;
-            let device = DeviceSnapshot {
-                name: name.clone(),
-                home: device.home,
-                fingerprints: self.fingerprints[number as usize],
-                series,
-            };
-            postcard::to_io(&device, bytes).expect("every sequence knows its length, and a Vec has no end");
-        }
-        let groups = groups.into_iter().map(|(group, (devices, bytes))| {
-            let mut whole = postcard::to_stdvec(&devices).expect("a number");
-            whole.extend(bytes);
-            (group, whole)
-        });
-        let partitions = self.partitions.iter().map(|p| PartitionSnapshot {
-            watermark_ms: p.watermark_ms,
-            closed: p.closed,
-            published: p.published,
-            expired: p.expired,
-        });
-        (groups.collect(), partitions.collect())
-    }
-
-    fn series_snapshot(&self, slot: usize, names: &Names, closed: Vec<ClosedPane>) -> SeriesSnapshot {
-        let hours = self.hours.numbers().into_iter();
-        SeriesSnapshot {
-            metric: names.metrics.name(self.slots.metric(slot)).clone(),
-            open: self
-                .open
-                .numbers(slot)
-                .into_iter()
-                .filter_map(|n| self.open.get(slot, n))
-                .map(owned)
-                .collect(),
-            closed,
-            hours: hours
-                .filter_map(|hour| self.hours.get(hour, slot).map(|window| (hour, window.clone())))
-                .collect(),
-            changes: self.dirty.of(slot),
-        }
-    }
-
     /// Takes back how far the partitions had come.
     pub fn restore_partitions(&mut self, partitions: &[PartitionSnapshot]) {
         for (state, saved) in self.partitions.iter_mut().zip(partitions) {
@@ -253,9 +152,4 @@ impl SeriesState {
             self.dirty.restore(slot, pane, change);
         }
     }
-}
-
-/// A pane and its sketch, copied.
-fn owned((pane, sketch): (Pane, Option<&Sketch>)) -> Sketched {
-    (pane, sketch.cloned().map(Box::new))
 }
