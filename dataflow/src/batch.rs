@@ -6,8 +6,8 @@ use tidewatch_proto::time::PaneNo;
 
 /// Readings of one partition for one worker, in the order of the log, message by message.
 ///
-/// Devices and metrics go by numbers that the sending worker (`origin`) gave them; a number is explained in
-/// `new_devices` or `new_metrics` of the batch that uses it first, or of an earlier one. Batches of one
+/// Devices, metrics and shapes go by numbers that the sending worker (`origin`) gave them; a number is explained in
+/// `new_devices`, `new_metrics` or `new_shapes` of the batch that uses it first, or of an earlier one. Batches of one
 /// origin arrive in the order they were sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
@@ -23,9 +23,11 @@ pub struct Batch {
     pub new_devices: Vec<Box<str>>,
     /// Names of metrics numbered on from the last ones, for this target.
     pub new_metrics: Vec<Box<str>>,
+    /// Shapes numbered on from the last ones, for this target: the metrics that a message holds, in their order.
+    pub new_shapes: Vec<Box<[u32]>>,
     /// The messages' columns.
     pub messages: Messages,
-    /// By reading: its metric.
+    /// The metrics of the readings of messages without a shape, one message after the other.
     pub metric: Vec<u32>,
     /// By reading: its value.
     pub value: Vec<f64>,
@@ -33,11 +35,16 @@ pub struct Batch {
     pub progress: Progress,
 }
 
+/// The number of no shape: the message's metrics stand in [`Batch::metric`].
+pub const NO_SHAPE: u32 = u32::MAX;
+
 /// The columns of messages, all of the same length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Messages {
     /// The device's number.
     pub device: Vec<u32>,
+    /// The shape's number, or [`NO_SHAPE`].
+    pub shape: Vec<u32>,
     /// The event time in milliseconds since 1970.
     pub event_time: Vec<i64>,
     /// The last pane that the partition's watermark had closed when the message came.
@@ -51,6 +58,19 @@ pub struct Messages {
 }
 
 impl Messages {
+    /// No messages, with room for some.
+    pub fn with_capacity(messages: usize) -> Messages {
+        Messages {
+            device: Vec::with_capacity(messages),
+            shape: Vec::with_capacity(messages),
+            event_time: Vec::with_capacity(messages),
+            closed: Vec::with_capacity(messages),
+            fingerprint: Vec::with_capacity(messages),
+            offset: Vec::with_capacity(messages),
+            readings_end: Vec::with_capacity(messages),
+        }
+    }
+
     /// How many messages there are.
     pub fn len(&self) -> usize {
         self.device.len()

@@ -4,15 +4,15 @@ use crate::batch::Position;
 use crate::series::PartitionSnapshot;
 use std::collections::BTreeMap;
 use std::sync::mpsc;
+use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{Epoch, KeyGroup};
 use tidewatch_proto::reject::Reject;
-use tidewatch_proto::row::Row;
 
 /// One message of a worker. Those of one worker come in order: what an epoch has brought, then that it ended.
 #[derive(Debug)]
 pub enum Captured {
     /// Rows that an epoch produced.
-    Rows(Epoch, Vec<Row>),
+    Rows(Epoch, RowList),
     /// Records that can't be used.
     Rejects(Epoch, Vec<Reject>),
     /// Where reading stood at the end of an epoch.
@@ -50,9 +50,6 @@ pub struct WorkerState {
 
 /// Where captured messages go. It never blocks: the outbox's bound stops the source instead.
 pub type CaptureSender = mpsc::Sender<Captured>;
-
-/// About how many bytes a row takes while it waits for a sink.
-pub const ROW_BYTES: i64 = 256;
 
 /// About how many bytes a reject takes while it waits for a sink.
 pub fn reject_bytes(reject: &Reject) -> i64 {

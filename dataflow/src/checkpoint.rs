@@ -16,7 +16,7 @@ use tidewatch_proto::ids::{Epoch, Generation, KEY_GROUPS, KeyGroup, Partition};
 /// The first bytes of every checkpoint.
 const MAGIC: [u8; 8] = *b"TIDEWCKP";
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Magic, version, number of sections, CRC32C of these.
 const HEADER_BYTES: usize = 8 + 4 + 4 + 4;
 /// Section number, length of its content, CRC32C of the content, CRC32C of these.

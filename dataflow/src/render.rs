@@ -1,6 +1,6 @@
 //! The only place where operators are chained.
 
-use crate::capture::{CaptureSender, Captured, ROW_BYTES, reject_bytes};
+use crate::capture::{CaptureSender, Captured, reject_bytes};
 use crate::config::{Clock, EngineConfig};
 use crate::ingest::Reader;
 use crate::operators::capture::capture;
@@ -12,9 +12,9 @@ use crate::stats::Stats;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
-use tidewatch_proto::row::Row;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::probe::Handle as Probe;
 use timely::worker::Worker;
@@ -68,16 +68,23 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
         capture: sender.clone(),
     };
     let outbox = stats.clone();
-    let weigh_rows = move |rows: &[Row]| outbox.outbox_bytes.add(rows.len() as i64 * ROW_BYTES);
+    let weigh_rows = move |lists: &[RowList]| {
+        outbox
+            .outbox_bytes
+            .add(lists.iter().map(|list| list.bytes() as i64).sum())
+    };
     let outbox = stats.clone();
     let weigh_rejects = move |list: &[Reject]| outbox.outbox_bytes.add(list.iter().map(reject_bytes).sum());
     worker.dataflow_named::<u64, _, _>("main", |scope| {
         let ingested = ingest(scope, reader, clock, config, stats, control, probe.clone());
         let published = series(ingested.batches, keeper);
         let rejects = ingested.rejects.concat(published.rejects);
-        capture(published.rows, sender.clone(), &probe, weigh_rows, Captured::Rows);
-        capture(rejects, sender.clone(), &probe, weigh_rejects, Captured::Rejects);
-        capture(ingested.positions, sender, &probe, |_| {}, Captured::Positions);
+        let each = |epoch, lists: Vec<_>| lists.into_iter().map(move |list| Captured::Rows(epoch, list));
+        capture(published.rows, sender.clone(), &probe, weigh_rows, each);
+        let all = |epoch, rejects| Some(Captured::Rejects(epoch, rejects));
+        capture(rejects, sender.clone(), &probe, weigh_rejects, all);
+        let all = |epoch, positions| Some(Captured::Positions(epoch, positions));
+        capture(ingested.positions, sender, &probe, |_| {}, all);
     });
     probe
 }

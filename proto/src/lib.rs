@@ -1,17 +1,19 @@
 //! The vocabulary of Tidewatch: what flows, on the wire and in memory. No IO.
 //!
 //! * [`wire`]: protobuf `Telemetry` as prost types, for the edges.
-//! * [`walk`]: the same wire format walked in place, for the engine.
+//! * [`walk`]: the same wire format walked in place, for the engine; [`template`]: compared with the form expected.
 //! * [`ids`], [`time`]: positions and times as types, never bare integers.
 //! * [`source`]: the contract between whatever holds a log and the engine.
 //! * [`limits`], [`reject`]: what is accepted, and why a record is not.
-//! * [`pane`], [`aggregate`], [`sketch`]: what readings become.
+//! * [`pane`], [`aggregate`], [`sketch`], [`together`]: what readings become.
 //! * [`registry`]: which site and fleet a device belongs to, and since when.
-//! * [`row`]: what the engine yields; [`query`]: what is asked of whoever keeps rows.
+//! * [`row`], [`block`]: what the engine yields, and how it leaves; [`names`]: the names in it; [`query`]: what is asked of whoever keeps rows.
 
 pub mod aggregate;
+pub mod block;
 pub mod ids;
 pub mod limits;
+pub mod names;
 pub mod pane;
 pub mod query;
 pub mod registry;
@@ -19,7 +21,9 @@ pub mod reject;
 pub mod row;
 pub mod sketch;
 pub mod source;
+pub mod template;
 pub mod time;
+pub mod together;
 pub mod walk;
 
 /// Generated protobuf types, for the edges: gateway, clients and tests.

@@ -6,7 +6,7 @@
 //! multiset of values alone: not on their order, nor on how they came together.
 
 use crate::row::Quantiles;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// How many values a sketch keeps as they are.
 pub const RAW_MAX: usize = 16;
@@ -19,7 +19,8 @@ const MANTISSA_BITS: u32 = 5;
 pub type Bucket = (i32, u32);
 
 /// The values of a window, as far as quantiles need them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Form<Vec<f64>, Vec<Bucket>>")]
 pub enum Sketch {
     /// The values, in no order: the first `len` of them.
     Raw {
@@ -30,6 +31,36 @@ pub enum Sketch {
     },
     /// Buckets sorted by number, none of them empty.
     Buckets(Vec<Bucket>),
+}
+
+/// A sketch as it is written: no more values than there are.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Sketch")]
+enum Form<V, B> {
+    Raw(V),
+    Buckets(B),
+}
+
+impl Serialize for Sketch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Sketch::Raw { len, values } => Form::Raw(&values[..usize::from(*len)]),
+            Sketch::Buckets(buckets) => Form::Buckets(buckets),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl TryFrom<Form<Vec<f64>, Vec<Bucket>>> for Sketch {
+    type Error = String;
+
+    fn try_from(form: Form<Vec<f64>, Vec<Bucket>>) -> Result<Sketch, String> {
+        match form {
+            Form::Raw(values) if values.len() > RAW_MAX => Err(format!("a sketch of {} values", values.len())),
+            Form::Raw(values) => Ok(Sketch::of(&values)),
+            Form::Buckets(buckets) => Ok(Sketch::Buckets(buckets)),
+        }
+    }
 }
 
 impl Default for Sketch {
@@ -49,6 +80,24 @@ impl Sketch {
             sketch.add(*value);
         }
         sketch
+    }
+
+    /// A sketch of a few values, as far as they are not more than [`RAW_MAX`].
+    pub fn of_few(few: impl Iterator<Item = f64>) -> Sketch {
+        let (mut values, mut len) = ([0.0; RAW_MAX], 0);
+        for (place, value) in values.iter_mut().zip(few) {
+            *place = value;
+            len += 1;
+        }
+        Sketch::Raw { len, values }
+    }
+
+    /// The values, as long as they are kept.
+    pub fn values(&self) -> Option<&[f64]> {
+        match self {
+            Sketch::Raw { len, values } => Some(&values[..usize::from(*len)]),
+            Sketch::Buckets(_) => None,
+        }
     }
 
     /// Counts a value, which is neither NaN nor infinite.
@@ -129,21 +178,25 @@ impl Sketch {
     /// p50, p95 and p99 by nearest rank, never outside of `min` and `max`; `None` of nothing.
     pub fn quantiles(&self, min: f64, max: f64) -> Option<Quantiles> {
         match self {
-            Sketch::Raw { len: 0, .. } => None,
             Sketch::Raw { len, values } => {
                 let mut sorted = *values;
                 let sorted = &mut sorted[..usize::from(*len)];
                 sorted.sort_unstable_by(f64::total_cmp);
-                let at = |q| sorted[nearest_rank(q, sorted.len() as u64) as usize - 1];
-                Some(Quantiles {
-                    p50: at(0.50),
-                    p95: at(0.95),
-                    p99: at(0.99),
-                })
+                raw_quantiles(sorted)
             }
             Sketch::Buckets(buckets) => bucket_quantiles(buckets.iter().map(|(b, n)| (*b, u64::from(*n))), min, max),
         }
     }
+}
+
+/// p50, p95 and p99 of a few sorted values.
+pub(crate) fn raw_quantiles(sorted: &[f64]) -> Option<Quantiles> {
+    let at = |q| sorted[nearest_rank(q, sorted.len() as u64) as usize - 1];
+    (!sorted.is_empty()).then(|| Quantiles {
+        p50: at(0.50),
+        p95: at(0.95),
+        p99: at(0.99),
+    })
 }
 
 /// p50, p95 and p99 of buckets in ascending order, clamped to `min` and `max`; `None` of nothing.
@@ -152,22 +205,18 @@ pub fn bucket_quantiles(buckets: impl Iterator<Item = (i32, u64)> + Clone, min: 
     if total == 0 {
         return None;
     }
-    let at = |q| {
-        let rank = nearest_rank(q, total);
-        let mut seen = 0;
-        for (number, count) in buckets.clone() {
-            seen += count;
-            if seen >= rank {
-                return bucket_value(number).clamp(min, max);
-            }
+    let mut found = [max; 3];
+    let ranks = [0.50, 0.95, 0.99].map(|quantile| nearest_rank(quantile, total));
+    let (mut seen, mut next) = (0, 0);
+    for (number, count) in buckets {
+        seen += count;
+        while next < ranks.len() && seen >= ranks[next] {
+            found[next] = bucket_value(number).clamp(min, max);
+            next += 1;
         }
-        max
-    };
-    Some(Quantiles {
-        p50: at(0.50),
-        p95: at(0.95),
-        p99: at(0.99),
-    })
+    }
+    let [p50, p95, p99] = found;
+    Some(Quantiles { p50, p95, p99 })
 }
 
 /// The 1-based rank of a quantile among `total` values.
@@ -197,7 +246,15 @@ pub fn bucket_value(number: i32) -> f64 {
     }
 }
 
+#[inline]
 fn add_bucket(buckets: &mut Vec<Bucket>, (number, count): Bucket) {
+    // Of many values the buckets lie next to each other.
+    let first = buckets.first().map_or(number, |first| first.0);
+    let guess = number.wrapping_sub(first) as usize;
+    if let Some(found) = buckets.get_mut(guess).filter(|found| found.0 == number) {
+        found.1 = found.1.saturating_add(count);
+        return;
+    }
     match buckets.binary_search_by_key(&number, |b| b.0) {
         Ok(at) => buckets[at].1 = buckets[at].1.saturating_add(count),
         Err(at) => buckets.insert(at, (number, count)),

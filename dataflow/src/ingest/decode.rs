@@ -1,9 +1,12 @@
 //! Records in, batches of columns out: the walk of the wire, the limits, the watermark, the routing.
 
+use super::devices::Key;
 use super::outbound::Outbound;
-use super::series::{Known, KnownSeries};
+use super::read::{CHUNK, Chunk, Form};
+use super::refusal::{self, Refusal};
+use super::series::{Known, KnownSeries, Resolved};
 use super::watermark::PartitionClock;
-use crate::batch::{Batch, Position, Progress};
+use crate::batch::{Batch, NO_SHAPE, Position, Progress};
 use crate::config::EngineConfig;
 use crate::stats::Stats;
 use std::sync::Arc;
@@ -11,11 +14,8 @@ use tidewatch_proto::ids::{Offset, Partition, mix};
 use tidewatch_proto::limits::name_is_good;
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::source::{Intake, Record};
-use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime, PaneNo};
-use tidewatch_proto::walk::{Message, Metric, WalkError, walk};
-
-/// Records that are walked before the first is looked up, so that lookups wait for memory together.
-const CHUNK: usize = 64;
+use tidewatch_proto::time::{EventTime, PaneNo};
+use tidewatch_proto::walk::{Message, Metric, walk};
 
 /// Turns records into batches for each worker. One for each reading worker.
 pub struct Decoder {
@@ -25,12 +25,17 @@ pub struct Decoder {
     known: KnownSeries,
     outbound: Outbound,
     rejects: Vec<Reject>,
-    bytes: usize,
-    records: u64,
+    taken: Taken,
 }
 
-/// Why a record can't be used: the reason and what exactly was wrong.
-type Refusal = (Reason, String);
+/// What was taken in since the counters were brought up to date: they are shared by all workers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    bytes: usize,
+    messages: u64,
+    readings: u64,
+    late: u64,
+}
 
 impl Decoder {
     /// A decoder on worker `origin` of `peers`, for a source of so many partitions.
@@ -49,8 +54,7 @@ impl Decoder {
             config,
             stats,
             rejects: Vec::new(),
-            bytes: 0,
-            records: 0,
+            taken: Taken::default(),
         }
     }
 
@@ -61,15 +65,15 @@ impl Decoder {
 
     /// Knows a device and its metrics from before a restart, so that its limits hold on.
     pub fn restore_device(&mut self, home: Partition, device: &str, metrics: &[&str]) {
-        self.outbound.begin(home, &self.clocks, self.known.metric_names());
+        self.outbound.begin(home, &self.clocks, self.known.vocabulary());
         self.known.restore(device, metrics, &mut self.outbound);
     }
 
     /// Has an empty batch sent to every worker.
     pub fn farewell(&mut self, partition: Partition) {
-        self.outbound.flush_messages(&self.clocks, self.known.metric_names());
+        self.outbound.flush_messages(&self.clocks, self.known.vocabulary());
         let clock = &self.clocks[partition.index()];
-        self.outbound.tell_all(partition, clock, self.known.metric_names());
+        self.outbound.tell_all(partition, clock, self.known.vocabulary());
     }
 
     /// Sets what is said of a partition beside its watermark.
@@ -92,19 +96,24 @@ impl Decoder {
         self.outbound.progress(partition, &self.clocks[partition.index()])
     }
 
-    /// Bytes and records taken since the last call.
-    pub fn take_volume(&mut self) -> (usize, u64) {
-        (std::mem::take(&mut self.bytes), std::mem::take(&mut self.records))
-    }
-
     /// What has been decoded since the last call, with the progress of `partitions`.
     pub fn flush(&mut self, partitions: &[Partition]) -> (Vec<Batch>, Vec<Reject>) {
-        self.outbound.flush_messages(&self.clocks, self.known.metric_names());
+        self.outbound.flush_messages(&self.clocks, self.known.vocabulary());
         for partition in partitions {
             self.outbound
-                .flush_progress(*partition, &self.clocks[partition.index()], self.known.metric_names());
+                .flush_progress(*partition, &self.clocks[partition.index()], self.known.vocabulary());
         }
         (self.outbound.take(), std::mem::take(&mut self.rejects))
+    }
+
+    /// Brings the counters up to date, and gives the bytes taken since the last call.
+    pub fn count(&mut self) -> usize {
+        let taken = std::mem::take(&mut self.taken);
+        self.stats.bytes.add(taken.bytes as u64);
+        self.stats.messages.add(taken.messages);
+        self.stats.readings.add(taken.readings);
+        self.stats.late.add(taken.late);
+        taken.bytes
     }
 
     fn refuse(&mut self, partition: Partition, record: &Record<'_>, (reason, detail): Refusal) {
@@ -128,37 +137,45 @@ impl Decoder {
             return false;
         }
         clock.next = record.offset.next();
-        self.bytes += record.payload.len();
-        self.records += 1;
+        self.taken.bytes += record.payload.len();
         true
     }
 
-    fn accept(
+    /// Takes a message of the shape that was expected: `false` when its device is another's.
+    #[inline]
+    fn take_expected(
         &mut self,
         partition: Partition,
         record: &Record<'_>,
-        walked: &Result<Message<'_>, WalkError>,
+        message: &Message<'_>,
+        (key, shape): (Key, u32),
+        values: &[f64],
+    ) -> Result<bool, Refusal> {
+        let Some(device) = self.known.resolve_shaped(key, shape) else {
+            return Ok(false);
+        };
+        refusal::check_raw(message, &self.config.limits)?;
+        let closed = self.admit(partition, record, EventTime(message.ts), true)?;
+        self.push(device, record, (EventTime(message.ts), closed), values.iter().copied());
+        Ok(true)
+    }
+
+    /// Takes a message that was walked.
+    fn take_walked(
+        &mut self,
+        partition: Partition,
+        record: &Record<'_>,
+        message: &Message<'_>,
+        key: Key,
         metrics: &[Metric<'_>],
-        key: super::devices::Key,
     ) -> Result<(), Refusal> {
-        let message = walked.as_ref().map_err(|e| (Reason::Schema, e.to_string()))?;
         let limits = &self.config.limits;
         let known = self.known.find(key, metrics);
         if matches!(known, Known::Nothing) && !name_is_good(message.device_id, limits.device_id_bytes_max) {
-            return Err(bad_name(
-                Reason::DeviceId,
-                "device id",
-                message.device_id,
-                limits.device_id_bytes_max,
-            ));
+            let refused = (message.device_id, limits.device_id_bytes_max);
+            return Err(refusal::bad_name(Reason::DeviceId, "device id", refused));
         }
-        if message.raw_bytes > limits.raw_bytes_max {
-            let detail = format!(
-                "raw has {} bytes; {} are allowed",
-                message.raw_bytes, limits.raw_bytes_max
-            );
-            return Err((Reason::RawTooLarge, detail));
-        }
+        refusal::check_raw(message, limits)?;
         let cleaned;
         let metrics = match known {
             Known::Shape(_) => metrics,
@@ -168,37 +185,61 @@ impl Decoder {
             }
         };
         let event_time = EventTime(message.ts);
-        self.check_time(event_time, record)?;
-        let clock = &mut self.clocks[partition.index()];
-        clock.advance(event_time, record.log_time, &self.config);
-        let (closed, pane) = (clock.closed(), PaneNo::of(event_time));
-        if pane <= clock.expired() && !metrics.is_empty() {
-            let detail = format!(
-                "its windows left memory when the watermark passed; it is at {}",
-                clock.watermark_ms()
-            );
-            return Err((Reason::BeyondHorizon, detail));
-        }
+        let closed = self.admit(partition, record, event_time, !metrics.is_empty())?;
         if metrics.is_empty() {
-            self.stats.messages.add(1);
+            self.taken.messages += 1;
             return Ok(());
         }
-        let device = self
-            .known
-            .resolve(known, key, message.device_id, metrics, &mut self.outbound)?;
-        self.stats.messages.add(1);
-        self.stats.readings.add(metrics.len() as u64);
-        self.stats.late.add(u64::from(pane <= closed));
-        let shape = self.known.shape();
+        let outbound = &mut self.outbound;
+        let device = self.known.resolve(known, key, message.device_id, metrics, outbound)?;
+        let values = metrics.iter().map(|(_, value)| *value);
+        self.push(device, record, (event_time, closed), values);
+        Ok(())
+    }
+
+    /// Takes the record's times, and says which pane the log has closed with it.
+    #[inline]
+    fn admit(
+        &mut self,
+        partition: Partition,
+        record: &Record<'_>,
+        event_time: EventTime,
+        has_metrics: bool,
+    ) -> Result<PaneNo, Refusal> {
+        refusal::check_time(event_time, record, &self.config)?;
+        let clock = &mut self.clocks[partition.index()];
+        clock.advance(event_time, record.log_time, &self.config);
+        if has_metrics && PaneNo::of(event_time) <= clock.expired() {
+            return Err(refusal::beyond_horizon(clock.watermark_ms()));
+        }
+        Ok(clock.closed())
+    }
+
+    /// Puts a message of the shape that was resolved last into the batch for its worker.
+    #[inline]
+    fn push(
+        &mut self,
+        device: Resolved,
+        record: &Record<'_>,
+        (event_time, closed): (EventTime, PaneNo),
+        values: impl ExactSizeIterator<Item = f64> + Clone,
+    ) {
+        self.taken.messages += 1;
+        self.taken.readings += values.len() as u64;
+        self.taken.late += u64::from(PaneNo::of(event_time) <= closed);
+        let (shape, number) = (self.known.shape(), self.known.shape_number());
         let mut fingerprint = 0_u64;
-        for (hash, (_, value)) in shape.hashes.iter().zip(metrics) {
+        for (hash, value) in shape.hashes.iter().zip(values.clone()) {
             fingerprint = fingerprint.wrapping_add(mix(hash ^ value.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         }
         let batch = self.outbound.batch(device.target);
-        batch.metric.extend_from_slice(&shape.numbers);
-        batch.value.extend(metrics.iter().map(|(_, value)| *value));
+        if number == NO_SHAPE {
+            batch.metric.extend_from_slice(&shape.numbers);
+        }
+        batch.value.extend(values);
         let messages = &mut batch.messages;
         messages.device.push(device.number);
+        messages.shape.push(number);
         messages.event_time.push(event_time.0);
         messages.closed.push(closed);
         messages
@@ -206,71 +247,43 @@ impl Decoder {
             .push(mix(fingerprint ^ mix(event_time.0 as u64)) | 1);
         messages.offset.push(record.offset);
         messages.readings_end.push(batch.value.len() as u32);
-        Ok(())
     }
 
-    fn check_time(&self, event_time: EventTime, record: &Record<'_>) -> Result<(), Refusal> {
-        if !(EVENT_TIME_MIN..=EVENT_TIME_MAX).contains(&event_time) {
-            return Err((
-                Reason::EventTime,
-                format!("ts {} is outside of the years 0000 to 5999", event_time.0),
-            ));
-        }
-        let Some(log_time) = record.log_time else { return Ok(()) };
-        let ahead = event_time.0.saturating_sub(log_time.0);
-        if ahead > self.config.future_max_ms {
-            let detail = format!("ts {} is {ahead} ms ahead of the log's {}", event_time.0, log_time.0);
-            return Err((Reason::Future, detail));
-        }
-        let behind = log_time.0.saturating_sub(event_time.0);
-        match self.config.age_max_ms {
-            Some(age_max) if behind > age_max => Err((
-                Reason::TooOld,
-                format!("ts {} is {behind} ms behind the log's {}", event_time.0, log_time.0),
-            )),
-            _ => Ok(()),
-        }
+    /// Takes a record that looked as expected but is of a device with other metrics, or of a new one.
+    #[cold]
+    fn take_unexpected(&mut self, partition: Partition, record: &Record<'_>, key: Key) -> Result<(), Refusal> {
+        let mut metrics = Vec::new();
+        let message = walk(record.payload, &mut metrics).map_err(refusal::broken)?;
+        self.take_walked(partition, record, &message, key, &metrics)
     }
-}
-
-/// The refusal of a name, which it shows as far as it can be shown.
-pub(super) fn bad_name(reason: Reason, what: &str, name: &[u8], bytes_max: usize) -> Refusal {
-    let shown: String = String::from_utf8_lossy(&name[..name.len().min(40)])
-        .escape_debug()
-        .collect();
-    (
-        reason,
-        format!(
-            "{what} \"{shown}\" of {} bytes is not 1 to {bytes_max} bytes of text",
-            name.len()
-        ),
-    )
 }
 
 impl Intake for Decoder {
     fn records(&mut self, partition: Partition, records: &[Record<'_>]) {
-        self.outbound.begin(partition, &self.clocks, self.known.metric_names());
-        let mut metrics = Vec::with_capacity(CHUNK * 8);
-        let mut walked = Vec::with_capacity(CHUNK);
-        for chunk in records.chunks(CHUNK) {
-            metrics.clear();
-            walked.clear();
-            for record in chunk {
-                let message = walk(record.payload, &mut metrics);
-                let key = match &message {
-                    Ok(message) if !message.device_id.is_empty() => self.known.prepare(message.device_id),
-                    _ => super::devices::Key::default(),
-                };
-                walked.push((message, key, metrics.len()));
-            }
-            let mut begin = 0;
-            for (record, (message, key, end)) in chunk.iter().zip(&walked) {
-                if self.is_new(partition, record)
-                    && let Err(refusal) = self.accept(partition, record, message, &metrics[begin..*end], *key)
-                {
-                    self.refuse(partition, record, refusal);
+        self.outbound.begin(partition, &self.clocks, self.known.vocabulary());
+        let mut chunk = Chunk::default();
+        for records in records.chunks(CHUNK) {
+            chunk.read(records, &self.known);
+            for (record, read) in records.iter().zip(&chunk.reads) {
+                if !self.is_new(partition, record) {
+                    continue;
                 }
-                begin = *end;
+                let taken = match &read.form {
+                    Form::Expected(message) => {
+                        let expected = (read.key, chunk.shape);
+                        match self.take_expected(partition, record, message, expected, chunk.values(read)) {
+                            Ok(false) => self.take_unexpected(partition, record, read.key),
+                            taken => taken.map(drop),
+                        }
+                    }
+                    Form::Walked(message) => {
+                        self.take_walked(partition, record, message, read.key, chunk.metrics(read))
+                    }
+                    Form::Broken(error) => Err(refusal::broken(*error)),
+                };
+                if let Err(refused) = taken {
+                    self.refuse(partition, record, refused);
+                }
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Metric names and the shapes of messages, as a reading worker knows them.
 
+use crate::batch::NO_SHAPE;
 use std::collections::HashMap;
 use tidewatch_proto::ids::stable_hash;
+use tidewatch_proto::template::Template;
 use tidewatch_proto::walk::Metric;
 
 /// Metric names, numbered in the order they were first seen.
@@ -44,6 +46,8 @@ pub struct Shape {
     pub numbers: Vec<u32>,
     /// The stable hashes of the metrics' names.
     pub hashes: Vec<u64>,
+    /// The wire form of its messages, if it has one.
+    pub template: Option<Template>,
 }
 
 impl Shape {
@@ -56,6 +60,7 @@ impl Shape {
                 .collect(),
             numbers: numbers.to_vec(),
             hashes: numbers.iter().map(|n| metrics.hashes[*n as usize]).collect(),
+            template: Template::of(numbers.iter().map(|n| metrics.names[*n as usize].as_bytes())),
         }
     }
 
@@ -75,14 +80,17 @@ pub struct Shapes {
 
 /// How many shapes are kept; a device of a further one takes the slow path each time.
 const SHAPES_MAX: usize = 16_384;
-/// The number of no shape.
-pub const NO_SHAPE: u32 = u32::MAX;
 
 impl Shapes {
     /// The shape of a number.
     #[inline]
     pub fn get(&self, number: u32) -> Option<&Shape> {
         self.shapes.get(number as usize)
+    }
+
+    /// The metrics' numbers of each shape, by number from `from` on.
+    pub fn since(&self, from: usize) -> impl Iterator<Item = &[u32]> {
+        self.shapes[from..].iter().map(|shape| shape.numbers.as_slice())
     }
 
     /// The number of the shape of these metrics, [`NO_SHAPE`] when there are too many.

@@ -4,6 +4,8 @@ mod decode;
 mod devices;
 mod metrics;
 mod outbound;
+mod read;
+mod refusal;
 mod series;
 mod watermark;
 
@@ -82,8 +84,7 @@ impl Reader {
             return Ok((Polled::Finished, 0));
         }
         let polled = self.source.poll(&mut self.decoder, self.config.poll_records_max)?;
-        let (bytes, _) = self.decoder.take_volume();
-        self.stats.bytes.add(bytes as u64);
+        let bytes = self.decoder.count();
         if polled == Polled::Finished {
             self.finished = true;
             for partition in &self.partitions {

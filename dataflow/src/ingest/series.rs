@@ -1,9 +1,10 @@
 //! Which devices and series a reading worker knows: names become numbers, and limits are kept.
 
-use super::decode::bad_name;
 use super::devices::{Devices, Key};
-use super::metrics::{Metrics, NO_SHAPE, Shape, Shapes};
+use super::metrics::{Metrics, Shape, Shapes};
 use super::outbound::Outbound;
+use super::refusal::bad_name;
+use crate::batch::NO_SHAPE;
 use std::collections::{HashMap, HashSet};
 use tidewatch_proto::ids::KeyGroup;
 use tidewatch_proto::limits::{Limits, name_is_good};
@@ -26,6 +27,13 @@ pub(super) struct KnownSeries {
     /// The shape of the message that was resolved last.
     last: Shape,
     last_number: u32,
+}
+
+/// The metrics and shapes known so far.
+#[derive(Clone, Copy)]
+pub(super) struct Vocabulary<'a> {
+    pub(super) metrics: &'a [Box<str>],
+    pub(super) shapes: &'a Shapes,
 }
 
 /// What is known of a message's device.
@@ -62,8 +70,12 @@ impl KnownSeries {
         }
     }
 
-    pub(super) fn metric_names(&self) -> &[Box<str>] {
-        self.metrics.names()
+    /// All that workers must be told of names but the devices.
+    pub(super) fn vocabulary(&self) -> Vocabulary<'_> {
+        Vocabulary {
+            metrics: self.metrics.names(),
+            shapes: &self.shapes,
+        }
     }
 
     /// Prepares a lookup, whose memory is fetched meanwhile.
@@ -88,6 +100,31 @@ impl KnownSeries {
         }
     }
 
+    /// Where a message goes that has the form of a shape, if that is its device's shape too;
+    /// [`KnownSeries::shape`] is then this shape.
+    #[inline]
+    pub(super) fn resolve_shaped(&mut self, key: Key, shape: u32) -> Option<Resolved> {
+        if key == Key::default() {
+            return None;
+        }
+        let slot = self.devices.find(key)?;
+        let device = self.devices.at(slot);
+        if device.shape != shape || shape == NO_SHAPE {
+            return None;
+        }
+        self.last_number = shape;
+        Some(Resolved {
+            target: device.target,
+            number: device.number,
+        })
+    }
+
+    /// The number of the shape of the message that was resolved last.
+    #[inline]
+    pub(super) fn shape_number(&self) -> u32 {
+        self.last_number
+    }
+
     /// The message's metrics as a map has them, with names checked.
     pub(super) fn clean<'a>(&self, metrics: &[Metric<'a>]) -> Result<Vec<Metric<'a>>, (Reason, String)> {
         let mut metrics = metrics.to_vec();
@@ -108,8 +145,7 @@ impl KnownSeries {
             Some((name, _)) => Err(bad_name(
                 Reason::MetricName,
                 "metric name",
-                name,
-                limits.metric_name_bytes_max,
+                (name, limits.metric_name_bytes_max),
             )),
             None => Ok(metrics),
         }

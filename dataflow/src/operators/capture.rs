@@ -8,12 +8,12 @@ use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::probe::{Handle as Probe, Probe as _};
 
 /// Sends a stream's items as captured messages, and shows their completion on `probe`.
-pub fn capture<D: Clone + 'static>(
+pub fn capture<D: Clone + 'static, I: IntoIterator<Item = Captured>>(
     stream: Stream<'_, u64, Vec<D>>,
     sender: CaptureSender,
     probe: &Probe<u64>,
     mut weigh: impl FnMut(&[D]) + 'static,
-    wrap: impl Fn(Epoch, Vec<D>) -> Captured + 'static,
+    wrap: impl Fn(Epoch, Vec<D>) -> I + 'static,
 ) {
     stream
         .unary::<timely::container::CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "capture", move |_, _| {
@@ -22,8 +22,10 @@ pub fn capture<D: Clone + 'static>(
                     let epoch = Epoch(stamp.least().copied().unwrap_or_default());
                     let items = std::mem::take(items);
                     weigh(&items);
-                    // Without a receiver nobody wants it.
-                    let _ = sender.send(wrap(epoch, items));
+                    for captured in wrap(epoch, items) {
+                        // Without a receiver nobody wants it.
+                        let _ = sender.send(captured);
+                    }
                 });
             }
         })

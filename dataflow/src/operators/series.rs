@@ -9,10 +9,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
-use tidewatch_proto::row::Row;
-use timely::container::{CapacityContainerBuilder, NoopBuilder};
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -21,7 +21,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 /// The streams of the series operator.
 pub struct Published<'scope> {
     /// Rows.
-    pub rows: Stream<'scope, u64, Vec<Row>>,
+    pub rows: Stream<'scope, u64, Vec<RowList>>,
     /// Readings that could not be used after all.
     pub rejects: Stream<'scope, u64, Vec<Reject>>,
 }
@@ -57,7 +57,7 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
     let mut input = builder.new_input(batches, Exchange::new(|batch: &Batch| u64::from(batch.target)));
     let (rows_out, rows) = builder.new_output();
     let (rejects_out, rejects) = builder.new_output();
-    let mut rows_out = OutputBuilder::<_, NoopBuilder<Vec<Row>>>::from(rows_out);
+    let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<RowList>>>::from(rows_out);
     let mut rejects_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Reject>>>::from(rejects_out);
     builder.build(move |mut capabilities| {
         let mut rejects_capability = capabilities.pop();
@@ -86,11 +86,10 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
                 rows.downgrade(&step.epoch.0);
                 rejects.downgrade(&step.epoch.0);
                 let (published, refused) = applied.complete(step);
-                let mut rows_out = rows_out.activate();
-                let mut session = rows_out.session_with_builder(&*rows);
-                for mut list in published.into_lists() {
-                    session.give_container(&mut list);
-                }
+                rows_out
+                    .activate()
+                    .session(&*rows)
+                    .give_iterator(published.into_lists().into_iter());
                 rejects_out
                     .activate()
                     .session(&*rejects)

@@ -4,7 +4,7 @@ use super::closed::Block;
 use super::open::Added;
 use super::slots::DeviceState;
 use super::{FINGERPRINTS, Origin, SeriesState};
-use crate::batch::Batch;
+use crate::batch::{Batch, NO_SHAPE};
 use crate::prefetch::prefetch;
 use tidewatch_proto::ids::Partition;
 use tidewatch_proto::reject::{Reason, Reject};
@@ -14,16 +14,36 @@ use tidewatch_proto::wire::Telemetry;
 /// Messages whose memory is fetched together.
 const CHUNK: usize = 32;
 
+/// A message of a batch.
+#[derive(Clone, Copy)]
+struct Incoming<'a> {
+    batch: &'a Batch,
+    /// Its place in the batch.
+    at: usize,
+    /// The device's number here.
+    device: u32,
+    /// The shape's number here, or [`NO_SHAPE`].
+    shape: u32,
+    /// Its metrics by the sender's numbers, if it has no shape.
+    metrics: &'a [u32],
+}
+
 impl SeriesState {
     /// Takes a batch. Batches of one partition come in the order of its log.
     pub fn apply(&mut self, batch: &Batch) {
         self.learn(batch);
-        let mut from = 0;
+        let (mut from, mut unshaped) = (0, batch.metric.as_slice());
         while from < batch.messages.len() {
             let to = (from + CHUNK).min(batch.messages.len());
             self.fetch(batch, from..to);
             for message in from..to {
-                self.apply_message(batch, message);
+                // What this record has closed is closed before it is taken.
+                let closed = batch.messages.closed[message];
+                if closed > self.partitions[batch.partition.index()].closed {
+                    self.close(batch.partition, closed);
+                }
+                let incoming = self.incoming(batch, message, &mut unshaped);
+                self.apply_message(incoming);
             }
             from = to;
         }
@@ -35,18 +55,24 @@ impl SeriesState {
         if self.origins.len() <= origin {
             self.origins.resize(origin + 1, Origin::default());
         }
+        let origin = &mut self.origins[origin];
         // Names and closing stand on it: a batch out of its turn would be wrong silently.
         assert_eq!(
-            batch.sequence, self.origins[origin].batches,
-            "a batch of worker {origin} came out of its turn"
+            batch.sequence, origin.batches,
+            "a batch of worker {} came out of its turn",
+            batch.origin
         );
-        self.origins[origin].batches += 1;
+        origin.batches += 1;
         let mut names = self.names.borrow_mut();
         for name in &batch.new_devices {
-            self.origins[origin].devices.push(names.devices.intern(name));
+            origin.devices.push(names.devices.intern(name));
         }
         for name in &batch.new_metrics {
-            self.origins[origin].metrics.push(names.metrics.intern(name));
+            origin.metrics.push(names.metrics.intern(name));
+        }
+        for shape in &batch.new_shapes {
+            let metrics: Vec<u32> = shape.iter().map(|metric| origin.metrics[*metric as usize]).collect();
+            origin.shapes.push(self.shapes.intern(&metrics));
         }
         drop(names);
         if !batch.new_devices.is_empty() {
@@ -81,51 +107,95 @@ impl SeriesState {
         }
     }
 
-    fn apply_message(&mut self, batch: &Batch, message: usize) {
-        let number = self.origins[batch.origin as usize].devices[batch.messages.device[message] as usize];
-        if self.config.drop_duplicates && self.is_repeated(number, batch.messages.fingerprint[message]) {
+    /// The next message, in the numbers that are used here.
+    #[inline]
+    fn incoming<'a>(&self, batch: &'a Batch, at: usize, unshaped: &mut &'a [u32]) -> Incoming<'a> {
+        let origin = &self.origins[batch.origin as usize];
+        let (shape, metrics) = match batch.messages.shape[at] {
+            NO_SHAPE => {
+                let (metrics, later) = unshaped.split_at(batch.readings(at).len());
+                *unshaped = later;
+                (NO_SHAPE, metrics)
+            }
+            shape => (origin.shapes[shape as usize], &[][..]),
+        };
+        Incoming {
+            batch,
+            at,
+            device: origin.devices[batch.messages.device[at] as usize],
+            shape,
+            metrics,
+        }
+    }
+
+    fn apply_message(&mut self, message: Incoming<'_>) {
+        let Incoming {
+            batch,
+            at: place,
+            device: number,
+            shape,
+            ..
+        } = message;
+        if self.config.drop_duplicates && self.is_repeated(number, batch.messages.fingerprint[place]) {
             self.stats.duplicates.add(1);
             return;
         }
-        let device = self.settle(number, batch, message);
-        let at = EventTime(batch.messages.event_time[message]);
+        let mut device = self.devices[number as usize];
+        if device.is_unseen() {
+            let metrics = self.metrics(message);
+            device = self.slots.settle(number, batch.partition, &metrics, shape);
+            self.devices[number as usize] = device;
+            self.settled += 1;
+            self.open.grow(self.slots.capacity());
+        }
+        let at = EventTime(batch.messages.event_time[place]);
         let pane = PaneNo::of(at);
-        let closed = batch.messages.closed[message];
-        let home = &self.partitions[device.home.index()];
-        if pane <= home.expired {
-            self.refuse(batch, message);
+        if pane <= self.partitions[device.home.index()].expired {
+            self.refuse(message);
             return;
         }
-        let published = home.published;
-        // Of a device that came by another partition, the home's closing counts as far as it is known here.
-        let closed = if device.home == batch.partition {
-            closed.max(home.closed)
+        let values = &batch.value[batch.readings(place)];
+        if let Some(base) = device.run(shape) {
+            for (slot, value) in (base..).zip(values) {
+                self.add(device.home, slot, (pane, at), *value);
+            }
         } else {
-            home.closed
-        };
-        let late = pane <= closed;
-        for (place, reading) in batch.readings(message).enumerate() {
-            let metric = self.origins[batch.origin as usize].metrics[batch.metric[reading] as usize];
-            let slot = self.slots.slot(number, &device, metric, place);
-            self.open.grow(self.slots.capacity());
-            let value = batch.value[reading];
-            let added = if late {
-                self.close(device.home, slot, closed);
-                self.add_late(device.home, slot, pane, at, value)
-            } else {
-                if self
-                    .open
-                    .occupant(slot, pane)
-                    .is_some_and(|occupant| occupant <= closed)
-                {
-                    self.close(device.home, slot, closed);
-                }
-                self.open.add(slot, pane, at, value)
-            };
-            if pane <= published {
-                self.dirty.note(slot, pane, published, added == Added::First);
+            let metrics = self.metrics(message);
+            for ((place, metric), value) in metrics.into_iter().enumerate().zip(values) {
+                let slot = self.slots.slot(number, &device, metric, place);
+                self.open.grow(self.slots.capacity());
+                self.add(device.home, slot, (pane, at), *value);
             }
         }
+    }
+
+    /// Adds a reading to its pane, open or closed. Of a device that came by another partition, its home's closing
+    /// counts as far as it is known here.
+    #[inline]
+    fn add(&mut self, home: Partition, slot: usize, (pane, at): (PaneNo, EventTime), value: f64) {
+        let partition = &mut self.partitions[home.index()];
+        let (closed, published) = (partition.closed, partition.published);
+        let added = if pane > closed {
+            let added = self.open.add(slot, pane, at, value);
+            if added == Added::First {
+                partition.opened.note(pane, self.slots.local(slot));
+            }
+            added
+        } else {
+            self.add_late(home, slot, pane, at, value)
+        };
+        if pane <= published {
+            self.dirty.note(slot, pane, published, added == Added::First);
+        }
+    }
+
+    /// The metrics of a message, by their numbers here.
+    fn metrics(&self, message: Incoming<'_>) -> Vec<u32> {
+        if message.shape != NO_SHAPE {
+            return self.shapes.metrics(message.shape).to_vec();
+        }
+        let known = &self.origins[message.batch.origin as usize].metrics;
+        message.metrics.iter().map(|metric| known[*metric as usize]).collect()
     }
 
     fn is_repeated(&mut self, device: u32, fingerprint: u64) -> bool {
@@ -138,39 +208,23 @@ impl SeriesState {
         false
     }
 
-    #[inline]
-    fn settle(&mut self, number: u32, batch: &Batch, message: usize) -> DeviceState {
-        let device = self.devices[number as usize];
-        if !device.is_unseen() {
-            return device;
-        }
-        let known = &self.origins[batch.origin as usize].metrics;
-        let metrics: Vec<u32> = batch.metric[batch.readings(message)]
-            .iter()
-            .map(|m| known[*m as usize])
-            .collect();
-        let device = self.slots.settle(number, batch.partition, &metrics);
-        self.devices[number as usize] = device;
-        device
-    }
-
-    /// Closes a slot's panes through `through`, in their order.
-    pub(super) fn close(&mut self, home: Partition, slot: usize, through: PaneNo) {
-        let SeriesState {
-            open,
-            partitions,
-            hours,
-            config,
-            ..
-        } = self;
-        let blocks = &mut partitions[home.index()].blocks;
-        open.close(slot, through, |pane| {
-            if config.hour {
-                hours.add_pane(slot, &pane.0, pane.1.as_deref(), config.quantiles);
+    /// Closes a partition's panes through `through`, minute by minute in the order of their slots.
+    fn close(&mut self, home: Partition, through: PaneNo) {
+        let partition = &mut self.partitions[home.index()];
+        let (hours, config) = (&mut self.hours, &self.config);
+        while let Some((number, slots)) = partition.opened.take(through) {
+            let block = partition.blocks.entry(number).or_insert_with(|| Block::new(number));
+            for slot in slots.map(|local| self.slots.global(home, local)) {
+                let Some(pane) = self.open.take(slot, number) else {
+                    continue;
+                };
+                if config.hour {
+                    hours.add_pane(slot, &pane.0, pane.1.as_deref(), config.quantiles);
+                }
+                block.insert(slot, pane);
             }
-            let block = blocks.entry(pane.0.number);
-            block.or_insert_with(|| Block::new(pane.0.number)).insert(slot, pane);
-        });
+        }
+        partition.closed = through;
     }
 
     /// Adds a reading of a closed pane.
@@ -191,26 +245,24 @@ impl SeriesState {
     }
 
     /// A reading of a device that came on another partition than its home, which has left it far behind.
-    fn refuse(&mut self, batch: &Batch, message: usize) {
+    fn refuse(&mut self, message: Incoming<'_>) {
+        let Incoming { batch, at: place, .. } = message;
+        let metrics = self.metrics(message);
         let names = self.names.borrow();
-        let origin = &self.origins[batch.origin as usize];
-        let device = names
-            .devices
-            .name(origin.devices[batch.messages.device[message] as usize]);
-        let metric = |m: u32| names.metrics.name(origin.metrics[m as usize]).to_string();
+        let device = names.devices.name(message.device);
+        let metrics = metrics.iter().map(|metric| names.metrics.name(*metric).to_string());
         let telemetry = Telemetry {
             device_id: device.to_string(),
-            ts: batch.messages.event_time[message],
-            metrics: batch
-                .readings(message)
-                .map(|r| (metric(batch.metric[r]), batch.value[r]))
+            ts: batch.messages.event_time[place],
+            metrics: metrics
+                .zip(batch.value[batch.readings(place)].iter().copied())
                 .collect(),
             raw: Vec::new(),
         };
         self.stats.dead_letters(Reason::BeyondHorizon).add(1);
         self.rejects.push(Reject {
             partition: batch.partition,
-            offset: batch.messages.offset[message],
+            offset: batch.messages.offset[place],
             log_time: None,
             reason: Reason::BeyondHorizon,
             detail: "the partition the device was first seen on is past the windows; re-encoded, without raw".into(),
@@ -233,10 +285,7 @@ impl SeriesState {
         };
         partition.due = partition.due.max(closed).max(progress.publish_through);
         if closed > partition.closed {
-            for slot in self.slots.of(batch.partition) {
-                self.close(batch.partition, slot, closed);
-            }
-            self.partitions[batch.partition.index()].closed = closed;
+            self.close(batch.partition, closed);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::open::{Sketched, add_reading};
 use super::packed;
 use super::walk::{Found, Walk};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::Sketch;
@@ -29,7 +30,7 @@ pub(super) struct Chunk {
     /// Where each pane's bytes end.
     pub(super) ends: Vec<u16>,
     pub(super) bytes: Vec<u8>,
-    /// As long as it must be to hold the last sketch.
+    /// The sketches that keep no values any more; as long as it must be to hold the last of them.
     pub(super) sketches: Vec<Option<Box<Sketch>>>,
 }
 
@@ -39,13 +40,11 @@ const CHUNK: usize = 256;
 const _: () = assert!(CHUNK * packed::BYTES_MAX <= u16::MAX as usize);
 
 impl Chunk {
-    fn push(&mut self, slot: u32, (pane, sketch): Sketched) {
-        if sketch.is_some() {
-            self.sketches.resize_with(self.slots.len(), || None);
-            self.sketches.push(sketch);
-        }
-        packed::append(&pane, &mut self.bytes);
+    fn push(&mut self, slot: u32, pane: Sketched) {
+        let at = self.slots.len();
         self.slots.push(slot);
+        self.keep_sketch(at, &pane);
+        append(&pane, &mut self.bytes);
         self.ends.push(self.bytes.len() as u16);
         if self.slots.len() == CHUNK {
             // Nothing is appended any more.
@@ -55,30 +54,56 @@ impl Chunk {
         }
     }
 
+    /// Keeps a sketch that has no values any more beside the bytes.
+    fn keep_sketch(&mut self, at: usize, (_, sketch): &Sketched) {
+        if let Some(sketch) = sketch.as_ref().filter(|sketch| sketch.values().is_none()) {
+            self.sketches.resize_with(self.sketches.len().max(at + 1), || None);
+            self.sketches[at] = Some(sketch.clone());
+        }
+    }
+
     fn range(&self, at: usize) -> std::ops::Range<usize> {
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         start.into()..self.ends[at].into()
     }
 
-    fn pane(&self, at: usize, number: PaneNo) -> Pane {
-        packed::read(&self.bytes[self.range(at)], number).expect("only whole panes are appended")
+    /// A pane with its sketch, which leaves the chunk.
+    fn take(&mut self, at: usize, number: PaneNo) -> Sketched {
+        let found = self.found(at, number);
+        let (pane, sketch) = (found.pane(), found.sketch().map(|sketch| Box::new(sketch.into_owned())));
+        if let Some(kept) = self.sketches.get_mut(at) {
+            *kept = None;
+        }
+        (pane, sketch)
     }
 
     /// Puts a pane where another state of it was.
-    fn replace(&mut self, at: usize, pane: &Pane) {
+    fn replace(&mut self, at: usize, pane: &Sketched) {
         let range = self.range(at);
         let mut bytes = Vec::with_capacity(packed::BYTES_MAX);
-        packed::append(pane, &mut bytes);
-        // A pane only grows.
-        let by = (bytes.len() - range.len()) as u16;
-        self.ends[at..].iter_mut().for_each(|end| *end += by);
+        append(pane, &mut bytes);
+        let (before, after) = (range.len() as u16, bytes.len() as u16);
+        self.ends[at..].iter_mut().for_each(|end| *end = *end - before + after);
         self.bytes.splice(range, bytes);
+        self.keep_sketch(at, pane);
     }
 
     fn found(&self, at: usize, number: PaneNo) -> Found<'_> {
         let sketch = self.sketches.get(at).and_then(|sketch| sketch.as_deref());
         Found::packed(self.slots[at], number, &self.bytes[self.range(at)], sketch)
     }
+}
+
+fn append((pane, sketch): &Sketched, out: &mut Vec<u8>) {
+    let values = sketch.as_deref().and_then(Sketch::values);
+    packed::append(pane, values.unwrap_or_default(), out);
+}
+
+/// What a sketch takes that isn't packed.
+fn bytes_aside(sketch: Option<&Sketch>) -> usize {
+    sketch
+        .filter(|sketch| sketch.values().is_none())
+        .map_or(0, Sketch::bytes)
 }
 
 impl Block {
@@ -95,20 +120,21 @@ impl Block {
     }
 
     /// Puts in a pane that isn't there yet. In slot order it is appended, otherwise it joins the overlay.
-    pub fn insert(&mut self, slot: usize, (pane, sketch): Sketched) {
+    pub fn insert(&mut self, slot: usize, pane: Sketched) {
         let slot = slot as u32;
-        self.sketch_bytes += sketch.as_deref().map_or(0, Sketch::bytes);
         let last = self.chunks.last().and_then(|chunk| chunk.slots.last());
         if last.is_some_and(|last| *last >= slot) {
-            self.overlay.insert(slot, (pane, sketch));
+            self.sketch_bytes += pane.1.as_deref().map_or(0, Sketch::bytes);
+            self.overlay.insert(slot, pane);
             return;
         }
         if self.chunks.last().is_none_or(|chunk| chunk.slots.len() == CHUNK) {
             self.chunks.push(Chunk::default());
         }
         if let Some(chunk) = self.chunks.last_mut() {
+            self.sketch_bytes += bytes_aside(pane.1.as_deref());
             let before = chunk.bytes.len();
-            chunk.push(slot, (pane, sketch));
+            chunk.push(slot, pane);
             self.packed_bytes += chunk.bytes.len() - before;
         }
         self.panes += 1;
@@ -136,21 +162,13 @@ impl Block {
             return true;
         };
         let chunk = &mut self.chunks[chunk];
-        let mut pane = chunk.pane(place, self.number);
-        if quantiles {
-            if chunk.sketches.len() <= place {
-                chunk.sketches.resize_with(place + 1, || None);
-            }
-            let sketch = &mut chunk.sketches[place];
-            self.sketch_bytes -= sketch.as_deref().map_or(0, Sketch::bytes);
-            add_reading(&mut pane, Some(&mut *sketch), at, value);
-            self.sketch_bytes += sketch.as_deref().map_or(0, Sketch::bytes);
-        } else {
-            add_reading(&mut pane, None, at, value);
-        }
         let before = chunk.bytes.len();
-        chunk.replace(place, &pane);
-        self.packed_bytes += chunk.bytes.len() - before;
+        let (mut pane, mut sketch) = chunk.take(place, self.number);
+        self.sketch_bytes -= bytes_aside(sketch.as_deref());
+        add_reading(&mut pane, quantiles.then_some(&mut sketch), at, value);
+        self.sketch_bytes += bytes_aside(sketch.as_deref());
+        chunk.replace(place, &(pane, sketch));
+        self.packed_bytes = self.packed_bytes + chunk.bytes.len() - before;
         true
     }
 
@@ -164,8 +182,8 @@ impl Block {
     }
 
     /// The pane of a slot.
-    pub fn get(&self, slot: usize) -> Option<(Pane, Option<&Sketch>)> {
-        self.find(slot).map(|found| (found.pane(), found.sketch))
+    pub fn get(&self, slot: usize) -> Option<(Pane, Option<Cow<'_, Sketch>>)> {
+        self.find(slot).map(|found| (found.pane(), found.sketch()))
     }
 
     /// Whether there is a pane of a slot.
@@ -233,7 +251,7 @@ mod tests {
                 assert!(block.add(slot, NUMBER.start(), value, true));
             }
             let (pane, sketch) = block.get(slot).unwrap();
-            assert_eq!((pane.count, sketch.map(Sketch::count)), (3, Some(3)));
+            assert_eq!((pane.count, sketch.map(|sketch| sketch.count())), (3, Some(3)));
             assert!(block.get(slot + 1).unwrap().1.is_none());
         }
         assert!(!block.add(CHUNK + 10, NUMBER.start(), 1.0, true));
@@ -248,16 +266,16 @@ mod tests {
             let add = |block: &mut Block, value| assert!(block.add(slot, NUMBER.start(), value, true));
             (0..10).for_each(|value| add(&mut block, f64::from(value)));
             let raw = block.bytes();
-            let grown = raw - without - size_of::<Sketch>();
+            let grown = raw - without;
             assert!(
-                grown <= packed::BYTES_MAX,
-                "the sketch is made by a late reading, the pane grows"
+                (10 * size_of::<f64>()..=packed::BYTES_MAX + size_of::<Sketch>()).contains(&grown),
+                "the values are kept from the third reading on: {grown}"
             );
             (0..1_000).for_each(|value| add(&mut block, f64::from(value)));
-            let Some(Sketch::Buckets(buckets)) = block.get(slot).unwrap().1 else {
+            let Some(Sketch::Buckets(buckets)) = block.get(slot).unwrap().1.map(Cow::into_owned) else {
                 panic!("buckets")
             };
-            assert!(block.bytes() - raw >= size_of_val(buckets.as_slice()));
+            assert!(block.bytes() + packed::BYTES_MAX - raw >= size_of_val(buckets.as_slice()));
         }
         let (before, mut sketched) = (block.bytes(), pane(20));
         (0..1_000)

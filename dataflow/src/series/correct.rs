@@ -30,7 +30,7 @@ impl SeriesState {
                 hours.insert((*slot, hour_of(*pane)));
             }
         }
-        let before = rows.len();
+        let before = (rows.len(), rows.corrected());
         for (slot, end, job) in ends {
             let home = self.home(slot as usize);
             let status = self.status(&changes, home, slot as usize, end, job);
@@ -39,13 +39,9 @@ impl SeriesState {
         for (slot, hour) in hours {
             self.publish_hour(slot as usize, hour, epoch, rows);
         }
-        let corrected = rows
-            .iter()
-            .skip(before)
-            .filter(|row| row.status == Status::Corrected)
-            .count();
+        let corrected = rows.corrected() - before.1;
         self.stats.rows_corrected.add(corrected as u64);
-        self.stats.rows_final.add((rows.len() - before - corrected) as u64);
+        self.stats.rows_final.add((rows.len() - before.0 - corrected) as u64);
         self.give_again(&changes);
     }
 

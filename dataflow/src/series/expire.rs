@@ -45,8 +45,8 @@ impl SeriesState {
             state.expired = *bound;
             let forgotten = self.config.forgotten_by(*bound);
             state.blocks = state.blocks.split_off(&forgotten.plus(1));
-            let slots: Vec<usize> = self.slots.of(Partition(partition as u32)).collect();
-            self.hours.expire(*bound, slots.into_iter());
+            let slots = || self.slots.of(Partition(partition as u32));
+            self.hours.expire(*bound, slots);
         }
     }
 }

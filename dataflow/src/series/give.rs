@@ -2,8 +2,10 @@
 
 use super::SeriesState;
 use super::dirty::Change;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use tidewatch_proto::ids::Partition;
+use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
 
 impl SeriesState {
@@ -21,7 +23,8 @@ impl SeriesState {
                     debug_assert_eq!(found.number, *number);
                     let slot = found.slot;
                     let (device, metric) = (self.slots.device(slot), self.slots.metric(slot));
-                    self.feed.give(slot as u32, device, metric, &found.pane(), found.sketch);
+                    self.feed
+                        .give(slot as u32, device, metric, &found.pane(), found.sketch().as_deref());
                 }
             }
             if published > closed {
@@ -55,10 +58,10 @@ impl SeriesState {
 
     fn give(&mut self, slot: usize, number: PaneNo) {
         let home = self.home(slot);
-        let closed = || self.partitions[home.index()].blocks.get(&number)?.get(slot);
-        if let Some((pane, sketch)) = self.open.get(slot, number).or_else(closed) {
-            let (device, metric) = (self.slots.device(slot), self.slots.metric(slot));
-            self.feed.give(slot as u32, device, metric, &pane, sketch);
+        if let Some((pane, sketch)) = self.pane(home, slot, number) {
+            let (device, metric) = self.slots.series_of(slot);
+            let sketch: Option<Sketch> = sketch.map(Cow::into_owned);
+            self.feed.give(slot as u32, device, metric, &pane, sketch.as_ref());
         }
     }
 }

@@ -87,10 +87,10 @@ impl Hours {
     }
 
     /// Forgets the windows of these slots in all hours whose last pane is not after `expired`.
-    pub fn expire(&mut self, expired: PaneNo, slots: impl Iterator<Item = usize> + Clone) {
+    pub fn expire<I: Iterator<Item = usize>>(&mut self, expired: PaneNo, slots: impl Fn() -> I) {
         self.hours.retain(|number, hour| {
             if last_pane(*number) <= expired {
-                for slot in slots.clone() {
+                for slot in slots() {
                     if hour.windows.get_mut(slot).is_some_and(|window| window.take().is_some()) {
                         hour.used -= 1;
                     }

@@ -18,10 +18,13 @@ mod hours;
 mod live;
 mod names;
 mod open;
+mod opened;
 mod packed;
+mod paged;
 mod publish;
 mod rows;
 mod save;
+mod shapes;
 mod slots;
 mod snapshot;
 mod walk;
@@ -37,7 +40,10 @@ use closed::Block;
 use dirty::Dirty;
 use hours::Hours;
 use open::OpenPanes;
+use opened::Opened;
+use shapes::Shapes;
 use slots::{DeviceState, Slots};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -57,7 +63,10 @@ pub struct SeriesState {
     stats: Arc<Stats>,
     names: Rc<RefCell<Names>>,
     origins: Vec<Origin>,
+    shapes: Shapes,
     devices: Vec<DeviceState>,
+    /// How many devices have readings.
+    settled: usize,
     fingerprints: Vec<[u64; FINGERPRINTS]>,
     slots: Slots,
     open: OpenPanes,
@@ -76,6 +85,7 @@ struct Origin {
     batches: u64,
     devices: Vec<u32>,
     metrics: Vec<u32>,
+    shapes: Vec<u32>,
 }
 
 /// How far a partition has come here, and the closed panes of the devices at home on it.
@@ -93,6 +103,8 @@ struct PartitionState {
     published: PaneNo,
     /// The last pane that can't change any more.
     expired: PaneNo,
+    /// Which of its slots have open panes.
+    opened: Opened,
     blocks: BTreeMap<PaneNo, Block>,
 }
 
@@ -105,6 +117,7 @@ impl Default for PartitionState {
             due: PaneNo::NONE,
             published: PaneNo::NONE,
             expired: PaneNo::NONE,
+            opened: Opened::default(),
             blocks: BTreeMap::new(),
         }
     }
@@ -133,7 +146,9 @@ impl SeriesState {
             stats,
             names,
             origins: Vec::new(),
+            shapes: Shapes::default(),
             devices: Vec::new(),
+            settled: 0,
             fingerprints: Vec::new(),
             slots: Slots::default(),
             partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
@@ -195,19 +210,21 @@ impl SeriesState {
     }
 
     /// A pane of a slot, open or closed.
-    fn pane(&self, home: Partition, slot: usize, number: PaneNo) -> Option<(Pane, Option<&Sketch>)> {
-        self.open.get(slot, number).or_else(|| {
-            self.partitions[home.index()]
-                .blocks
-                .get(&number)
-                .and_then(|block| block.get(slot))
-        })
+    fn pane(&self, home: Partition, slot: usize, number: PaneNo) -> Option<(Pane, Option<Cow<'_, Sketch>>)> {
+        let open = self.open.get(slot, number);
+        open.map(|(pane, sketch)| (pane, sketch.map(Cow::Borrowed)))
+            .or_else(|| {
+                self.partitions[home.index()]
+                    .blocks
+                    .get(&number)
+                    .and_then(|block| block.get(slot))
+            })
     }
 
     /// Brings the process's gauges up to date.
     pub fn report(&mut self) {
         let now = Reported {
-            devices: self.devices.iter().filter(|d| !d.is_unseen()).count() as i64,
+            devices: self.settled as i64,
             series: self.slots.series() as i64,
             panes_open: self.open.len() as i64,
             panes_closed: self

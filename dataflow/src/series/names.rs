@@ -1,13 +1,15 @@
 //! The names of the devices and metrics that one worker owns, numbered densely.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use tidewatch_proto::ids::Name;
+use tidewatch_proto::names::NameBook;
 
 /// Names by number and numbers by name.
 #[derive(Debug, Default)]
 pub struct NameTable {
     numbers: HashMap<Name, u32>,
-    names: Vec<Name>,
+    names: Arc<NameBook>,
 }
 
 impl NameTable {
@@ -16,9 +18,9 @@ impl NameTable {
         if let Some(number) = self.numbers.get(name) {
             return *number;
         }
-        let number = self.names.len() as u32;
+        let number = self.numbers.len() as u32;
         let name: Name = name.into();
-        self.names.push(name.clone());
+        self.names.set(number, name.clone());
         self.numbers.insert(name, number);
         number
     }
@@ -30,17 +32,22 @@ impl NameTable {
 
     /// The name of a number that this table gave.
     pub fn name(&self, number: u32) -> &Name {
-        &self.names[number as usize]
+        self.names.get(number).expect("a number of this table has a name")
+    }
+
+    /// The names by number, for whoever takes rows.
+    pub fn book(&self) -> Arc<NameBook> {
+        self.names.clone()
     }
 
     /// How many names there are.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.numbers.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.numbers.is_empty()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Open panes: one cache line for each of a series' two newest minutes, further ones aside.
 
-use crate::prefetch::prefetch;
+use super::paged::Paged;
 use std::collections::BTreeMap;
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::Sketch;
@@ -21,8 +21,29 @@ pub struct OpenPanes {
 
 #[derive(Debug, Default)]
 struct Table {
-    panes: Vec<Pane>,
-    sketches: Vec<Option<Box<Sketch>>>,
+    panes: Paged<Pane>,
+    /// Empty when no sketches are kept.
+    sketches: Paged<Option<Box<Sketch>>>,
+}
+
+impl Table {
+    /// Adds a reading to the pane that the line holds.
+    #[inline]
+    fn add(&mut self, slot: usize, quantiles: bool, at: EventTime, value: f64) {
+        let sketch = quantiles.then(|| self.sketches.at_mut(slot));
+        add_reading(self.panes.at_mut(slot), sketch, at, value);
+    }
+
+    fn put(&mut self, slot: usize, (pane, sketch): Sketched) {
+        *self.panes.at_mut(slot) = pane;
+        if sketch.is_some() {
+            *self.sketches.at_mut(slot) = sketch;
+        }
+    }
+
+    fn sketch(&self, slot: usize) -> Option<&Sketch> {
+        self.sketches.get(slot)?.as_deref()
+    }
 }
 
 /// What became of a reading.
@@ -48,11 +69,9 @@ impl OpenPanes {
     /// Makes room for so many slots.
     pub fn grow(&mut self, slots: usize) {
         for table in &mut self.tables {
-            if table.panes.len() < slots {
-                table.panes.resize(slots, Pane::VACANT);
-                if self.quantiles {
-                    table.sketches.resize_with(slots, || None);
-                }
+            table.panes.grow(slots, || Pane::VACANT);
+            if self.quantiles {
+                table.sketches.grow(slots, || None);
             }
         }
     }
@@ -60,31 +79,21 @@ impl OpenPanes {
     /// Fetches the line that a reading will need.
     #[inline]
     pub fn prefetch(&self, slot: usize, pane: PaneNo) {
-        prefetch(&self.tables[parity(pane)].panes, slot);
-    }
-
-    /// The number of the pane that occupies the line of `pane`, when it is another.
-    #[inline]
-    pub fn occupant(&self, slot: usize, pane: PaneNo) -> Option<PaneNo> {
-        let number = self.tables[parity(pane)].panes[slot].number;
-        (number != pane && number != PaneNo::NONE).then_some(number)
+        self.tables[parity(pane)].panes.prefetch(slot);
     }
 
     /// Adds a reading to its pane.
     #[inline]
     pub fn add(&mut self, slot: usize, pane: PaneNo, at: EventTime, value: f64) -> Added {
         let table = &mut self.tables[parity(pane)];
-        let line = &mut table.panes[slot];
-        if line.number == pane {
-            add_reading(line, table.sketches.get_mut(slot), at, value);
+        if table.panes.at(slot).number == pane {
+            table.add(slot, self.quantiles, at, value);
             return Added::More;
         }
         self.add_elsewhere(slot, pane, at, value)
     }
 
     fn add_elsewhere(&mut self, slot: usize, pane: PaneNo, at: EventTime, value: f64) -> Added {
-        let table = &mut self.tables[parity(pane)];
-        let vacant = table.panes[slot].is_vacant();
         let aside = if self.aside.is_empty() {
             None
         } else {
@@ -94,38 +103,30 @@ impl OpenPanes {
         self.count += usize::from(aside.is_none());
         let (mut found, mut sketch) = aside.unwrap_or((Pane::empty(pane), None));
         add_reading(&mut found, self.quantiles.then_some(&mut sketch), at, value);
-        if vacant {
-            table.panes[slot] = found;
-            if self.quantiles {
-                table.sketches[slot] = sketch;
-            }
-        } else {
-            self.aside.insert((slot as u32, pane), (found, sketch));
-        }
+        self.put(slot, (found, sketch));
         added
+    }
+
+    fn put(&mut self, slot: usize, pane: Sketched) {
+        let table = &mut self.tables[parity(pane.0.number)];
+        if table.panes.at(slot).is_vacant() {
+            table.put(slot, pane);
+        } else {
+            self.aside.insert((slot as u32, pane.0.number), pane);
+        }
     }
 
     /// Puts back a pane that was saved.
     pub fn restore(&mut self, slot: usize, pane: Sketched) {
         self.count += 1;
-        let table = &mut self.tables[parity(pane.0.number)];
-        if table.panes[slot].is_vacant() {
-            table.panes[slot] = pane.0;
-            if self.quantiles {
-                table.sketches[slot] = pane.1;
-            }
-        } else {
-            self.aside.insert((slot as u32, pane.0.number), pane);
-        }
+        self.put(slot, pane);
     }
 
     /// The open pane of a slot.
     pub fn get(&self, slot: usize, pane: PaneNo) -> Option<(Pane, Option<&Sketch>)> {
         let table = &self.tables[parity(pane)];
         match table.panes.get(slot) {
-            Some(line) if line.number == pane => {
-                Some((*line, table.sketches.get(slot).and_then(|sketch| sketch.as_deref())))
-            }
+            Some(line) if line.number == pane => Some((*line, table.sketch(slot))),
             _ => self
                 .aside
                 .get(&(slot as u32, pane))
@@ -149,51 +150,31 @@ impl OpenPanes {
             .filter(|n| *n != PaneNo::NONE)
             .collect();
         if !self.aside.is_empty() {
-            numbers.extend(self.aside_of(slot, PaneNo(i32::MAX)));
+            let of_slot = (slot as u32, PaneNo::NONE)..=(slot as u32, PaneNo(i32::MAX));
+            numbers.extend(self.aside.range(of_slot).map(|((_, number), _)| *number));
         }
         numbers.sort_unstable();
         numbers
     }
 
-    fn aside_of(&self, slot: usize, through: PaneNo) -> impl Iterator<Item = PaneNo> {
-        self.aside
-            .range((slot as u32, PaneNo::NONE)..=(slot as u32, through))
-            .map(|((_, number), _)| *number)
-    }
-
-    /// Takes out the slot's panes up to `through`, in their order.
+    /// Takes out a pane, which closes.
     #[inline]
-    pub fn close(&mut self, slot: usize, through: PaneNo, mut closed: impl FnMut(Sketched)) {
-        let due = |pane: &Pane| pane.number <= through && !pane.is_vacant();
-        let lines = [due(&self.tables[0].panes[slot]), due(&self.tables[1].panes[slot])];
-        if self.aside.is_empty() {
-            match lines {
-                [false, false] => {}
-                [true, false] => closed(self.take(0, slot)),
-                [false, true] => closed(self.take(1, slot)),
-                [true, true] => {
-                    let first = usize::from(self.tables[1].panes[slot].number < self.tables[0].panes[slot].number);
-                    closed(self.take(first, slot));
-                    closed(self.take(1 - first, slot));
-                }
-            }
-            return;
-        }
-        let mut all: Vec<Sketched> = (0..2).filter(|t| lines[*t]).map(|t| self.take(t, slot)).collect();
-        let aside: Vec<PaneNo> = self.aside_of(slot, through).collect();
-        for number in aside {
-            self.count -= 1;
-            all.extend(self.aside.remove(&(slot as u32, number)));
-        }
-        all.sort_by_key(|(pane, _)| pane.number);
-        all.into_iter().for_each(closed);
-    }
-
-    fn take(&mut self, table: usize, slot: usize) -> Sketched {
-        self.count -= 1;
-        let table = &mut self.tables[table];
-        let pane = std::mem::replace(&mut table.panes[slot], Pane::VACANT);
-        (pane, table.sketches.get_mut(slot).and_then(Option::take))
+    pub fn take(&mut self, slot: usize, pane: PaneNo) -> Option<Sketched> {
+        let table = &mut self.tables[parity(pane)];
+        let line = table.panes.at_mut(slot);
+        let taken = if line.number == pane {
+            let pane = std::mem::replace(line, Pane::VACANT);
+            let sketch = if self.quantiles {
+                table.sketches.at_mut(slot).take()
+            } else {
+                None
+            };
+            Some((pane, sketch))
+        } else {
+            self.aside.remove(&(slot as u32, pane))
+        };
+        self.count -= usize::from(taken.is_some());
+        taken
     }
 
     /// How many panes are open.

@@ -1,18 +1,22 @@
 //! A closed pane in few bytes. What one or two readings come to is kept as the readings themselves, in the order of
-//! the log: added again they give the same pane, to the bit.
+//! the log: added again they give the same pane, to the bit. Behind a larger pane stand its values, in no order, as long
+//! as its sketch keeps them.
 
 use tidewatch_proto::pane::Pane;
+use tidewatch_proto::sketch::RAW_MAX;
 use tidewatch_proto::time::{EventTime, PaneNo};
 
 /// A reading: its value, and its event time within the pane.
 const READING_BYTES: usize = 8 + 2;
 /// All fields but the number.
 const WHOLE_BYTES: usize = 6 * 8 + 2 * 4 + 2 * 2;
-/// What a pane takes at most.
-pub const BYTES_MAX: usize = WHOLE_BYTES;
+/// What a pane takes at most, with its values.
+pub const BYTES_MAX: usize = WHOLE_BYTES + VALUE_BYTES * RAW_MAX;
 
-/// Appends a pane; its number is left to whoever keeps it.
-pub fn append(pane: &Pane, out: &mut Vec<u8>) {
+const VALUE_BYTES: usize = 8;
+
+/// Appends a pane, and the values that a sketch of it keeps; its number is left to whoever keeps it.
+pub fn append(pane: &Pane, values: &[f64], out: &mut Vec<u8>) {
     let (first, last) = ((pane.first, pane.first_at), (pane.last, pane.last_at));
     let readings: &[(f64, u16)] = match (pane.count, pane.invalid) {
         (1, 0) => &[first],
@@ -28,6 +32,9 @@ pub fn append(pane: &Pane, out: &mut Vec<u8>) {
             [pane.first_at, pane.last_at]
                 .iter()
                 .for_each(|at| out.extend_from_slice(&at.to_le_bytes()));
+            values
+                .iter()
+                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
             return;
         }
     };
@@ -35,6 +42,13 @@ pub fn append(pane: &Pane, out: &mut Vec<u8>) {
         out.extend_from_slice(&value.to_le_bytes());
         out.extend_from_slice(&at.to_le_bytes());
     }
+}
+
+/// The values that stand behind a pane.
+#[inline]
+pub fn values(bytes: &[u8]) -> impl ExactSizeIterator<Item = f64> + Clone + '_ {
+    let (values, _) = bytes.get(WHOLE_BYTES..).unwrap_or_default().as_chunks::<VALUE_BYTES>();
+    values.iter().map(|value| f64::from_le_bytes(*value))
 }
 
 /// Reads what [`append`] has written of a pane of this number; `None` when it is something else by its length.
@@ -50,7 +64,7 @@ pub fn read(bytes: &[u8], number: PaneNo) -> Option<Pane> {
             }
             return Some(pane);
         }
-        WHOLE_BYTES => {}
+        WHOLE_BYTES..=BYTES_MAX if (bytes.len() - WHOLE_BYTES).is_multiple_of(VALUE_BYTES) => {}
         _ => return None,
     }
     let value = |at: usize| f64::from_le_bytes(array(bytes, at * 8));
@@ -100,7 +114,11 @@ mod tests {
             let mut pane = Pane::empty(PaneNo(number));
             readings.iter().for_each(|(at, value)| add(&mut pane, *value, *at));
             let mut bytes = Vec::new();
-            append(&pane, &mut bytes);
+            let kept: Vec<f64> = readings.iter().map(|(_, value)| *value).collect();
+            append(&pane, &kept, &mut bytes);
+            let behind: Vec<u64> = values(&bytes).map(f64::to_bits).collect();
+            let whole = bytes.len() >= WHOLE_BYTES;
+            prop_assert_eq!(behind, kept.iter().filter(|_| whole).map(|value| value.to_bits()).collect::<Vec<_>>());
             let back = read(&bytes, pane.number).unwrap();
             prop_assert_eq!(format!("{back:?}"), format!("{pane:?}"));
             let bits = |pane: &Pane| [pane.sum, pane.squares, pane.min, pane.max, pane.first, pane.last].map(f64::to_bits);

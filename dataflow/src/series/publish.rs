@@ -8,11 +8,13 @@ use super::walk::together;
 use crate::config::HOP_PANES;
 use std::collections::BTreeSet;
 use tidewatch_proto::aggregate::{Aggregate, add_pane_to, pane_quantiles};
+use tidewatch_proto::block::BlockHead;
 use tidewatch_proto::ids::{Epoch, Partition};
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status};
 use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
+use tidewatch_proto::together::Together;
 
 /// A window under construction.
 #[derive(Default)]
@@ -119,30 +121,35 @@ impl SeriesState {
         let quantiles = self.config.quantiles;
         let before = rows.len();
         let state = &self.partitions[partition.index()];
+        let mut window = rows.window(self.head(Job::Minute, (end, end), epoch));
         for found in state.blocks.get(&end).into_iter().flat_map(Block::walk) {
             let pane = found.pane();
-            let quantiles = quantiles.then(|| pane_quantiles(&pane, found.sketch)).flatten();
-            let of = Aggregate::of(&pane);
-            rows.push(self.row(
-                Job::Minute,
-                found.slot,
-                (end, end),
-                &of,
-                quantiles,
-                Status::Final,
-                epoch,
-            ));
+            let quantiles = quantiles
+                .then(|| pane_quantiles(&pane, found.sketch().as_deref()))
+                .flatten();
+            window.push(self.slots.series_of(found.slot), Aggregate::of(&pane), quantiles);
         }
+        window.finish();
         if self.config.five_minutes {
             let first = end.plus(1 - HOP_PANES);
             let blocks = state.blocks.range(first..=end).map(|(_, block)| block);
+            let mut window = rows.window(self.head(Job::FiveMinutes, (first, end), epoch));
+            let mut values = Together::default();
             together(blocks, |slot, panes| {
-                let mut window = Window::default();
+                let mut aggregate = Aggregate::default();
+                values.clear();
                 for found in panes {
-                    window.merge(&found.pane(), found.sketch, quantiles);
+                    let pane = found.pane();
+                    aggregate.merge(&pane);
+                    if quantiles {
+                        found.add_to(&pane, &mut values);
+                    }
                 }
-                rows.push(self.window_row(Job::FiveMinutes, slot, (first, end), &window, Status::Final, epoch));
+                let whole = quantiles && values.count() == aggregate.count;
+                let quantiles = whole.then(|| values.quantiles(aggregate.min, aggregate.max)).flatten();
+                window.push(self.slots.series_of(slot), aggregate, quantiles);
             });
+            window.finish();
         }
         self.stats.rows_final.add((rows.len() - before) as u64);
     }
@@ -215,7 +222,7 @@ impl SeriesState {
         let mut window = Window::default();
         for number in first.0..=end.0 {
             if let Some((pane, sketch)) = self.pane(home, slot, PaneNo(number)) {
-                window.merge(&pane, sketch, self.config.quantiles);
+                window.merge(&pane, sketch.as_deref(), self.config.quantiles);
             }
         }
         (window.aggregate.readings() > 0).then(|| self.window_row(job, slot, (first, end), &window, status, epoch))
@@ -250,29 +257,27 @@ impl SeriesState {
         (window.aggregate.readings() > 0).then_some(window)
     }
 
+    /// What the first rows of a window that has closed have in common.
+    fn head(&self, job: Job, (first, last): Panes, revision: Epoch) -> BlockHead {
+        let names = self.names.borrow();
+        BlockHead {
+            job,
+            window_start: first.start(),
+            window_end: last.end(),
+            status: Status::Final,
+            revision,
+            devices: names.devices.book(),
+            metrics: names.metrics.book(),
+        }
+    }
+
     /// The row of a window.
     pub(super) fn window_row(
         &self,
         job: Job,
         slot: usize,
-        panes: Panes,
-        window: &Window,
-        status: Status,
-        revision: Epoch,
-    ) -> Row {
-        let quantiles = window.quantiles(self.config.quantiles);
-        self.row(job, slot, panes, &window.aggregate, quantiles, status, revision)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the columns of a row")]
-    #[inline]
-    fn row(
-        &self,
-        job: Job,
-        slot: usize,
         (first, last): Panes,
-        aggregate: &Aggregate,
-        quantiles: Option<Quantiles>,
+        window: &Window,
         status: Status,
         revision: Epoch,
     ) -> Row {
@@ -283,7 +288,7 @@ impl SeriesState {
             metric: names.metrics.name(self.slots.metric(slot)).clone(),
             window_start: first.start(),
             window_end: last.end(),
-            values: aggregate.values(quantiles),
+            values: window.aggregate.values(window.quantiles(self.config.quantiles)),
             status,
             revision,
         }

@@ -6,13 +6,15 @@ use super::dirty::Change;
 use super::hours::HourWindow;
 use super::snapshot::PartitionSnapshot;
 use super::walk::{Found, Walk};
-use super::{PartitionState, SeriesState};
+use super::{FINGERPRINTS, PartitionState, SeriesState};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use tidewatch_proto::ids::{KeyGroup, Name, Partition};
+use tidewatch_proto::pane::Pane;
 use tidewatch_proto::time::PaneNo;
 
 /// What postcard writes, one thing after the other: structs have no frame, sequences have their length before them.
+#[derive(Default)]
 struct Writer {
     bytes: Vec<u8>,
 }
@@ -24,10 +26,10 @@ impl Writer {
 
     fn closed(&mut self, found: &Found<'_>, room: &mut Vec<u8>) {
         self.put(&found.number);
-        let bytes = found.bytes(room);
+        let (bytes, sketch) = found.bytes(room);
         self.put(&bytes.len());
         self.bytes.extend_from_slice(bytes);
-        self.put(&found.sketch);
+        self.put(&sketch);
     }
 }
 
@@ -56,27 +58,14 @@ impl SeriesState {
         };
         let names = self.names.borrow();
         let apart = self.slots.apart();
-        let mut groups: BTreeMap<KeyGroup, (usize, Writer)> = BTreeMap::new();
-        for base in (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot)) {
-            let number = self.slots.device(base);
-            if base != self.devices[number as usize].base() {
-                continue;
-            }
+        let mut groups = self.empty_groups();
+        for (number, _) in self.placed() {
             let name = names.devices.name(number);
-            let group = KeyGroup::of(name.as_bytes());
-            let (devices, out) = groups.entry(group).or_insert_with(|| (0, Writer { bytes: Vec::new() }));
-            *devices += 1;
+            let out = groups.entry(KeyGroup::of(name.as_bytes())).or_default();
             let apart = apart.get(&number).map_or(&[][..], Vec::as_slice);
             source.write_device(out, number, name, apart);
         }
-        let groups = groups.into_iter().map(|(group, (devices, out))| {
-            let mut whole = Writer {
-                bytes: Vec::with_capacity(out.bytes.len() + 10),
-            };
-            whole.put(&devices);
-            whole.bytes.extend_from_slice(&out.bytes);
-            (group, whole.bytes)
-        });
+        let groups = groups.into_iter().map(|(group, out)| (group, out.bytes));
         let partitions = self.partitions.iter().map(|p| PartitionSnapshot {
             watermark_ms: p.watermark_ms,
             closed: p.closed,
@@ -86,6 +75,40 @@ impl SeriesState {
         (groups.collect(), partitions.collect())
     }
 }
+
+impl SeriesState {
+    /// The devices with series, in the order of their first slots.
+    fn placed(&self) -> impl Iterator<Item = (u32, usize)> {
+        let used = (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot));
+        let devices = used.map(|slot| (self.slots.device(slot), slot));
+        devices.filter(|(number, slot)| self.devices[*number as usize].base() == *slot)
+    }
+
+    /// For each key group how many devices it has, written, and room for them.
+    fn empty_groups(&self) -> BTreeMap<KeyGroup, Writer> {
+        let names = self.names.borrow();
+        let mut devices: BTreeMap<KeyGroup, usize> = BTreeMap::new();
+        for (number, _) in self.placed() {
+            let group = KeyGroup::of(names.devices.name(number).as_bytes());
+            *devices.entry(group).or_default() += 1;
+        }
+        let blocks = self.partitions.iter().flat_map(|partition| partition.blocks.values());
+        let panes: usize = blocks.map(Block::bytes).sum();
+        let bytes = panes + self.open.len() * size_of::<Pane>() + self.slots.series() * SERIES_BYTES;
+        let each = bytes / self.settled.max(1) + FINGERPRINTS * size_of::<u64>();
+        let begun = devices.into_iter().map(|(group, devices)| {
+            let mut out = Writer {
+                bytes: Vec::with_capacity(devices * each),
+            };
+            out.put(&devices);
+            (group, out)
+        });
+        begun.collect()
+    }
+}
+
+/// About how many bytes a series takes beside its panes.
+const SERIES_BYTES: usize = 16;
 
 fn walks(partition: &PartitionState) -> Vec<Walk<'_>> {
     partition.blocks.values().map(Block::walk).collect()

@@ -1,5 +1,6 @@
 //! Series in dense slots: which slot a series has, and which slots a partition's devices fill.
 
+use crate::batch::NO_SHAPE;
 use std::collections::HashMap;
 use tidewatch_proto::ids::Partition;
 
@@ -15,6 +16,8 @@ pub struct DeviceState {
     base: u32,
     /// How many series lie together from `base`.
     together: u32,
+    /// The shape whose metrics' series these are, in its order.
+    shape: u32,
 }
 
 impl DeviceState {
@@ -23,6 +26,7 @@ impl DeviceState {
         home: Partition(u32::MAX),
         base: 0,
         together: 0,
+        shape: NO_SHAPE,
     };
 
     /// Whether the device has no series yet.
@@ -33,6 +37,12 @@ impl DeviceState {
     /// The slot where the device's readings probably begin, to fetch.
     pub fn base(&self) -> usize {
         self.base as usize
+    }
+
+    /// The slot of the first reading of a message of this shape, if the others follow in the shape's order.
+    #[inline]
+    pub fn run(&self, shape: u32) -> Option<usize> {
+        (self.shape == shape && shape != NO_SHAPE).then_some(self.base as usize)
     }
 
     /// The slots that lie together.
@@ -47,6 +57,8 @@ pub struct Slots {
     device: Vec<u32>,
     metric: Vec<u32>,
     pages: Vec<Pages>,
+    /// By page its place among the pages of its partition.
+    places: Vec<u32>,
     /// Series that don't lie together with their device's first ones, by device and metric.
     apart: HashMap<(u32, u32), u32>,
     series: usize,
@@ -101,8 +113,8 @@ impl Slots {
         slots
     }
 
-    /// Gives a new device its home and its first series, together.
-    pub fn settle(&mut self, number: u32, home: Partition, metrics: &[u32]) -> DeviceState {
+    /// Gives a new device its home and its first series, together: those of the metrics of a shape.
+    pub fn settle(&mut self, number: u32, home: Partition, metrics: &[u32], shape: u32) -> DeviceState {
         let together = metrics.len().min(PAGE as usize);
         let base = self.allocate(home, together as u32);
         for (slot, metric) in (base..).zip(&metrics[..together]) {
@@ -112,6 +124,7 @@ impl Slots {
             home,
             base,
             together: together as u32,
+            shape: if together == metrics.len() { shape } else { NO_SHAPE },
         }
     }
 
@@ -127,6 +140,7 @@ impl Slots {
         }
         let pages = &mut self.pages[home.index()];
         if pages.starts.is_empty() || pages.used_of_last + count > PAGE {
+            self.places.push(pages.starts.len() as u32);
             pages.starts.push(self.device.len() as u32);
             pages.used_of_last = 0;
             self.device.resize(self.device.len() + PAGE as usize, 0);
@@ -135,6 +149,20 @@ impl Slots {
         let slot = pages.starts[pages.starts.len() - 1] + pages.used_of_last;
         pages.used_of_last += count;
         slot
+    }
+
+    /// A slot's number among those of its partition, ascending with the slot.
+    #[inline]
+    pub fn local(&self, slot: usize) -> usize {
+        let (page, within) = (slot / PAGE as usize, slot % PAGE as usize);
+        self.places[page] as usize * PAGE as usize + within
+    }
+
+    /// The slot with this number among those of its partition.
+    #[inline]
+    pub fn global(&self, home: Partition, local: usize) -> usize {
+        let (place, within) = (local / PAGE as usize, local % PAGE as usize);
+        self.pages[home.index()].starts[place] as usize + within
     }
 
     /// The slots of a partition's series, ascending; some may be unused.
@@ -147,6 +175,12 @@ impl Slots {
         starts
             .into_iter()
             .flat_map(|start| start as usize..(start + PAGE) as usize)
+    }
+
+    /// The device and the metric of a slot that has a series.
+    #[inline]
+    pub fn series_of(&self, slot: usize) -> (u32, u32) {
+        (self.device[slot], self.metric[slot])
     }
 
     /// The device of a slot that has a series.

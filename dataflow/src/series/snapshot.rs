@@ -56,7 +56,9 @@ impl<'de> Deserialize<'de> for ClosedPane {
         let (number, bytes, sketch) = <(PaneNo, &[u8], Option<Box<Sketch>>)>::deserialize(deserializer)?;
         let pane = packed::read(bytes, number);
         let pane = pane.ok_or_else(|| D::Error::custom(format!("a pane of {} bytes", bytes.len())))?;
-        Ok(ClosedPane((pane, sketch)))
+        let values = packed::values(bytes);
+        let kept = (values.len() > 0).then(|| Box::new(Sketch::of_few(values)));
+        Ok(ClosedPane((pane, sketch.or(kept))))
     }
 }
 
@@ -120,8 +122,10 @@ impl SeriesState {
                     .map(|series| names.metrics.intern(&series.metric))
                     .collect()
             };
-            let settled = self.slots.settle(number, device.home, &metrics);
+            let shape = self.shapes.intern(&metrics);
+            let settled = self.slots.settle(number, device.home, &metrics, shape);
             self.devices[number as usize] = settled;
+            self.settled += 1;
             self.fingerprints[number as usize] = device.fingerprints;
             for ((place, metric), series) in metrics.into_iter().enumerate().zip(device.series) {
                 let slot = self.slots.slot(number, &settled, metric, place);
@@ -133,6 +137,8 @@ impl SeriesState {
 
     fn restore_series(&mut self, home: Partition, slot: usize, series: SeriesSnapshot) {
         for pane in series.open {
+            let opened = &mut self.partitions[home.index()].opened;
+            opened.note(pane.0.number, self.slots.local(slot));
             self.open.restore(slot, pane);
         }
         let expired = self.partitions[home.index()].expired;

@@ -3,11 +3,13 @@
 use super::closed::Block;
 use super::open::Sketched;
 use super::packed;
+use std::borrow::Cow;
 use std::collections::btree_map;
 use std::iter::Peekable;
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
+use tidewatch_proto::together::Together;
 
 /// A pane that was found: where, and as it lies there.
 #[derive(Clone, Copy, Debug)]
@@ -16,15 +18,14 @@ pub struct Found<'a> {
     pub slot: usize,
     /// The minute.
     pub number: PaneNo,
-    /// Its sketch, if it has one.
-    pub sketch: Option<&'a Sketch>,
     kept: Kept<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kept<'a> {
-    Packed(&'a [u8]),
-    Whole(&'a Pane),
+    /// Packed, with a sketch when it doesn't keep the values any more.
+    Packed(&'a [u8], Option<&'a Sketch>),
+    Whole(&'a Sketched),
 }
 
 impl<'a> Found<'a> {
@@ -32,16 +33,14 @@ impl<'a> Found<'a> {
         Found {
             slot: slot as usize,
             number,
-            sketch,
-            kept: Kept::Packed(bytes),
+            kept: Kept::Packed(bytes, sketch),
         }
     }
 
-    pub(super) fn whole(slot: u32, (pane, sketch): &'a Sketched) -> Found<'a> {
+    pub(super) fn whole(slot: u32, pane: &'a Sketched) -> Found<'a> {
         Found {
             slot: slot as usize,
-            number: pane.number,
-            sketch: sketch.as_deref(),
+            number: pane.0.number,
             kept: Kept::Whole(pane),
         }
     }
@@ -50,19 +49,43 @@ impl<'a> Found<'a> {
     #[inline]
     pub fn pane(&self) -> Pane {
         match self.kept {
-            Kept::Packed(bytes) => packed::read(bytes, self.number).expect("only whole panes are packed"),
-            Kept::Whole(pane) => *pane,
+            Kept::Packed(bytes, _) => packed::read(bytes, self.number).expect("only whole panes are packed"),
+            Kept::Whole((pane, _)) => *pane,
         }
     }
 
-    /// Gives the pane's packed bytes, which lie in `room` when it isn't kept packed.
-    pub fn bytes<'b>(&'b self, room: &'b mut Vec<u8>) -> &'b [u8] {
+    /// Its sketch, if it has one.
+    #[inline]
+    pub fn sketch(&self) -> Option<Cow<'a, Sketch>> {
         match self.kept {
-            Kept::Packed(bytes) => bytes,
-            Kept::Whole(pane) => {
+            Kept::Packed(_, Some(sketch)) => Some(Cow::Borrowed(sketch)),
+            Kept::Packed(bytes, None) => {
+                let values = packed::values(bytes);
+                (values.len() > 0).then(|| Cow::Owned(Sketch::of_few(values)))
+            }
+            Kept::Whole((_, sketch)) => sketch.as_deref().map(Cow::Borrowed),
+        }
+    }
+
+    /// Adds the values of its pane to others.
+    #[inline]
+    pub fn add_to(&self, pane: &Pane, together: &mut Together) {
+        match self.kept {
+            Kept::Packed(bytes, None) if pane.count > 2 => together.add_values(packed::values(bytes)),
+            Kept::Packed(_, sketch) => together.add_pane(pane, sketch),
+            Kept::Whole((_, sketch)) => together.add_pane(pane, sketch.as_deref()),
+        }
+    }
+
+    /// Gives the pane's packed bytes, which lie in `room` when it isn't kept packed, and the sketch that isn't in them.
+    pub fn bytes<'b>(&'b self, room: &'b mut Vec<u8>) -> (&'b [u8], Option<&'a Sketch>) {
+        match self.kept {
+            Kept::Packed(bytes, sketch) => (bytes, sketch),
+            Kept::Whole((pane, sketch)) => {
+                let values = sketch.as_deref().and_then(Sketch::values);
                 room.clear();
-                packed::append(pane, room);
-                room
+                packed::append(pane, values.unwrap_or_default(), room);
+                (room, sketch.as_deref().filter(|_| values.is_none()))
             }
         }
     }

@@ -201,7 +201,7 @@ pub fn drain(captured: &std::sync::mpsc::Receiver<Captured>, threads: usize, out
     let mut running = threads;
     while running > 0 {
         match captured.recv().expect("workers say that they end") {
-            Captured::Rows(_, rows) => outcome.rows.extend(rows),
+            Captured::Rows(_, list) => outcome.rows.extend(list.into_rows()),
             Captured::Rejects(_, rejects) => outcome.rejects.extend(rejects),
             Captured::Positions(_, list) => list.into_iter().for_each(|p| {
                 outcome.positions.insert(p.partition, p);

@@ -256,7 +256,7 @@ impl Run {
 
     fn take(&mut self, captured: Captured) {
         match captured {
-            Captured::Rows(epoch, rows) => self.rows.extend(rows.into_iter().map(|row| (epoch, row))),
+            Captured::Rows(epoch, list) => self.rows.extend(list.into_rows().into_iter().map(|row| (epoch, row))),
             Captured::Rejects(epoch, list) => self.rejects.extend(list.into_iter().map(|reject| (epoch, reject))),
             Captured::Positions(epoch, list) => list.into_iter().for_each(|position| {
                 self.positions

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use tidewatch_dataflow::batch::Position;
-use tidewatch_dataflow::capture::{Captured, ROW_BYTES, WorkerState, reject_bytes};
+use tidewatch_dataflow::capture::{Captured, WorkerState, reject_bytes};
 use tidewatch_dataflow::stats::Stats;
+use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{EPOCH_MS, Epoch, Generation, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
@@ -34,7 +35,7 @@ pub type Inbox<T> = mpsc::Sender<Arc<Parcel<T>>>;
 pub struct Collector {
     generation: Generation,
     stats: Arc<Stats>,
-    rows: BTreeMap<Epoch, Vec<Row>>,
+    rows: BTreeMap<Epoch, Vec<RowList>>,
     rejects: BTreeMap<Epoch, Vec<Reject>>,
     through: Vec<Option<Epoch>>,
     running: usize,
@@ -114,7 +115,7 @@ impl Collector {
 
     fn take(&mut self, message: Captured) {
         match message {
-            Captured::Rows(epoch, rows) => self.rows.entry(epoch).or_default().extend(rows),
+            Captured::Rows(epoch, list) => self.rows.entry(epoch).or_default().push(list),
             Captured::Rejects(epoch, rejects) => self.rejects.entry(epoch).or_default().extend(rejects),
             Captured::Positions(_, positions) => {
                 self.positions
@@ -146,16 +147,21 @@ impl Collector {
     fn deliver_all(&mut self, through: Epoch) {
         self.delivered = through;
         let later = self.rows.split_off(&Epoch(through.0 + 1));
-        let rows: Vec<Row> = std::mem::replace(&mut self.rows, later)
-            .into_values()
-            .flatten()
-            .collect();
+        let lists = std::mem::replace(&mut self.rows, later);
+        let lists: Vec<RowList> = lists.into_values().flatten().collect();
+        let (taken, count) = lists
+            .iter()
+            .fold((0, 0), |(bytes, rows), list| (bytes + list.bytes(), rows + list.len()));
+        let mut rows = Vec::with_capacity(count);
+        lists.into_iter().for_each(|list| list.append_to(&mut rows));
         let later = self.rejects.split_off(&Epoch(through.0 + 1));
         let rejects: Vec<Reject> = std::mem::replace(&mut self.rejects, later)
             .into_values()
             .flatten()
             .collect();
-        let row_bytes = rows.len() as i64 * ROW_BYTES;
+        let row_bytes = (count * size_of::<Row>()) as i64;
+        // From here on they weigh what they weigh as rows of their own.
+        self.stats.outbox_bytes.add(row_bytes - taken as i64);
         let rejects_bytes = rejects.iter().map(reject_bytes).sum();
         self.send(rows, through, row_bytes, |collector| &collector.rows_to);
         self.send(rejects, through, rejects_bytes, |collector| &collector.rejects_to);
@@ -203,14 +209,14 @@ mod tests {
         let stats = Arc::new(Stats::new(1));
         let (rows_to, inbox) = mpsc::channel();
         let (sender, captured) = mpsc::channel();
-        stats.outbox_bytes.add(2 * ROW_BYTES);
+        stats.outbox_bytes.add(2 * size_of::<Row>() as i64);
         for message in [
-            Captured::Rows(Epoch(3), vec![row(3)]),
+            Captured::Rows(Epoch(3), RowList::Rows(vec![row(3)])),
             Captured::Through {
                 worker: 0,
                 epoch: Epoch(5),
             },
-            Captured::Rows(Epoch(4), vec![row(4)]),
+            Captured::Rows(Epoch(4), RowList::Rows(vec![row(4)])),
             Captured::Through {
                 worker: 1,
                 epoch: Epoch(3),
