@@ -1,5 +1,10 @@
 //! The sources against real components: the suite, and what only a real component does.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this is tests, also what is made one by a macro"
+)]
+
 use rdkafka::producer::Producer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -11,23 +16,30 @@ use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, Source
 use tidewatch_settings::Size;
 use tidewatch_settings::kafka::{KafkaConnection, SaslMechanism, SecurityProtocol};
 use tidewatch_sources::conformance::{Collected, Seen, Subject, check};
-use tidewatch_sources::kafka::{KafkaFactory, KafkaSourceConfig, Start, TimestampType};
+use tidewatch_sources::kafka::{Client, KafkaFactory, KafkaSourceConfig, Start, TimestampType};
 use tidewatch_tests::sinks::{component, unique};
-use tidewatch_tests::sources::{START, Topic, connect, payload};
+use tidewatch_tests::sources::{Node, START, Topic, connect, payload};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// The broker looks every 15 seconds whether there is something to compact.
+const COMPACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Polls until so many records came.
 fn read(source: &mut dyn Source, partitions: usize, wanted: usize) -> Collected {
     let mut intake = Collected::new(partitions);
+    read_into(source, &mut intake, wanted);
+    intake
+}
+
+/// Polls until there are so many records in all.
+fn read_into(source: &mut dyn Source, intake: &mut Collected, wanted: usize) {
     let begun = Instant::now();
     while intake.total() < wanted {
         assert!(begun.elapsed() < TIMEOUT, "{} of {wanted} records came", intake.total());
-        if source.poll(&mut intake, 1_000).expect("reading goes on") == Polled::Idle {
+        if source.poll(intake, 1_000).expect("reading goes on") == Polled::Idle {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-    intake
 }
 
 /// Polls until reading can't go on.
@@ -60,9 +72,34 @@ fn expect(text: &str, parts: &[&str]) {
     }
 }
 
-#[test]
-fn kafka_conforms() {
-    let topic = Topic::create(4, &[]);
+/// Makes each of these a test with either client of Kafka.
+macro_rules! with_either_client {
+    ($($test:ident),* $(,)?) => {
+        mod kafka_by_rdkafka {
+            $(#[test] fn $test() { super::$test(super::Client::Rdkafka); })*
+        }
+        mod kafka_by_native {
+            $(#[test] fn $test() { super::$test(super::Client::Native); })*
+        }
+    };
+}
+
+with_either_client!(
+    conforms,
+    conforms_with_holes_of_transactions,
+    conforms_with_every_codec,
+    conforms_after_compaction,
+    without_the_position_stops,
+    from_the_latest_record,
+    tells_whose_clock_it_is,
+    positions_for_lag_tools,
+    records_larger_than_a_fetch,
+    survives_a_panic_of_its_intake,
+    outlives_its_broker,
+);
+
+fn conforms(client: Client) {
+    let topic = Topic::create(4, &[]).read_by(client);
     for (partition, count) in [(0, 2_000), (1, 1), (3, 300)] {
         topic.fill(partition, count);
     }
@@ -80,9 +117,8 @@ fn kafka_conforms() {
     });
 }
 
-#[test]
-fn kafka_conforms_with_holes_of_transactions() {
-    let topic = Topic::create(2, &[]);
+fn conforms_with_holes_of_transactions(client: Client) {
+    let topic = Topic::create(2, &[]).read_by(client);
     let producer = topic.producer(Some(&unique("transactions")));
     producer.init_transactions(TIMEOUT).unwrap();
     for round in 0..5 {
@@ -117,6 +153,54 @@ fn kafka_conforms_with_holes_of_transactions() {
         source.poll(&mut intake, 10).unwrap();
         assert!(begun.elapsed() < TIMEOUT, "the lag is {:?}", intake.lags[0]);
     }
+}
+
+fn conforms_with_every_codec(client: Client) {
+    let topic = Topic::create(1, &[]).read_by(client);
+    let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
+    for (turn, codec) in (0..).zip(codecs) {
+        let producer = topic.producer_with(&[("compression.type", codec)]);
+        (turn * 300..(turn + 1) * 300).for_each(|n| topic.send(&producer, 0, n));
+        producer.flush(TIMEOUT).unwrap();
+    }
+    let held = topic.holds();
+    assert_eq!(held[0].len(), 1_500);
+    check(&Subject {
+        factory: &topic.connect(&topic.config()),
+        expected: &held,
+        ends: false,
+    });
+}
+
+fn conforms_after_compaction(client: Client) {
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "1"),
+        ("min.cleanable.dirty.ratio", "0.001"),
+    ];
+    let topic = Topic::create(1, &settings).read_by(client);
+    let producer = topic.producer(None);
+    // In each wave some keys come again; the time between two of them closes the first one's segment.
+    for n in 0..800 {
+        let again = n % 3 == 0;
+        let key = format!("dev-{}", if again { n % 200 } else { n });
+        topic.send_keyed(&producer, &key, n);
+        if n % 200 == 199 {
+            producer.flush(TIMEOUT).unwrap();
+        }
+    }
+    let begun = Instant::now();
+    let mut held = topic.holds();
+    while held[0].len() == 800 {
+        assert!(begun.elapsed() < COMPACTION_TIMEOUT, "nothing is compacted");
+        std::thread::sleep(Duration::from_millis(500));
+        held = topic.holds();
+    }
+    check(&Subject {
+        factory: &topic.connect(&topic.config()),
+        expected: &held,
+        ends: false,
+    });
 }
 
 #[test]
@@ -207,9 +291,8 @@ fn kafka_that_is_not_there() {
     );
 }
 
-#[test]
-fn kafka_without_the_position_stops() {
-    let topic = Topic::create(2, &[]);
+fn without_the_position_stops(client: Client) {
+    let topic = Topic::create(2, &[]).read_by(client);
     topic.fill(1, 100);
     topic.remove_before(1, 40);
     let factory = topic.connect(&topic.config());
@@ -234,9 +317,8 @@ fn kafka_without_the_position_stops() {
     expect(&text, &["/2 at ", "the topic has only 2 partitions"]);
 }
 
-#[test]
-fn kafka_from_the_latest_record() {
-    let topic = Topic::create(1, &[]);
+fn from_the_latest_record(client: Client) {
+    let topic = Topic::create(1, &[]).read_by(client);
     topic.fill(0, 10);
     let mut source = topic
         .connect(&KafkaSourceConfig {
@@ -257,13 +339,12 @@ fn kafka_from_the_latest_record() {
     assert_eq!(read(source.as_mut(), 1, 3).partitions[0][0].offset, Offset(10));
 }
 
-#[test]
-fn kafka_tells_whose_clock_it_is() {
+fn tells_whose_clock_it_is(client: Client) {
     for (setting, expected) in [
         ("CreateTime", TimestampType::CreateTime),
         ("LogAppendTime", TimestampType::LogAppendTime),
     ] {
-        let topic = Topic::create(1, &[("message.timestamp.type", setting)]);
+        let topic = Topic::create(1, &[("message.timestamp.type", setting)]).read_by(client);
         topic.fill(0, 1);
         let factory = topic.connect(&topic.config());
         assert_eq!(factory.timestamp_type().unwrap(), expected);
@@ -273,9 +354,8 @@ fn kafka_tells_whose_clock_it_is() {
     }
 }
 
-#[test]
-fn kafka_positions_for_lag_tools() {
-    let topic = Topic::create(2, &[]);
+fn positions_for_lag_tools(client: Client) {
+    let topic = Topic::create(2, &[]).read_by(client);
     let config = KafkaSourceConfig {
         group_id: unique("group"),
         ..topic.config()
@@ -297,9 +377,8 @@ fn kafka_positions_for_lag_tools() {
     assert_eq!(*heard.lock().unwrap(), []);
 }
 
-#[test]
-fn kafka_records_larger_than_a_fetch() {
-    let topic = Topic::create(1, &[]);
+fn records_larger_than_a_fetch(client: Client) {
+    let topic = Topic::create(1, &[]).read_by(client);
     topic.fill(0, 500);
     let small = KafkaSourceConfig {
         fetch_bytes_max: Size(1_024),
@@ -323,9 +402,8 @@ impl Intake for Panics {
     fn lag(&mut self, _: Partition, _: u64) {}
 }
 
-#[test]
-fn kafka_survives_a_panic_of_its_intake() {
-    let topic = Topic::create(1, &[]);
+fn survives_a_panic_of_its_intake(client: Client) {
+    let topic = Topic::create(1, &[]).read_by(client);
     topic.fill(0, 10);
     let mut source = topic.connect(&topic.config()).open(&[assign(0, None)]).unwrap();
     let begun = Instant::now();
@@ -337,4 +415,32 @@ fn kafka_survives_a_panic_of_its_intake() {
     topic.fill(0, 1);
     let rest: Vec<Seen> = read(source.as_mut(), 1, 1).partitions.remove(0);
     assert!(rest[0].offset > Offset(0));
+}
+
+fn outlives_its_broker(client: Client) {
+    let mut node = Node::start();
+    let topic = Topic::create_at(&node.brokers, 2, &[]).read_by(client);
+    (0..2).for_each(|partition| topic.fill(partition, 500));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&heard);
+    let factory = topic
+        .connect(&topic.config())
+        .with_events(Arc::new(move |event| hook.lock().unwrap().push(event.to_string())));
+    let mut source = factory.open(&[assign(0, None), assign(1, None)]).unwrap();
+    let mut intake = Collected::new(2);
+    read_into(source.as_mut(), &mut intake, 1_000);
+    for round in 1..3 {
+        node.kill();
+        let told = heard.lock().unwrap().len();
+        let begun = Instant::now();
+        while heard.lock().unwrap().len() == told {
+            assert_eq!(source.poll(&mut intake, 1_000).unwrap(), Polled::Idle);
+            assert!(begun.elapsed() < TIMEOUT, "nothing is said about the broker");
+        }
+        node.resume();
+        topic.wait_until_led();
+        (0..2).for_each(|partition| topic.fill(partition, 100));
+        read_into(source.as_mut(), &mut intake, 1_000 + 200 * round);
+    }
+    assert_eq!(intake.partitions, topic.holds());
 }

@@ -1,9 +1,10 @@
 //! What can be configured about reading from Kafka.
 
+use super::native::{NativeSettings, Patience};
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
 use tidewatch_proto::source::SourceError;
-use tidewatch_settings::kafka::KafkaConnection;
+use tidewatch_settings::kafka::{KafkaConnection, SecurityProtocol};
 use tidewatch_settings::{Size, Span};
 
 /// The default of [`KafkaSourceConfig::topic`].
@@ -11,9 +12,9 @@ pub const TOPIC: &str = "raw.events";
 /// The default of [`KafkaSourceConfig::group_id`].
 pub const GROUP_ID: &str = "tidewatch";
 /// The default of [`KafkaSourceConfig::queue_records_min`].
-pub const QUEUE_RECORDS_MIN: u32 = 200_000;
+pub const QUEUE_RECORDS_MIN: u32 = 50_000;
 /// The default of [`KafkaSourceConfig::queue_bytes_max`].
-pub const QUEUE_BYTES_MAX: Size = Size(64 << 20);
+pub const QUEUE_BYTES_MAX: Size = Size(32 << 20);
 /// The default of [`KafkaSourceConfig::fetch_bytes_max`].
 pub const FETCH_BYTES_MAX: Size = Size(4 << 20);
 /// The default of [`KafkaSourceConfig::fetch_wait`].
@@ -32,6 +33,8 @@ const RESPONSE_OVERHEAD_BYTES: u64 = 1 << 10;
 pub struct KafkaSourceConfig {
     /// The topic to read.
     pub topic: String,
+    /// What reads the topic: `rdkafka`, or the experimental `native`.
+    pub client: Client,
     /// Where to start without a checkpoint: `earliest` or `latest`.
     pub start: Start,
     /// The consumer group that positions are committed to, for lag tools; nothing is read from it.
@@ -52,6 +55,7 @@ impl Default for KafkaSourceConfig {
     fn default() -> KafkaSourceConfig {
         KafkaSourceConfig {
             topic: TOPIC.to_owned(),
+            client: Client::Rdkafka,
             start: Start::Earliest,
             group_id: GROUP_ID.to_owned(),
             check_crcs: true,
@@ -61,6 +65,16 @@ impl Default for KafkaSourceConfig {
             fetch_wait: FETCH_WAIT,
         }
     }
+}
+
+/// What reads a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Client {
+    /// librdkafka, record by record.
+    Rdkafka,
+    /// A reader of our own, batch by batch; in the clear and without a login.
+    Native,
 }
 
 /// Where to start a partition that has no position.
@@ -80,6 +94,8 @@ pub struct KafkaSettings {
     pub(super) topic: String,
     pub(super) start: Start,
     pub(super) group_id: String,
+    /// What the native reader needs, when that is the one.
+    pub(super) native: Option<NativeSettings>,
     /// What every client needs to reach the brokers.
     pub(super) connection: ClientConfig,
     /// What a reader needs as well.
@@ -115,9 +131,31 @@ impl KafkaSourceConfig {
             topic: self.topic.clone(),
             start: self.start,
             group_id: self.group_id.clone(),
+            native: self.native(connection)?,
             connection: connection.resolve()?,
             reading: self.reading(),
         })
+    }
+
+    fn native(&self, connection: &KafkaConnection) -> Result<Option<NativeSettings>, SourceError> {
+        if self.client == Client::Rdkafka {
+            return Ok(None);
+        }
+        if connection.security_protocol != SecurityProtocol::Plaintext {
+            let problem = "can't be used with kafka.client = \"native\", which reads in the clear and without a login; \
+                           set kafka.client = \"rdkafka\"";
+            return Err(SourceError::new("kafka.security_protocol", problem));
+        }
+        Ok(Some(NativeSettings {
+            brokers: connection.brokers.clone(),
+            topic: self.topic.clone(),
+            check_crcs: self.check_crcs,
+            queue_bytes_max: self.queue_bytes_max.0,
+            fetch_bytes_max: self.fetch_bytes_max.0,
+            fetch_wait_ms: self.fetch_wait.as_millis(),
+            from_latest: self.start == Start::Latest,
+            patience: Patience::default(),
+        }))
     }
 
     fn reading(&self) -> Vec<(&'static str, String)> {
@@ -199,5 +237,23 @@ mod tests {
             r#"{"queue_bytes_max": "4GiB"}"#,
             "kafka.queue_bytes_max: is 4GiB, must be from 1MiB to 2GiB",
         );
+    }
+    #[test]
+    fn the_native_client_reads_in_the_clear_only() {
+        let config: KafkaSourceConfig = serde_json::from_str(r#"{"client": "native"}"#).unwrap();
+        assert!(config.resolve(&KafkaConnection::default()).is_ok());
+        for security_protocol in [
+            SecurityProtocol::Ssl,
+            SecurityProtocol::SaslPlaintext,
+            SecurityProtocol::SaslSsl,
+        ] {
+            let connection = KafkaConnection {
+                security_protocol,
+                ..KafkaConnection::default()
+            };
+            let refused = config.resolve(&connection).err().expect("an error").to_string();
+            assert!(refused.starts_with("kafka.security_protocol: "), "{refused}");
+            assert!(refused.contains("kafka.client = \"rdkafka\""), "{refused}");
+        }
     }
 }

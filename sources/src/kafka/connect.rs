@@ -3,6 +3,7 @@
 use super::batch::Fetcher;
 use super::commit::Committer;
 use super::config::{KafkaSettings, Start};
+use super::native::NativeSource;
 use super::source::KafkaSource;
 use crate::event::{EventHook, SourceEvent, unheard};
 use futures_executor::block_on;
@@ -170,6 +171,9 @@ impl SourceFactory for KafkaFactory {
             return Ok(Box::new(KafkaSource::of_nothing()));
         }
         let list = self.list(assigned)?;
+        if let Some(native) = &self.settings.native {
+            return Ok(Box::new(NativeSource::open(native, assigned, Arc::clone(&self.hook))?));
+        }
         let fetcher = self.consumer()?;
         fetcher
             .consumer

@@ -10,12 +10,15 @@
 //!   [event hook](crate::event::EventHook). What can't get better by waiting (refused credentials, a missing topic,
 //!   a lost position, a damaged batch) ends the run.
 //! * **Memory**: each reader prefetches up to `queue_bytes_max`, overshot by at most a fetch a broker.
+//! * **Two clients** read the records: librdkafka (`source`, `batch`), which is the default, and one of our own (`native`),
+//!   which takes whole batches and is experimental. Finding the topic and committing positions is librdkafka's with both.
 
 mod batch;
 mod commit;
 pub mod config;
 mod connect;
+mod native;
 mod source;
 
-pub use config::{KafkaSettings, KafkaSourceConfig, Start};
+pub use config::{Client, KafkaSettings, KafkaSourceConfig, Start};
 pub use connect::{KafkaFactory, TimestampType};

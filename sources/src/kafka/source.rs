@@ -11,6 +11,16 @@ use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, Source
 
 /// How often a partition's lag is told.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
+/// What to do about a position that the log doesn't have.
+pub(super) const LOST: &str = "the records from there on are gone, or the topic was made anew; bring the log back, or \
+    start with an empty state folder from kafka.start";
+/// What to do about a topic that isn't there.
+pub(super) const MISSING: &str = "create the topic, or bring it back, and start again";
+/// What to do about a topic that may not be read.
+pub(super) const DENIED: &str = "give kafka.username the right to read the topic, and start again";
+/// What to do about a batch that can't be read.
+pub(super) const DAMAGED: &str = "the batch there can't be read; repair the log, or remove its records up to behind \
+    that batch and start with an empty state folder";
 
 /// A reader of some partitions of a topic; without any, of nothing.
 pub(super) struct KafkaSource(Option<Reader>);
@@ -237,12 +247,6 @@ impl Positions {
 
 /// What to do about an error that waiting doesn't mend; `None` for all others.
 fn way_on(code: i32) -> Option<&'static str> {
-    const LOST: &str = "the records from there on are gone, or the topic was made anew; bring the log back, or start with \
-        an empty state folder from kafka.start";
-    const MISSING: &str = "create the topic, or bring it back, and start again";
-    const DENIED: &str = "give kafka.username the right to read the topic, and start again";
-    const DAMAGED: &str = "the batch there can't be read; repair the log, or remove its records up to behind that batch and \
-        start with an empty state folder";
     let ways = [
         (Code::AutoOffsetReset, LOST),
         (Code::OffsetOutOfRange, LOST),

@@ -1,5 +1,9 @@
 //! What the tests of the sources need: topics, what is written to them, and a second opinion on what they hold.
 
+mod node;
+
+pub use node::Node;
+
 use crate::sinks::{component, unique};
 use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -14,7 +18,7 @@ use tidewatch_proto::ids::Offset;
 use tidewatch_proto::time::LogTime;
 use tidewatch_settings::kafka::KafkaConnection;
 use tidewatch_sources::conformance::Seen;
-use tidewatch_sources::kafka::{KafkaFactory, KafkaSourceConfig};
+use tidewatch_sources::kafka::{Client, KafkaFactory, KafkaSourceConfig};
 
 /// How long anything with a broker may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,6 +41,7 @@ pub struct Topic {
     pub name: String,
     brokers: String,
     partitions: i32,
+    client: Client,
 }
 
 impl Topic {
@@ -45,7 +50,15 @@ impl Topic {
     /// # Panics
     /// When there is no broker, or it refuses.
     pub fn create(partitions: i32, settings: &[(&str, &str)]) -> Topic {
-        let (name, brokers) = (unique("sources"), component("TIDEWATCH_TEST_KAFKA"));
+        Topic::create_at(&component("TIDEWATCH_TEST_KAFKA"), partitions, settings)
+    }
+
+    /// Creates a topic at other brokers.
+    ///
+    /// # Panics
+    /// When there is no broker, or it refuses.
+    pub fn create_at(brokers: &str, partitions: i32, settings: &[(&str, &str)]) -> Topic {
+        let (name, brokers) = (unique("sources"), brokers.to_owned());
         let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
         for (key, value) in settings {
             topic = topic.set(key, value);
@@ -60,9 +73,15 @@ impl Topic {
             name,
             brokers,
             partitions,
+            client: Client::Rdkafka,
         };
         topic.wait_until_led();
         topic
+    }
+
+    /// The same topic, read by this client.
+    pub fn read_by(self, client: Client) -> Topic {
+        Topic { client, ..self }
     }
 
     /// The plain listener.
@@ -77,6 +96,7 @@ impl Topic {
     pub fn config(&self) -> KafkaSourceConfig {
         KafkaSourceConfig {
             topic: self.name.clone(),
+            client: self.client,
             ..KafkaSourceConfig::default()
         }
     }
@@ -94,13 +114,23 @@ impl Topic {
     /// # Panics
     /// When it can't be made.
     pub fn producer(&self, transactional_id: Option<&str>) -> BaseProducer {
+        let id = transactional_id.map(|id| ("transactional.id", id));
+        self.producer_with(id.as_slice())
+    }
+
+    /// A producer with settings such as `compression.type`, which is zstd otherwise.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn producer_with(&self, settings: &[(&str, &str)]) -> BaseProducer {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
+            .set("enable.idempotence", "true")
             .set("compression.type", "zstd")
             .set("linger.ms", "5");
-        if let Some(id) = transactional_id {
-            config.set("transactional.id", id);
+        for (key, value) in settings {
+            config.set(*key, *value);
         }
         config.create().expect("a producer")
     }
@@ -110,13 +140,26 @@ impl Topic {
     /// # Panics
     /// When it doesn't go through.
     pub fn send(&self, producer: &BaseProducer, partition: i32, n: i64) {
-        let (key, payload) = (format!("dev-{n}"), payload(partition, n));
+        let key = format!("dev-{n}");
+        self.send_as(producer, partition, n, (n % 5 != 0).then_some(key.as_str()));
+    }
+
+    /// Sends a record with a key: the `n`th of the first partition.
+    ///
+    /// # Panics
+    /// When it doesn't go through.
+    pub fn send_keyed(&self, producer: &BaseProducer, key: &str, n: i64) {
+        self.send_as(producer, 0, n, Some(key));
+    }
+
+    fn send_as(&self, producer: &BaseProducer, partition: i32, n: i64, key: Option<&str>) {
+        let payload = payload(partition, n);
         loop {
             let mut record = BaseRecord::<str, [u8]>::to(&self.name)
                 .partition(partition)
                 .timestamp(START + 1_000 * n);
             record.payload = Some(&payload);
-            record.key = (n % 5 != 0).then_some(key.as_str());
+            record.key = key;
             match producer.send(record) {
                 Ok(()) => return,
                 Err((KafkaError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull), _)) => {
@@ -204,8 +247,11 @@ impl Topic {
         config.create().expect("a consumer")
     }
 
-    /// A new topic is known a moment before its partitions have leaders.
-    fn wait_until_led(&self) {
+    /// Waits for leaders: a new topic is known a moment before its partitions have them.
+    ///
+    /// # Panics
+    /// When they don't get any.
+    pub fn wait_until_led(&self) {
         let consumer = self.consumer("waiting");
         let begun = Instant::now();
         loop {

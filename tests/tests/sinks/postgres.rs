@@ -144,6 +144,32 @@ fn a_lost_connection_is_made_again() {
 }
 
 #[test]
+fn many_first_rows_are_stored_though_one_of_them_is_there() {
+    let database = postgres_database();
+    let mut sink = PostgresSink::new(database.settings(), Parts::all());
+    let mut rows: Vec<_> = (0..200)
+        .flat_map(|device| minutes(&format!("many-{device:03}"), 0..100))
+        .collect();
+    // The last in the order of the key: by then nearly everything has been copied.
+    let there = rows.last().unwrap().clone();
+    sink.deliver(&delivery(1, 1, vec![there])).unwrap();
+    sink.deliver(&delivery(1, 2, rows.clone())).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM aggregates_minute"), 20_000);
+    // All of them again, and a new one: what is stored stays as it was.
+    let stored = rows.len() as i64;
+    rows.extend(minutes("new", 0..1));
+    sink.deliver(&delivery(1, 3, rows.clone())).unwrap();
+    let count = |as_of: u64| database.number(&format!("SELECT count(*) FROM aggregates_minute WHERE as_of = {as_of}"));
+    assert_eq!((count(1), count(2), count(3)), (1, stored - 1, 1));
+    assert_eq!(
+        PostgresHotStore::new(database.settings())
+            .series(&all_of("many-007"))
+            .unwrap(),
+        rows[700..800]
+    );
+}
+
+#[test]
 fn a_dropped_partition_is_made_again() {
     let database = postgres_database();
     let mut sink = PostgresSink::new(database.settings(), Parts::all());

@@ -22,6 +22,14 @@ pub(super) const KAFKA: Section = Section {
             about: "The topic to read.",
         },
         Key {
+            name: "client",
+            kind: Kind::OneOf(&["rdkafka", "native"]),
+            default: "rdkafka",
+            about: "What reads the topic: librdkafka, or the experimental `native`, which takes whole batches and needs \
+                    about half of the CPU. `native` reads brokers from Kafka 2.7 on, with `security_protocol` \
+                    `plaintext` only; everything else that has to do with Kafka stays with librdkafka.",
+        },
+        Key {
             name: "start",
             kind: Kind::OneOf(&["earliest", "latest"]),
             default: "earliest",
@@ -85,13 +93,13 @@ pub(super) const KAFKA: Section = Section {
         Key {
             name: "queue_records_min",
             kind: Kind::Integer(1, 10_000_000),
-            default: "200000",
-            about: "How many records a reader tries to have at hand for each partition.",
+            default: "50000",
+            about: "How many records a reader tries to have at hand for each partition; `native` goes by bytes alone.",
         },
         Key {
             name: "queue_bytes_max",
             kind: Kind::Size(MIB, 2 * GIB),
-            default: "64MiB",
+            default: "32MiB",
             about: "How many bytes of records a reader holds at most before it stops fetching.",
         },
         Key {
