@@ -10,7 +10,6 @@ pub mod discard;
 pub mod hot;
 pub mod kafka;
 pub mod memory;
-mod newest;
 pub mod parts;
 pub mod postgres;
 pub mod retry;

@@ -100,8 +100,8 @@ impl KafkaSinkConfig {
 }
 
 impl KafkaSinkSettings {
-    /// What a producer needs.
-    pub(super) fn producer(&self) -> ClientConfig {
+    /// What the producer of a sink is configured with.
+    pub fn producer(&self) -> ClientConfig {
         let mut config = self.connection.clone();
         config
             .set("enable.idempotence", "true")

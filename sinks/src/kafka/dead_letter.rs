@@ -3,8 +3,7 @@
 //! Headers are those that Kafka Streams writes (KIP-1034), so that its tools read them, and our own.
 
 use super::config::KafkaSinkSettings;
-use super::message::header;
-use super::producer::{Message, Producer};
+use super::producer::{Message, Producer, header};
 use super::topic::Purpose;
 use crate::{ErrorKind, Sink, SinkError};
 use rdkafka::message::OwnedHeaders;
@@ -54,19 +53,23 @@ impl Sink<Reject> for KafkaDeadLetters {
         let mut payload_max = usize::MAX;
         loop {
             let partitions = &self.partitions;
-            let messages = delivery.items.iter().map(|reject| {
-                let headers = headers(reject, partitions, delivery);
-                let kept = reject.payload.len().min(payload_max);
-                Message {
-                    key: reject.key.clone(),
-                    payload: reject.payload[..kept].to_vec(),
-                    headers: match kept < reject.payload.len() {
-                        true => headers.insert(header("truncated-from", &reject.payload.len().to_string())),
-                        false => headers,
-                    },
+            let sent = self.producer.send(|queue| {
+                for reject in &delivery.items {
+                    let headers = headers(reject, partitions, delivery);
+                    let whole = reject.payload.len();
+                    let kept = whole.min(payload_max);
+                    queue.put(Message {
+                        key: reject.key.as_deref(),
+                        payload: &reject.payload[..kept],
+                        headers: match kept < whole {
+                            true => headers.insert(header("truncated-from", &whole.to_string())),
+                            false => headers,
+                        },
+                    })?;
                 }
+                Ok(())
             });
-            match self.producer.send(messages) {
+            match sent {
                 Err(error) if error.kind == ErrorKind::TooLarge && payload_max > PAYLOAD_LEAST => {
                     let longest = delivery.items.iter().map(|reject| reject.payload.len()).max();
                     payload_max = payload_max.min(longest.unwrap_or(0)) / 2;

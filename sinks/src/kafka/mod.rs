@@ -12,11 +12,11 @@
 //! * [`config`]: what is configured, and what it resolves to.
 //! * `topic`: whether a topic is there, and making it.
 //! * `producer`: messages in, everything acknowledged or an error out.
-//! * `message`, `sink`, `dead_letter`: what is sent.
+//! * `json`, `sink`, `dead_letter`: what is sent.
 
 pub mod config;
 mod dead_letter;
-mod message;
+mod json;
 mod producer;
 mod sink;
 #[cfg(test)]

@@ -6,23 +6,32 @@ use crate::{ErrorKind, SinkError};
 use rdkafka::ClientContext;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long to wait for room in a full queue before looking at the time.
-const QUEUE_FULL_WAIT: Duration = Duration::from_millis(50);
+/// How long to take reports before looking whether there is room or everything is acknowledged. The library's `poll`
+/// never returns earlier, and its `flush` polls for 100 ms.
+const REPORTS_FOR: Duration = Duration::from_millis(1);
 /// After so many messages their reports are taken, so that they don't pile up.
 const REPORTS_EVERY: u64 = 1024;
-/// What a flush may take beyond the messages' own timeout, after which they have all been reported.
-const FLUSH_MARGIN: Duration = Duration::from_secs(5);
+/// What the last reports may take beyond the messages' own timeout, after which they are all there.
+const REPORTS_MARGIN: Duration = Duration::from_secs(5);
 
 /// A message on its way.
-pub(super) struct Message {
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) payload: Vec<u8>,
+pub(super) struct Message<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) payload: &'a [u8],
     pub(super) headers: OwnedHeaders,
+}
+
+/// A header with a text.
+pub(super) fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
+    Header {
+        key,
+        value: Some(value),
+    }
 }
 
 /// A producer for one topic, made when it is needed and destroyed after any error.
@@ -53,14 +62,20 @@ impl Producer {
         Ok(())
     }
 
-    /// Sends messages and waits until each is acknowledged. After an error some may have been written.
-    pub(super) fn send(&mut self, messages: impl Iterator<Item = Message>) -> Result<(), SinkError> {
+    /// Sends what `put` puts into the queue and waits until each message is acknowledged. After an error some may
+    /// have been written.
+    pub(super) fn send(&mut self, put: impl FnOnce(&mut Queue<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
         self.check()?;
         let Some(producer) = self.live.take() else {
             return Err(SinkError::retry(&self.settings.brokers, "there is no producer"));
         };
         producer.context().begin();
-        match self.send_all(&producer, messages) {
+        let mut queue = Queue {
+            of: self,
+            producer: &producer,
+            sent: 0,
+        };
+        match put(&mut queue).and_then(|()| queue.finish()) {
             Ok(()) => {
                 self.live = Some(producer);
                 Ok(())
@@ -70,62 +85,6 @@ impl Producer {
                 producer.purge(PurgeConfig::default().queue().inflight());
                 Err(error)
             }
-        }
-    }
-
-    fn send_all(
-        &self,
-        producer: &BaseProducer<Trouble>,
-        messages: impl Iterator<Item = Message>,
-    ) -> Result<(), SinkError> {
-        let mut sent = 0;
-        for message in messages {
-            self.enqueue(producer, &message)?;
-            sent += 1;
-            if sent % REPORTS_EVERY == 0 {
-                producer.poll(Duration::ZERO);
-                self.first_failure(producer)?;
-            }
-        }
-        let flushed = producer.flush(self.settings.delivery_timeout + FLUSH_MARGIN);
-        self.first_failure(producer)?;
-        flushed.map_err(|error| self.error(ErrorKind::Retry, &error))?;
-        let acknowledged = producer.context().lock().acknowledged;
-        if acknowledged != sent {
-            let problem = format!("{acknowledged} of {sent} messages were acknowledged");
-            return Err(SinkError::retry(self.object(), problem));
-        }
-        Ok(())
-    }
-
-    /// Puts a message into the queue, waiting while the queue is full.
-    fn enqueue(&self, producer: &BaseProducer<Trouble>, message: &Message) -> Result<(), SinkError> {
-        let end = Instant::now() + self.settings.delivery_timeout + FLUSH_MARGIN;
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic)
-            .payload(&message.payload)
-            .headers(message.headers.clone());
-        if let Some(key) = &message.key {
-            record = record.key(key);
-        }
-        loop {
-            let (error, back) = match producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err(refused) => refused,
-            };
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) || Instant::now() > end {
-                return Err(self.error(kind(&error), &error));
-            }
-            producer.poll(QUEUE_FULL_WAIT);
-            self.first_failure(producer)?;
-            record = back;
-        }
-    }
-
-    /// The first bad report of the delivery.
-    fn first_failure(&self, producer: &BaseProducer<Trouble>) -> Result<(), SinkError> {
-        match &producer.context().lock().failure {
-            Some(error) => Err(self.error(kind(error), error)),
-            None => Ok(()),
         }
     }
 
@@ -149,6 +108,76 @@ impl Producer {
             kind,
             object: self.object(),
             problem,
+        }
+    }
+}
+
+/// The queue of a live producer, while a delivery is put into it.
+pub(super) struct Queue<'a> {
+    of: &'a Producer,
+    producer: &'a BaseProducer<Trouble>,
+    sent: u64,
+}
+
+impl Queue<'_> {
+    /// Puts a message into the queue, waiting while the queue is full.
+    pub(super) fn put(&mut self, message: Message<'_>) -> Result<(), SinkError> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.of.topic)
+            .payload(message.payload)
+            .headers(message.headers);
+        if let Some(key) = message.key {
+            record = record.key(key);
+        }
+        if let Err((error, back)) = self.producer.send(record) {
+            self.put_when_there_is_room(error, back)?;
+        }
+        self.sent += 1;
+        if self.sent.is_multiple_of(REPORTS_EVERY) {
+            self.producer.poll(Duration::ZERO);
+            self.first_failure()?;
+        }
+        Ok(())
+    }
+
+    fn put_when_there_is_room(
+        &self,
+        mut error: KafkaError,
+        mut record: BaseRecord<'_, [u8], [u8]>,
+    ) -> Result<(), SinkError> {
+        let end = Instant::now() + self.of.settings.delivery_timeout + REPORTS_MARGIN;
+        while error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) && Instant::now() <= end {
+            self.producer.poll(REPORTS_FOR);
+            self.first_failure()?;
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err(refused) => (error, record) = refused,
+            }
+        }
+        Err(self.of.error(kind(&error), &error))
+    }
+
+    /// Waits until everything is acknowledged.
+    fn finish(self) -> Result<(), SinkError> {
+        let end = Instant::now() + self.of.settings.delivery_timeout + REPORTS_MARGIN;
+        loop {
+            self.first_failure()?;
+            let acknowledged = self.producer.context().lock().acknowledged;
+            if acknowledged == self.sent {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                let problem = format!("{acknowledged} of {} messages were acknowledged", self.sent);
+                return Err(SinkError::retry(self.of.object(), problem));
+            }
+            self.producer.poll(REPORTS_FOR);
+        }
+    }
+
+    /// The first bad report of the delivery.
+    fn first_failure(&self) -> Result<(), SinkError> {
+        match &self.producer.context().lock().failure {
+            Some(error) => Err(self.of.error(kind(error), error)),
+            None => Ok(()),
         }
     }
 }

@@ -56,7 +56,8 @@ pub struct PostgresConfig {
     pub connect_timeout: Span,
     /// How long a statement may take; then the delivery is tried again.
     pub statement_timeout: Span,
-    /// How many rows a statement carries at most; less for a proxy that takes only small messages.
+    /// How many rows a statement, or a message of a copy, carries at most; less for a proxy that takes only small
+    /// messages.
     pub statement_rows_max: usize,
 }
 

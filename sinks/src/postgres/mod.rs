@@ -2,8 +2,9 @@
 //!
 //! Protocol: a delivery is one transaction. Its first statement writes the progress (generation, epoch) of the
 //! sink's outbox parts, guarded: where a later generation has written, nothing is, and the delivery is refused.
-//! The rows lock of that statement also keeps two runs from interleaving. Rows are then upserted from arrays,
-//! guarded by their revision.
+//! The rows lock of that statement also keeps two runs from interleaving. First rows of their windows are copied, under
+//! a savepoint; where one of them is there already, and for corrections, rows are upserted from arrays, guarded by
+//! their revision.
 //!
 //! Guarantee: exactly once in effect. A delivery is stored whole or not at all, again without effect, and never
 //! after a later generation's first delivery.
@@ -11,14 +12,16 @@
 //! * [`config`]: what is configured, and what it resolves to.
 //! * `session`, `failure`: one connection, rebuilt after every error; which errors may pass.
 //! * `schema`, `days`: tables by versioned migrations; hypertables, or partitions made on demand; retention.
-//! * `tables`, `stamp`: rows as columns of arrays.
+//! * `order`, `tables`, `copy`, `stamp`: rows in the order of their key, as columns of arrays and as a copy.
 //! * `progress`, `sink`, `dead_letters`, `hot`: what is done with them.
 
 pub mod config;
+mod copy;
 mod days;
 mod dead_letters;
 mod failure;
 mod hot;
+mod order;
 mod progress;
 mod schema;
 mod session;

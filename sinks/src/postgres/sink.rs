@@ -1,12 +1,13 @@
 //! The sink for rows.
 
 use super::PostgresSettings;
+use super::copy::copy;
 use super::failure::Failure;
+use super::order::of_table;
 use super::progress;
 use super::schema::{self, Layout, Tables};
 use super::session::{Link, Session, connect, prepared};
 use super::tables::{Batch, Table, WINDOWED, table};
-use crate::newest::newest;
 use crate::parts::Parts;
 use crate::{Sink, SinkError};
 use postgres::error::SqlState;
@@ -73,14 +74,14 @@ impl Sink<Row> for PostgresSink {
     fn deliver(&mut self, delivery: &Delivery<Row>) -> Result<(), SinkError> {
         self.refuse_foreign(delivery)?;
         self.link.keep_retention()?;
-        let rows = newest(&delivery.items);
+        let rows = &delivery.items;
         let parts = &self.parts;
         self.link.run(|session, settings| {
             if session.layout == Layout::DailyPartitions {
                 let windows = rows.iter().map(|row| (table(row.job).name, row.window_start.0));
                 session.days.have(&mut session.client, windows)?;
             }
-            store(session, settings, parts, delivery, &rows)
+            store(session, settings, parts, delivery)
         })
     }
 }
@@ -91,16 +92,13 @@ fn store(
     settings: &PostgresSettings,
     parts: &Parts,
     delivery: &Delivery<Row>,
-    rows: &[&Row],
 ) -> Result<(), Failure> {
+    let layout = session.layout;
     let (mut transaction, statements) = session.begin()?;
     progress::advance(&mut transaction, STREAM, parts, delivery.generation, delivery.through)?;
     for table_of in WINDOWED {
-        let of_table = |row: &&&Row| std::ptr::eq(table(row.job), table_of);
-        let (first, later): (Vec<&Row>, Vec<&Row>) = rows
-            .iter()
-            .filter(of_table)
-            .partition(|row| row.status == Status::Final);
+        let rows = of_table(delivery, table_of).into_iter();
+        let (first, later): (Vec<&Row>, Vec<&Row>) = rows.partition(|row| row.status == Status::Final);
         let mut write = Write {
             transaction: &mut transaction,
             statements,
@@ -108,8 +106,8 @@ fn store(
             as_of: delivery.through,
             rows_max: settings.statement_rows_max,
         };
-        write.first_rows(first)?;
-        write.upsert(later)?;
+        write.first_rows(&first, layout)?;
+        write.upsert(&later)?;
     }
     Ok(transaction.commit()?)
 }
@@ -120,50 +118,71 @@ struct Write<'a, 't> {
     statements: &'a mut HashMap<String, Statement>,
     table: &'static Table,
     as_of: Epoch,
-    /// How many rows a statement carries at most.
+    /// How many rows a statement, or a message of a copy, carries at most.
     rows_max: usize,
 }
 
 impl Write<'_, '_> {
     /// First rows of their windows are not there, unless they were delivered before or come from a replay.
-    fn first_rows(&mut self, mut rows: Vec<&Row>) -> Result<(), Failure> {
-        // Index pages are visited in order, and so are locks.
-        rows.sort_unstable_by_key(|row| (row.job, &row.key, &row.metric, row.window_start));
-        for (place, chunk) in rows.chunks(self.rows_max).enumerate() {
-            if !self.insert(chunk)? {
-                let rest = rows.split_off(place * self.rows_max);
+    fn first_rows(&mut self, rows: &[&Row], layout: Layout) -> Result<(), Failure> {
+        // TimescaleDB is left to inserts: it also comes behind proxies and in builds that have no COPY.
+        let whole = layout == Layout::DailyPartitions;
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let chunk = if whole {
+                rest
+            } else {
+                &rest[..rest.len().min(self.rows_max)]
+            };
+            if !self.unless_there(chunk, whole)? {
                 return self.upsert(rest);
             }
+            rest = &rest[chunk.len()..];
         }
         Ok(())
     }
 
-    /// Inserts rows, unless one of them is there.
-    fn insert(&mut self, rows: &[&Row]) -> Result<bool, Failure> {
-        let batch = Batch::of(rows, self.as_of)?;
-        let statement = prepared(self.statements, self.transaction, self.table.insert())?;
+    /// Copies or inserts rows, unless one of them is there.
+    fn unless_there(&mut self, rows: &[&Row], copies: bool) -> Result<bool, Failure> {
+        let sql = if copies { self.table.copy() } else { self.table.insert() };
+        let statement = prepared(self.statements, self.transaction, sql)?;
         let mut attempt = self.transaction.transaction()?;
-        match attempt.execute(statement, &self.table.parameters(&batch)) {
-            Ok(_) => {
+        let done = match copies {
+            true => copy(&mut attempt, statement, self.table, rows, self.as_of, self.rows_max),
+            false => insert(&mut attempt, statement, self.table, rows, self.as_of),
+        };
+        match done {
+            Ok(()) => {
                 attempt.commit()?;
                 Ok(true)
             }
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            Err(Failure::Postgres(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
                 attempt.rollback()?;
                 Ok(false)
             }
-            Err(error) => Err(error.into()),
+            Err(failure) => Err(failure),
         }
     }
 
     /// Inserts rows, or replaces those of an earlier revision.
-    fn upsert(&mut self, mut rows: Vec<&Row>) -> Result<(), Failure> {
-        rows.sort_unstable_by_key(|row| (row.job, &row.key, &row.metric, row.window_start));
+    fn upsert(&mut self, rows: &[&Row]) -> Result<(), Failure> {
         for chunk in rows.chunks(self.rows_max) {
-            let batch = Batch::of(chunk, self.as_of)?;
             let statement = prepared(self.statements, self.transaction, self.table.upsert())?;
-            self.transaction.execute(statement, &self.table.parameters(&batch))?;
+            insert(self.transaction, statement, self.table, chunk, self.as_of)?;
         }
         Ok(())
     }
+}
+
+/// Executes an insert or upsert of rows.
+fn insert(
+    transaction: &mut Transaction<'_>,
+    statement: &Statement,
+    table: &Table,
+    rows: &[&Row],
+    as_of: Epoch,
+) -> Result<(), Failure> {
+    let batch = Batch::of(rows, as_of)?;
+    transaction.execute(statement, &table.parameters(&batch))?;
+    Ok(())
 }

@@ -18,17 +18,22 @@ pub(super) struct Stamp(pub(super) i64);
 impl Stamp {
     /// A time, if a `timestamptz` can hold it.
     pub(super) fn fitting(ms: i64) -> Option<Stamp> {
-        let micros = ms.checked_sub(YEAR_2000_MS).and_then(|ms| ms.checked_mul(MICROS));
+        let micros = Stamp(ms).micros();
         micros
             .filter(|micros| (MICROS_MIN..=MICROS_MAX).contains(micros))
             .map(|_| Stamp(ms))
+    }
+
+    /// As PostgreSQL sends it: microseconds since 2000.
+    pub(super) fn micros(self) -> Option<i64> {
+        let ms = self.0.checked_sub(YEAR_2000_MS)?;
+        ms.checked_mul(MICROS)
     }
 }
 
 impl ToSql for Stamp {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let micros = self.0.checked_sub(YEAR_2000_MS).and_then(|ms| ms.checked_mul(MICROS));
-        let micros = micros.ok_or("the time does not fit a timestamptz")?;
+        let micros = self.micros().ok_or("the time does not fit a timestamptz")?;
         out.extend_from_slice(&micros.to_be_bytes());
         Ok(IsNull::No)
     }
