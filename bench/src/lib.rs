@@ -1,5 +1,12 @@
 //! Workloads, their independent oracles, and the measuring of whole processes.
 
 pub mod curve;
+pub mod fetch;
+pub mod growth;
+pub mod in_process;
+pub mod latency;
 pub mod measure;
+pub mod results;
+pub mod sections;
+pub mod sinks;
 pub mod w1;

@@ -101,6 +101,45 @@ pub fn own_rss_bytes() -> u64 {
     parent_and_rss_bytes(std::process::id()).map_or(0, |(_, rss_bytes)| rss_bytes)
 }
 
+/// CPU seconds, user and system.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Of all threads of this process.
+    pub process_s: f64,
+    /// Of the thread that asked.
+    pub thread_s: f64,
+}
+
+impl Usage {
+    /// What was used until now.
+    ///
+    /// # Errors
+    /// When the system has no such clock.
+    pub fn now() -> Result<Self> {
+        Ok(Self {
+            process_s: clock_s(libc::CLOCK_PROCESS_CPUTIME_ID)?,
+            thread_s: clock_s(libc::CLOCK_THREAD_CPUTIME_ID)?,
+        })
+    }
+
+    /// What was used since an earlier look by the same thread.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            process_s: self.process_s - earlier.process_s,
+            thread_s: self.thread_s - earlier.thread_s,
+        }
+    }
+}
+
+/// What a clock of the system shows, in seconds.
+fn clock_s(clock: libc::clockid_t) -> Result<f64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `time`, which lives until it returns, and to nothing else.
+    let answer = unsafe { libc::clock_gettime(clock, &mut time) };
+    ensure!(answer == 0, "clock_gettime: {}", std::io::Error::last_os_error());
+    Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+}
+
 /// The parent of a process and its resident bytes.
 fn parent_and_rss_bytes(pid: u32) -> Option<(u32, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the gate and its helpers, the same for a person and for CI.
 
+mod bench;
 mod checks;
 mod components;
 mod daemon;
@@ -37,6 +38,8 @@ enum Command {
     },
     /// What takes longer than the gate: measurements and fuzzing
     Release,
+    /// The benchmarks, whose figures go to bench/RESULTS.md
+    Bench(bench::Options),
     /// Runs `examples/NAME/run`, with components started for it when none are given
     Example {
         /// A folder in `examples/`
@@ -75,6 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Components { action: Action::Down } => components::background::down(&paths),
         Command::Components { action: Action::Env } => components::background::env(&paths),
         Command::Release => release::run(&paths),
+        Command::Bench(options) => bench::run(&paths, &options),
         Command::Example { name } => example::run(&paths, &name),
     }
 }

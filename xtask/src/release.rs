@@ -21,22 +21,14 @@ struct Step {
     command: fn(&Paths) -> Result<Command, &'static str>,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 4] = [
     Step {
         name: "build",
         command: |paths| Ok(build(paths)),
     },
     Step {
-        name: "w1-prepare",
-        command: |paths| Ok(bench(paths, "w1", &["prepare"])),
-    },
-    Step {
-        name: "w1-compare",
-        command: |paths| Ok(bench(paths, "w1", &["compare"])),
-    },
-    Step {
-        name: "memory",
-        command: |paths| Ok(bench(paths, "memory", &[])),
+        name: "bench",
+        command: |paths| Ok(bench(paths)),
     },
     Step {
         name: "idle",
@@ -103,9 +95,12 @@ fn build(paths: &Paths) -> Command {
     command
 }
 
-fn bench(paths: &Paths, binary: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(paths.target.join("release").join(binary));
-    command.args(arguments).current_dir(&paths.root);
+/// All sections; their table is left in the target folder: the one in `bench/` is made on purpose.
+fn bench(paths: &Paths) -> Command {
+    let mut command = Command::new(paths.target.join("release/bench"));
+    command.arg("--folder").arg(paths.target.join("w1"));
+    command.arg("--out").arg(paths.target.join("release/RESULTS.md"));
+    command.current_dir(&paths.root);
     command
 }
 

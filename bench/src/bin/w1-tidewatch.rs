@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use clap::Parser;
-use tidewatch_bench::w1::tidewatch::{Set, run_topic};
+use tidewatch_bench::fetch::Client;
+use tidewatch_bench::w1::spec::Spec;
+use tidewatch_bench::w1::tidewatch::{Job, Log, Set, run_topic};
 use tidewatch_bench::w1::topic::ReadFlags;
 
 #[global_allocator]
@@ -13,15 +15,33 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Flags {
     #[command(flatten)]
     read: ReadFlags,
-    /// Keep quantiles, five-minute and one-hour windows too, as the engine does by default.
-    #[arg(long)]
+    /// Which aggregates are kept.
+    #[arg(long, value_enum, default_value_t = Set::Minutes)]
+    set: Set,
+    /// The same as --set full: quantiles, five-minute and one-hour windows too, as the engine does by default.
+    #[arg(long, conflicts_with = "set")]
     full: bool,
+    /// Write the rows to this topic too.
+    #[arg(long)]
+    kafka_output: Option<String>,
+    /// What reads the topic.
+    #[arg(long, default_value_t = Client::Rdkafka)]
+    client: Client,
 }
 
 fn main() -> Result<()> {
     let flags = Flags::parse();
     let read = &flags.read;
-    let set = if flags.full { Set::Full } else { Set::Minutes };
-    println!("{}", run_topic(&read.brokers, &read.topic, set.config(read.threads))?);
+    let job = Job {
+        set: if flags.full { Set::Full } else { flags.set },
+        threads: read.threads,
+        spec: Spec::of_topic(&read.topic),
+    };
+    let log = Log {
+        client: flags.client,
+        output: flags.kafka_output.as_deref(),
+        ..Log::of(&read.brokers, &read.topic)
+    };
+    println!("{}", run_topic(log, job)?);
     Ok(())
 }

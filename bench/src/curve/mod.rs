@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use source::EventLog;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidewatch_dataflow::capture::{Captured, ROW_BYTES, reject_bytes};
+use tidewatch_dataflow::capture::{Captured, reject_bytes};
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Engine, EngineConfig};
@@ -56,7 +56,7 @@ pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnM
         match captured.recv_timeout(SILENCE_MAX).context("the engine is silent")? {
             Captured::Rows(_, list) => {
                 rows += list.len() as u64;
-                handle.stats.outbox_bytes.add(-(list.len() as i64 * ROW_BYTES));
+                handle.stats.outbox_bytes.add(-(list.bytes() as i64));
             }
             Captured::Rejects(_, list) => {
                 let bytes: i64 = list.iter().map(reject_bytes).sum();

@@ -4,16 +4,16 @@ use super::tally::Tally;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
-/// Tallies by their labels, such as `steady` or `all flaky`, and the seconds that a system says it ran.
+/// Tallies by their labels, such as `steady` or `all flaky`, and the other numbers that a system gives of its run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     tallies: BTreeMap<String, Tally>,
-    /// Seconds from a system's first input to its last row, by its own account.
-    pub run_s: Option<f64>,
+    numbers: BTreeMap<String, f64>,
 }
 
 impl Answer {
-    /// Reads lines of `label… rows=… count=… hash=…`; several labels may share a line, other pairs are passed over.
+    /// Reads lines of `label… rows=… count=… hash=…`; several labels may share a line. Of other pairs those count
+    /// whose value is a number.
     pub fn parse(text: &str) -> Result<Self> {
         let mut answer = Self::default();
         for line in text.lines() {
@@ -32,6 +32,14 @@ impl Answer {
             .with_context(|| format!("no tally is called '{label}'"))
     }
 
+    /// The number of a key, such as `run_s` or `messages`.
+    pub fn number(&self, key: &str) -> Result<f64> {
+        self.numbers
+            .get(key)
+            .copied()
+            .with_context(|| format!("no number is called '{key}'"))
+    }
+
     fn parse_line(&mut self, line: &str) -> Result<()> {
         let (mut label, mut complete) = (String::new(), false);
         for word in line.strip_prefix("RESULT").unwrap_or(line).split_ascii_whitespace() {
@@ -46,11 +54,12 @@ impl Answer {
             };
             complete = true;
             match key {
-                "run_s" => self.run_s = Some(value.parse()?),
                 "rows" => self.tallies.entry(label.clone()).or_default().rows = value.parse()?,
                 "count" => self.tallies.entry(label.clone()).or_default().count = value.parse()?,
                 "hash" => self.tallies.entry(label.clone()).or_default().hash = value.parse()?,
-                _ => {}
+                _ => self
+                    .numbers
+                    .extend(value.parse().ok().map(|number| (key.to_owned(), number))),
             }
         }
         Ok(())
@@ -68,7 +77,11 @@ mod tests {
              all flaky rows=8 count=9 hash=10\nlate messages 11",
         )
         .unwrap();
-        assert_eq!(answer.run_s, Some(1.25));
+        assert_eq!(
+            (answer.number("run_s").unwrap(), answer.number("messages").unwrap()),
+            (1.25, 7.0)
+        );
+        assert!(answer.number("readings").is_err());
         assert_eq!(
             answer.tally("steady").unwrap(),
             Tally {

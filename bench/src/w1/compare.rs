@@ -1,7 +1,7 @@
 //! Systems in turn over the same topics, each run's answer checked, so that noise hits all of them alike.
 
 use super::bare::{self, Mode};
-use super::contestant::Contestant;
+use super::contestant::{Contestant, Figures};
 use super::prepare::Store;
 use super::report::{Entry, table};
 use super::spec::Spec;
@@ -47,7 +47,10 @@ impl Comparison {
     }
 
     /// All rounds over one topic, every other one in reverse order.
-    fn run_topic(&self, topic: &str, spec: &Spec) -> Result<Vec<Entry>> {
+    ///
+    /// # Errors
+    /// When the topic is not filled, a system fails or its answer is wrong.
+    pub fn run_topic(&self, topic: &str, spec: &Spec) -> Result<Vec<Entry>> {
         let oracle = self.store.answer(topic, spec)?;
         let warm = bare::run(&self.brokers, topic, 2, Mode::Consume)?;
         let (seen, expected) = (warm.messages, spec.records());
@@ -55,32 +58,45 @@ impl Comparison {
             seen == expected,
             "topic {topic} holds {seen} records, not {expected}: run w1 prepare"
         );
-        let mut entries: Vec<Entry> = self
-            .contestants
-            .iter()
-            .map(|one| Entry {
-                name: one.name.clone(),
-                runs: Vec::new(),
-            })
-            .collect();
-        for round in 0..self.rounds {
-            let mut order: Vec<usize> = (0..entries.len()).collect();
-            if round % 2 == 1 {
-                order.reverse();
-            }
-            for turn in order {
-                let figures = self.contestants[turn].run(&self.brokers, topic, spec, &oracle)?;
-                eprintln!(
-                    "{topic} round {} {}: {:.0} msg/s, {:.2} CPU s/M, {:.0} MiB",
-                    round + 1,
-                    entries[turn].name,
-                    figures.msgs_per_s,
-                    figures.cpu_s_per_million,
-                    figures.rss_mib
-                );
-                entries[turn].runs.push(figures);
-            }
-        }
-        Ok(entries)
+        let names: Vec<&str> = self.contestants.iter().map(|one| one.name.as_str()).collect();
+        alternate(topic, &names, self.rounds, |turn| {
+            self.contestants[turn].run(&self.brokers, topic, spec, &oracle)
+        })
     }
+}
+
+/// Runs some systems in turn, every other round in reverse order; what is run is told by its place in the list.
+///
+/// # Errors
+/// The first that a run gives.
+pub fn alternate(
+    what: &str,
+    names: &[&str],
+    rounds: usize,
+    mut run: impl FnMut(usize) -> Result<Figures>,
+) -> Result<Vec<Entry>> {
+    let entry = |name: &&str| Entry {
+        name: (*name).to_owned(),
+        runs: Vec::new(),
+    };
+    let mut entries: Vec<Entry> = names.iter().map(entry).collect();
+    for round in 0..rounds {
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for turn in order {
+            let figures = run(turn)?;
+            eprintln!(
+                "{what} round {} {}: {:.0} msg/s, {:.2} CPU s/M, {:.0} MiB",
+                round + 1,
+                entries[turn].name,
+                figures.msgs_per_s,
+                figures.cpu_s_per_million,
+                figures.rss_mib
+            );
+            entries[turn].runs.push(figures);
+        }
+    }
+    Ok(entries)
 }

@@ -3,8 +3,10 @@
 use super::answer::Answer;
 use super::spec::Spec;
 use super::tally::Tally;
+use super::tidewatch::Set;
 use crate::measure;
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,13 +49,69 @@ impl Lateness {
     }
 }
 
+/// What of an answer must be the oracle's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// All messages were read; nothing is aggregated.
+    Messages,
+    /// Minutes.
+    Minutes(Lateness),
+    /// Minutes, and five-minute windows that end within the stream: of steady devices, of flaky ones too where
+    /// late messages are kept.
+    Hops(Lateness),
+    /// Minutes, and those of sites.
+    Sites,
+}
+
+impl Check {
+    /// What is right for Tidewatch with a set.
+    pub fn of_set(set: Set) -> Self {
+        match set {
+            Set::Sites => Self::Sites,
+            _ if set.has_hops() => Self::Hops(Lateness::Kept),
+            _ => Self::Minutes(Lateness::Kept),
+        }
+    }
+
+    /// Is an answer about a stream the oracle's?
+    ///
+    /// # Errors
+    /// When it is not, or lacks something.
+    pub fn check(self, answer: &Answer, oracle: &Answer, spec: &Spec) -> Result<()> {
+        match self {
+            Self::Messages => {
+                let (seen, expected) = (answer.number("messages")?, spec.records() as f64);
+                ensure!(seen == expected, "{seen} messages, not {expected}");
+                Ok(())
+            }
+            Self::Minutes(lateness) => lateness.check(answer, oracle),
+            Self::Hops(lateness) => {
+                lateness.check(answer, oracle)?;
+                if lateness == Lateness::Kept {
+                    same(answer, "hop flaky", oracle, "all hop flaky")?;
+                }
+                same(answer, "hop", oracle, "hop")
+            }
+            Self::Sites => {
+                Lateness::Kept.check(answer, oracle)?;
+                same(answer, "site", oracle, "site")
+            }
+        }
+    }
+}
+
 /// How a system is started.
 #[derive(Clone, Debug)]
 pub enum Start {
     /// A program that takes `--topic` and `--brokers`.
     Program(PathBuf),
     /// A script that takes a system's name, the topic and the number of messages, and prints its own measurements.
-    Rival(PathBuf),
+    Rival {
+        /// The script.
+        script: PathBuf,
+        /// What it calls the system.
+        system: String,
+    },
     /// A line for the shell.
     Shell(String),
 }
@@ -65,8 +123,12 @@ pub struct Contestant {
     pub name: String,
     /// How it is started.
     pub start: Start,
-    /// What it makes of late messages.
-    pub lateness: Lateness,
+    /// What is right.
+    pub check: Check,
+    /// What the program is told beside the topic.
+    pub arguments: Vec<String>,
+    /// What is in its environment beside Kafka's address.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// The figures of one run.
@@ -91,30 +153,73 @@ struct Measured {
 }
 
 impl Contestant {
+    fn new(name: impl Into<String>, start: Start, check: Check) -> Self {
+        Self {
+            name: name.into(),
+            start,
+            check,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
     /// The bare loop, from the folder of this program.
     pub fn bare(folder: &Path) -> Self {
+        let start = Start::Program(folder.join("w1-bare"));
+        Self::new("bare", start, Check::Minutes(Lateness::PerPartition))
+    }
+
+    /// The bare loop without decoding and aggregating: raw consumption, from the folder of this program.
+    pub fn consume(folder: &Path) -> Self {
+        let start = Start::Program(folder.join("w1-bare"));
         Self {
-            name: "bare".into(),
-            start: Start::Program(folder.join("w1-bare")),
-            lateness: Lateness::PerPartition,
+            environment: vec![("MODE", "consume".into())],
+            ..Self::new("consume alone", start, Check::Messages)
         }
     }
 
     /// Tidewatch itself, from the folder of this program.
     pub fn tidewatch(folder: &Path) -> Self {
+        Self::tidewatch_set(folder, "tidewatch", Set::Minutes)
+    }
+
+    /// Tidewatch with its own reader of Kafka.
+    pub fn tidewatch_native(folder: &Path) -> Self {
+        let mut native = Self::tidewatch_set(folder, "tidewatch, native client", Set::Minutes);
+        native.arguments.extend(["--client".into(), "native".into()]);
+        native
+    }
+
+    /// Tidewatch with a set, under a name for the table.
+    pub fn tidewatch_set(folder: &Path, name: &str, set: Set) -> Self {
+        let start = Start::Program(folder.join("w1-tidewatch"));
+        let set_name = set.to_possible_value().map(|value| value.get_name().to_owned());
         Self {
-            name: "tidewatch".into(),
-            start: Start::Program(folder.join("w1-tidewatch")),
-            lateness: Lateness::Kept,
+            arguments: set_name
+                .into_iter()
+                .flat_map(|name| ["--set".to_owned(), name])
+                .collect(),
+            ..Self::new(name, start, Check::of_set(set))
         }
     }
 
     /// A system that the `run.sh` of a folder knows.
     pub fn rival(folder: &Path, name: &str) -> Self {
+        let start = Start::Rival {
+            script: folder.join("run.sh"),
+            system: name.into(),
+        };
+        Self::new(name, start, Check::Minutes(Lateness::Slowest))
+    }
+
+    /// The same with W2's windows.
+    pub fn rival_w2(folder: &Path, name: &str) -> Self {
+        let one = Self::rival(folder, name);
         Self {
-            name: name.into(),
-            start: Start::Rival(folder.join("run.sh")),
-            lateness: Lateness::Slowest,
+            name: format!("{name}, W2"),
+            check: Check::Hops(Lateness::Slowest),
+            environment: vec![("W2", "on".into())],
+            ..one
         }
     }
 
@@ -123,11 +228,11 @@ impl Contestant {
         let (name, line) = definition
             .split_once('=')
             .with_context(|| format!("not name=command: {definition}"))?;
-        Ok(Self {
-            name: name.into(),
-            start: Start::Shell(line.into()),
-            lateness: Lateness::Kept,
-        })
+        Ok(Self::new(
+            name,
+            Start::Shell(line.into()),
+            Check::Minutes(Lateness::Kept),
+        ))
     }
 
     /// Runs the system once over a topic; an error when it fails or its answer is wrong.
@@ -135,22 +240,22 @@ impl Contestant {
         let run = measure::run(&mut self.command(brokers, topic, spec))?;
         let result = run.lines.iter().find(|line| line.starts_with("RESULT"));
         let answer = Answer::parse(result.with_context(|| format!("{} printed no RESULT", self.name))?)?;
-        self.lateness
-            .check(&answer, oracle)
+        self.check
+            .check(&answer, oracle, spec)
             .with_context(|| format!("{} is wrong on {topic}", self.name))?;
         let mut measured = Measured {
             wall_s: run.wall_s,
             cpu_s: run.cpu_s,
             rss_mib: run.rss_bytes_max as f64 / f64::from(1 << 20),
         };
-        if matches!(self.start, Start::Rival(_)) {
+        if matches!(self.start, Start::Rival { .. }) {
             let line = run.lines.last().context("no line at all")?;
             measured = serde_json::from_str(line).with_context(|| format!("not measurements: {line}"))?;
         }
         let messages = spec.messages as f64;
         Ok(Figures {
             msgs_per_s: messages / measured.wall_s,
-            running_msgs_per_s: messages / answer.run_s.unwrap_or(measured.wall_s),
+            running_msgs_per_s: messages / answer.number("run_s").unwrap_or(measured.wall_s),
             cpu_s_per_million: measured.cpu_s / messages * 1e6,
             rss_mib: measured.rss_mib,
         })
@@ -163,9 +268,10 @@ impl Contestant {
                 command.args(["--topic", topic, "--brokers", brokers]);
                 command
             }
-            Start::Rival(script) => {
+            Start::Rival { script, system } => {
                 let mut command = Command::new(script);
-                command.args([&self.name, topic, &spec.messages.to_string()]);
+                command.args([system, topic, &spec.messages.to_string()]);
+                command.env("HOP_END", spec.end_ms().to_string());
                 command
             }
             Start::Shell(line) => {
@@ -174,7 +280,8 @@ impl Contestant {
                 command
             }
         };
-        command.env("KAFKA_BROKERS", brokers);
+        command.args(&self.arguments).env("KAFKA_BROKERS", brokers);
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command
     }
 }

@@ -32,5 +32,8 @@ pub const WINDOW_MS: i64 = 60_000;
 /// How far event time may run backwards within a partition before a message counts as late, in milliseconds.
 pub const LATENESS_MS: i64 = 10_000;
 
+/// Devices in a site: device 0 to 99 stand in site 0.
+pub const DEVICES_PER_SITE: u32 = 100;
+
 /// Only devices whose number is a multiple of this are flaky, that is, send late messages.
 pub const FLAKY_EVERY: u32 = 97;

@@ -13,6 +13,9 @@ const ROW_BYTES: usize = 48;
 const METRICS: usize = 4;
 const MINUTE_MS: i64 = 60_000;
 
+/// Devices that stand in one site.
+const SITE_DEVICES: u32 = 100;
+
 /// Length of a hopping window in minutes; it hops by one.
 const HOP_MINUTES: i64 = 5;
 
@@ -119,6 +122,7 @@ pub struct Oracle {
     all_flaky: Sums,
     hop: Sums,
     all_hop_flaky: Sums,
+    site: Sums,
     late: u64,
 }
 
@@ -143,6 +147,13 @@ impl Oracle {
         let mut oracle = Self::default();
         for of_device in messages.chunk_by(|a, b| a.device == b.device) {
             oracle.add_device(of_device, end_minute);
+        }
+        for of_site in messages.chunk_by_mut(|a, b| a.device / SITE_DEVICES == b.device / SITE_DEVICES) {
+            of_site.sort_unstable_by_key(|message| message.minute);
+            let site = of_site[0].device / SITE_DEVICES;
+            panes(of_site, |_| true)
+                .iter()
+                .for_each(|pane| oracle.site.add(site, pane));
         }
         Ok(oracle)
     }
@@ -171,11 +182,12 @@ impl fmt::Display for Oracle {
         writeln!(f, "late messages {}", self.late)?;
         writeln!(f, "all flaky {}", self.all_flaky)?;
         writeln!(f, "hop {}", self.hop)?;
-        write!(f, "all hop flaky {}", self.all_hop_flaky)
+        writeln!(f, "all hop flaky {}", self.all_hop_flaky)?;
+        write!(f, "site {}", self.site)
     }
 }
 
-/// The minutes of one device's messages, those kept, in order.
+/// The minutes of one device's or site's messages, those kept, in order.
 fn panes(messages: &[Message], keep: impl Fn(&Message) -> bool) -> Vec<Pane> {
     let mut panes: Vec<Pane> = Vec::new();
     for message in messages.iter().filter(|message| keep(message)) {
@@ -268,6 +280,13 @@ mod tests {
             (4, 4, 8, 1)
         );
         assert_eq!(oracle.all_flaky.count, 8);
+    }
+
+    #[test]
+    fn a_site_holds_a_hundred_devices() {
+        let file = [row(99, 0, 0, 1.0), row(1, 0, 1, 2.0), row(100, 0, 2, 3.0)].concat();
+        let oracle = Oracle::compute(file.as_slice(), None).unwrap();
+        assert_eq!((oracle.site.rows, oracle.site.count), (8, 12));
     }
 
     #[test]

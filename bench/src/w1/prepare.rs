@@ -52,14 +52,24 @@ impl Store {
 /// Fills a topic unless it holds as many records as it should, and makes its files unless they are there.
 pub fn prepare(brokers: &str, store: &Store, topic: &str, spec: Spec) -> Result<()> {
     let records = topic::records(brokers, topic)?;
-    let (filled, held) = (records == spec.records(), store.holds(topic, &spec));
-    if filled && held {
-        println!("{topic}: {records} records are there");
-        return Ok(());
-    }
     let mut outputs: Vec<Box<dyn Output>> = Vec::new();
-    if !filled {
+    if records != spec.records() {
         outputs.push(Box::new(KafkaOutput::create(brokers, topic, spec)?));
+    }
+    write(store, topic, spec, outputs)
+}
+
+/// Makes the files of a stream unless they are there, without Kafka.
+pub fn prepare_files(store: &Store, topic: &str, spec: Spec) -> Result<()> {
+    write(store, topic, spec, Vec::new())
+}
+
+/// Generates a stream into some outputs, and into the files unless they are there.
+fn write(store: &Store, topic: &str, spec: Spec, mut outputs: Vec<Box<dyn Output>>) -> Result<()> {
+    let held = store.holds(topic, &spec);
+    if held && outputs.is_empty() {
+        println!("{topic}: {} records are there", spec.records());
+        return Ok(());
     }
     let columns = store.columns(topic);
     if !held {
@@ -76,5 +86,5 @@ pub fn prepare(brokers: &str, store: &Store, topic: &str, spec: Spec) -> Result<
 
 /// The first line of an oracle file.
 fn head(spec: &Spec) -> String {
-    format!("# {spec}\n")
+    format!("# minutes, hops and sites of {spec}\n")
 }

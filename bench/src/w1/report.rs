@@ -53,6 +53,22 @@ pub struct Entry {
     pub runs: Vec<Figures>,
 }
 
+impl Entry {
+    /// The median of a figure of all runs.
+    pub fn median(&self, figure: impl Fn(&Figures) -> f64) -> Option<f64> {
+        Spread::of(self.runs.iter().map(figure)).map(|spread| spread.median)
+    }
+}
+
+/// A figure of one system divided by the greatest of the same round of some others, round by round.
+pub fn best_ratio(one: &Entry, others: &[Entry], figure: impl Fn(&Figures) -> f64) -> Option<Spread> {
+    let ratios = one.runs.iter().enumerate().filter_map(|(round, run)| {
+        let theirs = others.iter().filter_map(|other| other.runs.get(round)).map(&figure);
+        Some(figure(run) / theirs.reduce(f64::max)?)
+    });
+    Spread::of(ratios)
+}
+
 const HEAD: &str = "\
 | system | k msg/s, whole process | k msg/s, running | CPU s per M messages | RSS MiB | msg/s to first | CPU to first |
 |---|---|---|---|---|---|---|
@@ -61,7 +77,7 @@ const HEAD: &str = "\
 /// One topic's systems as a markdown table; each round's runs are divided by the first system's run of that round.
 pub fn table(topic: &str, title: &str, entries: &[Entry]) -> String {
     let rounds = entries.first().map_or(0, |entry| entry.runs.len());
-    let mut text = format!("## {topic}: {title}\n\nMedian (min..max) of {rounds} alternating rounds.\n\n{HEAD}");
+    let mut text = format!("### {topic}: {title}\n\nMedian (min..max) of {rounds} alternating rounds.\n\n{HEAD}");
     for entry in entries {
         text.push_str(&row(entry, &entries[0]));
     }

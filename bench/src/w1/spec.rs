@@ -1,5 +1,6 @@
 //! The parameters of a W1 stream, and the named streams that figures are given for.
 
+use super::generate::BASE_MS;
 use std::fmt;
 
 /// Everything that determines the bytes of a stream.
@@ -43,8 +44,20 @@ impl Spec {
         ..Self::S
     };
 
+    /// S going on for three hours, for systems that need a while to warm up.
+    pub const S3: Self = Self {
+        messages: 15_000_000,
+        span_ms: 10_800_000,
+        ..Self::S
+    };
+
     /// The topics that `w1 prepare` can fill.
-    pub const TOPICS: [(&str, Self); 3] = [("w1.s", Self::S), ("w1.l", Self::L), ("w1.p", Self::P)];
+    pub const TOPICS: [(&str, Self); 4] = [
+        ("w1.s", Self::S),
+        ("w1.l", Self::L),
+        ("w1.p", Self::P),
+        ("w1.s3", Self::S3),
+    ];
 
     /// The stream kept in a well-known topic.
     pub fn of_topic(topic: &str) -> Option<Self> {
@@ -52,6 +65,11 @@ impl Spec {
             .iter()
             .find(|(name, _)| *name == topic)
             .map(|(_, spec)| *spec)
+    }
+
+    /// The first instant after the stream, in milliseconds since the epoch.
+    pub fn end_ms(&self) -> i64 {
+        BASE_MS + self.span_ms
     }
 
     /// Records in a filled topic: the messages, and one flush message in each partition.

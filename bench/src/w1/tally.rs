@@ -31,6 +31,23 @@ pub struct Tally {
     pub hash: i64,
 }
 
+impl Tally {
+    /// Counts a row that has no predecessor. `number` is that of a device or site, `metric` an index into
+    /// [`METRICS`](super::METRICS), the window's start is in milliseconds since the epoch.
+    pub fn add(&mut self, number: u32, metric: usize, window_start_ms: i64, figures: Figures) {
+        self.rows += 1;
+        self.count += figures.count;
+        self.hash += row_hash(number, metric, window_start_ms, figures);
+    }
+
+    /// Uncounts a row that was counted with exactly these figures.
+    pub fn remove(&mut self, number: u32, metric: usize, window_start_ms: i64, figures: Figures) {
+        self.rows -= 1;
+        self.count -= figures.count;
+        self.hash -= row_hash(number, metric, window_start_ms, figures);
+    }
+}
+
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.rows += other.rows;
@@ -72,18 +89,12 @@ impl Tallies {
     /// Counts a row that has no predecessor. `metric` is an index into [`METRICS`](super::METRICS), the window's
     /// start is in milliseconds since the epoch.
     pub fn add(&mut self, device: u32, metric: usize, window_start_ms: i64, figures: Figures) {
-        let tally = self.group(device);
-        tally.rows += 1;
-        tally.count += figures.count;
-        tally.hash += row_hash(device, metric, window_start_ms, figures);
+        self.group(device).add(device, metric, window_start_ms, figures);
     }
 
     /// Uncounts a row that was counted with exactly these figures.
     pub fn remove(&mut self, device: u32, metric: usize, window_start_ms: i64, figures: Figures) {
-        let tally = self.group(device);
-        tally.rows -= 1;
-        tally.count -= figures.count;
-        tally.hash -= row_hash(device, metric, window_start_ms, figures);
+        self.group(device).remove(device, metric, window_start_ms, figures);
     }
 
     /// Counts a row in place of the one counted before for the same device, metric and window.
@@ -92,7 +103,8 @@ impl Tallies {
         self.add(device, metric, window_start_ms, new);
     }
 
-    fn group(&mut self, device: u32) -> &mut Tally {
+    /// The tally that a device's rows are counted in.
+    pub fn group(&mut self, device: u32) -> &mut Tally {
         if device.is_multiple_of(FLAKY_EVERY) {
             &mut self.flaky
         } else {
@@ -117,7 +129,16 @@ impl fmt::Display for Tallies {
 
 /// The number at the end of a device's id, as in `dev-000042`; none if it is not a W1 device.
 pub fn device_number(id: &[u8]) -> Option<u32> {
-    let digits = id.strip_prefix(b"dev-")?;
+    number_after(b"dev-", id)
+}
+
+/// The number at the end of a site's name, as in `site-000042`; none if it is not a W1 site.
+pub fn site_number(name: &[u8]) -> Option<u32> {
+    number_after(b"site-", name)
+}
+
+fn number_after(prefix: &[u8], name: &[u8]) -> Option<u32> {
+    let digits = name.strip_prefix(prefix)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 

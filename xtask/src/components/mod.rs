@@ -103,9 +103,14 @@ pub(crate) struct Components(Vec<Started>);
 impl Components {
     /// Starts all of them with their state in a temporary folder, logs beside the gate's.
     pub(crate) fn start(paths: &Paths, logs: &Path) -> Result<Self> {
+        Self::start_these(paths, logs, &Component::ALL)
+    }
+
+    /// Starts some of them, in this order.
+    pub(crate) fn start_these(paths: &Paths, logs: &Path, which: &[Component]) -> Result<Self> {
         let mut components = Self::default();
-        for component in Component::ALL {
-            components.0.push(start(paths, component, logs, Lifetime::Ours)?);
+        for component in which {
+            components.0.push(start(paths, *component, logs, Lifetime::Ours)?);
         }
         Ok(components)
     }

@@ -6,14 +6,15 @@ use tidewatch_dataflow::Clock;
 use tidewatch_proto::ids::{EPOCH_MS, Epoch};
 
 /// A clock that starts with epoch 1.
-pub(super) struct RunClock {
+pub struct RunClock {
     begun: Instant,
     /// Epochs by which it was put forward.
     skipped: AtomicU64,
 }
 
 impl RunClock {
-    pub(super) fn start() -> Self {
+    /// A clock that starts now.
+    pub fn start() -> Self {
         Self {
             begun: Instant::now(),
             skipped: AtomicU64::new(0),
@@ -21,7 +22,7 @@ impl RunClock {
     }
 
     /// Puts the clock forward by so many epochs, and gives the one that it then shows.
-    pub(super) fn skip(&self, epochs: u64) -> Epoch {
+    pub fn skip(&self, epochs: u64) -> Epoch {
         self.skipped.fetch_add(epochs, Ordering::SeqCst);
         self.epoch()
     }

@@ -2,56 +2,30 @@
 
 mod clock;
 mod collect;
+mod output;
+mod set;
+mod taker;
 
+pub use clock::RunClock;
 pub use collect::Collector;
+pub use set::Set;
+pub use taker::Taker;
 
-use super::tally::Tallies;
+use super::spec::Spec;
+use super::tally::{Tallies, Tally};
 use super::topic;
-use crate::measure::own_rss_bytes;
-use anyhow::{Context, Result, bail, ensure};
-use clock::RunClock;
-use std::collections::BTreeMap;
+use crate::fetch::Client;
+use anyhow::Result;
+use output::{Output, kafka_sink};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
-use tidewatch_dataflow::batch::Position;
-use tidewatch_dataflow::capture::{Captured, ROW_BYTES, reject_bytes};
+use std::time::Instant;
+use tidewatch_dataflow::Engine;
 use tidewatch_dataflow::config::epochs_of;
 use tidewatch_dataflow::engine::EFFECT_AFTER;
-use tidewatch_dataflow::stats::Stats;
-use tidewatch_dataflow::{Engine, EngineConfig};
-use tidewatch_proto::ids::{Epoch, Offset, Partition};
+use tidewatch_proto::ids::{Epoch, Offset};
 use tidewatch_proto::source::SourceFactory;
-use tidewatch_settings::kafka::KafkaConnection;
-use tidewatch_sources::kafka::{KafkaFactory, KafkaSourceConfig};
-
-/// How long the engine may be silent; it says at every epoch that it is done with it.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-
-/// Which aggregates are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Set {
-    /// Count, sum, least, greatest and mean by the minute: what W1 asks for.
-    Minutes,
-    /// Everything that the engine keeps by default: quantiles, five-minute and one-hour windows too.
-    Full,
-}
-
-impl Set {
-    /// The engine's settings. What a service needs is on in both: limits, dead letters, dropped duplicates,
-    /// corrections, positions.
-    pub fn config(self, threads: usize) -> EngineConfig {
-        let full = self == Self::Full;
-        EngineConfig {
-            threads,
-            quantiles: full,
-            five_minutes: full,
-            hour: full,
-            ..EngineConfig::default()
-        }
-    }
-}
+use tidewatch_sinks::kafka::KafkaSink;
 
 /// When a run is at its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,10 +43,14 @@ pub struct Outcome {
     pub run_s: f64,
     /// Seconds from there to the end of the workers.
     pub stop_s: f64,
+    /// CPU seconds to the last row of all threads but the one that takes the rows.
+    pub engine_cpu_s: f64,
     /// The rows of minutes.
     pub minutes: Tallies,
-    /// The rows of five-minute windows.
+    /// The rows of five-minute windows, those that end with the stream or before.
     pub hops: Tallies,
+    /// The rows of sites' minutes.
+    pub sites: Tally,
     /// Rows of all jobs.
     pub rows: u64,
     /// Those among them that corrected an earlier one.
@@ -96,8 +74,8 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "RESULT run_s={:.2} {} messages={} readings={} rows_all={} corrected={} late={} duplicates={} rejects={} \
-             stop_s={:.2} rss_mib={}",
+            "RESULT run_s={:.3} {} messages={} readings={} rows_all={} corrected={} late={} duplicates={} rejects={} \
+             stop_s={:.2} rss_mib={} engine_cpu_s={:.3}",
             self.run_s,
             self.minutes,
             self.messages,
@@ -108,35 +86,89 @@ impl fmt::Display for Outcome {
             self.duplicates,
             self.rejects,
             self.stop_s,
-            self.rss_bytes >> 20
-        )
+            self.rss_bytes >> 20,
+            self.engine_cpu_s
+        )?;
+        if self.hops.steady.rows > 0 {
+            write!(f, " hop {} hop flaky {}", self.hops.steady, self.hops.flaky)?;
+        }
+        if self.sites.rows > 0 {
+            write!(f, " site {}", self.sites)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is computed, of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The aggregates.
+    pub set: Set,
+    /// Worker threads.
+    pub threads: usize,
+    /// The stream that is read, when it is known: which devices have sites, and which five-minute windows count.
+    pub spec: Option<Spec>,
+}
+
+/// A topic that is read, and where rows go besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Log<'a> {
+    /// Kafka's address.
+    pub brokers: &'a str,
+    /// The topic.
+    pub topic: &'a str,
+    /// What reads it.
+    pub client: Client,
+    /// A topic for the rows, which are discarded otherwise.
+    pub output: Option<&'a str>,
+}
+
+impl<'a> Log<'a> {
+    /// A topic, whose rows are discarded.
+    pub fn of(brokers: &'a str, topic: &'a str) -> Log<'a> {
+        Log {
+            brokers,
+            topic,
+            client: Client::Rdkafka,
+            output: None,
+        }
     }
 }
 
 /// Reads a topic from its start to its present end.
-pub fn run_topic(brokers: &str, topic: &str, config: EngineConfig) -> Result<Outcome> {
+pub fn run_topic(log: Log<'_>, job: Job) -> Result<Outcome> {
+    let Log {
+        brokers,
+        topic,
+        client,
+        output,
+    } = log;
     let begun = Instant::now();
+    let sink = output.map(|topic| kafka_sink(brokers, topic)).transpose()?;
     let ends = topic::ends(brokers, topic)?;
-    let connection = KafkaConnection {
-        brokers: brokers.into(),
-        ..KafkaConnection::default()
-    };
-    let kafka = KafkaSourceConfig {
-        topic: topic.into(),
-        ..KafkaSourceConfig::default()
-    };
-    let factory =
-        KafkaFactory::connect(&kafka.resolve(&connection)?)?.with_events(Arc::new(|event| eprintln!("{event}")));
-    run(begun, config, Arc::new(factory), End::Offsets(ends))
+    let factory = client.connect(brokers, topic)?;
+    run_into(begun, job, Arc::new(factory), End::Offsets(ends), sink)
 }
 
 /// Runs the engine over a source until its end; seconds are counted from `begun`.
-pub fn run(begun: Instant, config: EngineConfig, source: Arc<dyn SourceFactory>, end: End) -> Result<Outcome> {
-    let (interval, threads) = (epochs_of(config.correction_interval_ms), config.threads);
+pub fn run(begun: Instant, job: Job, source: Arc<dyn SourceFactory>, end: End) -> Result<Outcome> {
+    run_into(begun, job, source, end, None)
+}
+
+fn run_into(
+    begun: Instant,
+    job: Job,
+    source: Arc<dyn SourceFactory>,
+    end: End,
+    sink: Option<KafkaSink>,
+) -> Result<Outcome> {
+    let config = job.set.config(job.threads);
+    let interval = epochs_of(config.correction_interval_ms);
     let clock = Arc::new(RunClock::start());
-    let (engine, captured) = Engine::start(config, source, clock.clone(), None);
+    let (engine, captured) = Engine::start_with(config, source, clock.clone(), None, &job.set.first_commands(job.spec));
     let handle = engine.handle();
-    let mut taker = Taker::new(&captured, handle.stats.clone(), threads);
+    let output = sink.map(|sink| Output::start(sink, handle.stats.clone())).transpose()?;
+    let mut taker = Taker::new(&captured, handle.stats.clone(), job)?.with_output(output);
     if let End::Offsets(ends) = &end {
         while !taker.has_read(ends) {
             taker.take()?;
@@ -146,119 +178,14 @@ pub fn run(begun: Instant, config: EngineConfig, source: Arc<dyn SourceFactory>,
         while !taker.is_through(settled) {
             taker.take()?;
         }
-        taker.run_s = begun.elapsed().as_secs_f64();
-        taker.rss_bytes = own_rss_bytes();
+        taker.finish_output()?;
         handle.stop();
         clock.skip(EFFECT_AFTER + 1);
     }
-    while taker.running > 0 {
+    while taker.is_running() {
         taker.take()?;
     }
     engine.join();
-    taker.outcome(begun, &end)
-}
-
-/// Takes what the engine yields.
-struct Taker<'a> {
-    captured: &'a Receiver<Captured>,
-    stats: Arc<Stats>,
-    collector: Collector,
-    positions: BTreeMap<Partition, Position>,
-    /// By worker the last epoch that it has completed.
-    through: Vec<Epoch>,
-    running: usize,
-    rejects: u64,
-    run_s: f64,
-    rss_bytes: u64,
-}
-
-impl<'a> Taker<'a> {
-    fn new(captured: &'a Receiver<Captured>, stats: Arc<Stats>, threads: usize) -> Self {
-        Self {
-            captured,
-            stats,
-            collector: Collector::default(),
-            positions: BTreeMap::new(),
-            through: vec![Epoch(0); threads],
-            running: threads,
-            rejects: 0,
-            run_s: 0.0,
-            rss_bytes: 0,
-        }
-    }
-
-    /// Takes one message of the engine.
-    fn take(&mut self) -> Result<()> {
-        let captured = self
-            .captured
-            .recv_timeout(SILENCE_MAX)
-            .context("the engine is silent")?;
-        match captured {
-            Captured::Rows(_, rows) => {
-                for row in &rows {
-                    self.collector.take(row)?;
-                }
-                self.stats.outbox_bytes.add(-(rows.len() as i64 * ROW_BYTES));
-            }
-            Captured::Rejects(_, rejects) => {
-                self.rejects += rejects.len() as u64;
-                let bytes: i64 = rejects.iter().map(reject_bytes).sum();
-                self.stats.outbox_bytes.add(-bytes);
-            }
-            Captured::Positions(_, positions) => {
-                let positions = positions.into_iter().map(|position| (position.partition, position));
-                self.positions.extend(positions);
-            }
-            Captured::Through { worker, epoch } => self.through[worker] = epoch,
-            Captured::State(_) => {}
-            Captured::Ended { worker, error } => {
-                if let Some(error) = error {
-                    bail!("worker {worker} ended: {error}");
-                }
-                self.running -= 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Was every partition read up to its end, as of the end of an epoch?
-    fn has_read(&self, ends: &[Offset]) -> bool {
-        (0..).map(Partition).zip(ends).all(|(partition, end)| {
-            let position = self.positions.get(&partition);
-            end.0 == 0 || position.is_some_and(|position| position.next >= *end)
-        })
-    }
-
-    /// Has every worker completed this epoch?
-    fn is_through(&self, epoch: Epoch) -> bool {
-        self.through.iter().all(|through| *through >= epoch)
-    }
-
-    fn outcome(&self, begun: Instant, end: &End) -> Result<Outcome> {
-        let whole_s = begun.elapsed().as_secs_f64();
-        let run_s = match end {
-            End::Finished => whole_s,
-            End::Offsets(_) => self.run_s,
-        };
-        let left = self.stats.outbox_bytes.get();
-        ensure!(left == 0, "the outbox still counts {left} bytes although all was taken");
-        let Collector { minutes, hops, .. } = self.collector;
-        Ok(Outcome {
-            run_s,
-            stop_s: whole_s - run_s,
-            minutes,
-            hops,
-            rows: self.collector.rows,
-            corrected: self.stats.rows_corrected.get(),
-            messages: self.stats.messages.get(),
-            readings: self.stats.readings.get(),
-            late: self.stats.late.get(),
-            duplicates: self.stats.duplicates.get(),
-            rejects: self.rejects,
-            rss_bytes: match end {
-                End::Finished => own_rss_bytes(),
-                End::Offsets(_) => self.rss_bytes,
-            },
-        })
-    }
+    taker.finish_output()?;
+    taker.outcome(begun)
 }

@@ -1,0 +1,124 @@
+//! The sections of the results: each measures one thing, checks its answers and says which targets it meets.
+
+mod external;
+mod growth;
+mod in_process;
+mod latency;
+mod sets;
+mod w1;
+
+use crate::measure;
+use crate::w1::answer::Answer;
+use crate::w1::contestant::Contestant;
+use crate::w1::prepare::{Store, prepare};
+use crate::w1::spec::Spec;
+use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What every section is given.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Folder of the benches' programs.
+    pub programs: PathBuf,
+    /// Kafka's address.
+    pub brokers: String,
+    /// Folder of the topics' column files and right answers.
+    pub folder: PathBuf,
+    /// How often each system runs.
+    pub rounds: usize,
+    /// Folder whose `run.sh` starts other systems.
+    pub rivals: Option<PathBuf>,
+    /// The other systems.
+    pub rival_systems: Vec<String>,
+    /// Folder for pictures.
+    pub pictures: PathBuf,
+}
+
+impl Context {
+    /// Fills a well-known topic unless it is full, and gives its files and stream.
+    fn prepared(&self, topic: &str) -> Result<(Store, Spec)> {
+        let spec = Spec::of_topic(topic).with_context(|| format!("topic {topic} is not a well-known one"))?;
+        let store = Store::open(&self.folder)?;
+        prepare(&self.brokers, &store, topic, spec)?;
+        Ok((store, spec))
+    }
+
+    /// The other systems, if there are any.
+    fn rivals(&self, one: impl Fn(&Path, &str) -> Contestant) -> Vec<Contestant> {
+        let systems = self.rivals.iter().flat_map(|folder| {
+            self.rival_systems
+                .iter()
+                .map(|name| one(folder, name))
+                .collect::<Vec<_>>()
+        });
+        systems.collect()
+    }
+
+    /// A command that runs one of the benches' programs.
+    fn program(&self, name: &str) -> Command {
+        Command::new(self.programs.join(name))
+    }
+
+    /// Runs one of the benches' programs to its end; its RESULT line and the MiB that it held at most.
+    fn result(&self, name: &str, arguments: &[&str]) -> Result<(Answer, f64)> {
+        let run = measure::run(self.program(name).args(arguments))?;
+        let line = run.lines.iter().find(|line| line.starts_with("RESULT"));
+        let answer = Answer::parse(line.with_context(|| format!("{name} printed no RESULT"))?)?;
+        Ok((answer, run.rss_bytes_max as f64 / f64::from(1 << 20)))
+    }
+}
+
+/// A section: its name, and what measures it and gives its text.
+pub struct Section {
+    /// The name, as in `--only`.
+    pub name: &'static str,
+    /// What it is about, in a line.
+    pub about: &'static str,
+    /// Measures; an error when something fails or an answer is wrong.
+    pub run: fn(&Context) -> Result<String>,
+}
+
+/// All sections, in the order of the file.
+pub const SECTIONS: [Section; 8] = [
+    Section {
+        name: "w1",
+        about: "W1 on S and L from Kafka, beside the bare loop and other systems",
+        run: w1::cold,
+    },
+    Section {
+        name: "warm",
+        about: "W1 on three times S",
+        run: w1::warm,
+    },
+    Section {
+        name: "sets",
+        about: "What more aggregates cost: the full set, W2, a rollup by site",
+        run: sets::run,
+    },
+    Section {
+        name: "in-process",
+        about: "The engine and a bare timely chain from memory, on 1, 2 and 4 threads",
+        run: in_process::run,
+    },
+    Section {
+        name: "growth",
+        about: "CPU per message and bytes per series from 10,000 to 2 million devices",
+        run: growth::run,
+    },
+    Section {
+        name: "latency",
+        about: "From the append of a record to its open window and its complete epoch",
+        run: latency::run,
+    },
+    Section {
+        name: "sinks",
+        about: "Rows into Kafka and PostgreSQL, beside a bare producer and COPY",
+        run: external::sinks,
+    },
+    Section {
+        name: "memory",
+        about: "Memory over hours of event time",
+        run: external::memory,
+    },
+];
