@@ -18,7 +18,7 @@ use tidewatch_settings::kafka::{KafkaConnection, SaslMechanism, SecurityProtocol
 use tidewatch_sources::conformance::{Collected, Seen, Subject, check};
 use tidewatch_sources::kafka::{Client, KafkaFactory, KafkaSourceConfig, Start, TimestampType};
 use tidewatch_tests::sinks::{component, unique};
-use tidewatch_tests::sources::{Node, START, Topic, connect, payload};
+use tidewatch_tests::sources::{START, Topic, connect, payload};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The broker looks every 15 seconds whether there is something to compact.
@@ -95,7 +95,6 @@ with_either_client!(
     positions_for_lag_tools,
     records_larger_than_a_fetch,
     survives_a_panic_of_its_intake,
-    outlives_its_broker,
 );
 
 fn conforms(client: Client) {
@@ -415,32 +414,4 @@ fn survives_a_panic_of_its_intake(client: Client) {
     topic.fill(0, 1);
     let rest: Vec<Seen> = read(source.as_mut(), 1, 1).partitions.remove(0);
     assert!(rest[0].offset > Offset(0));
-}
-
-fn outlives_its_broker(client: Client) {
-    let mut node = Node::start();
-    let topic = Topic::create_at(&node.brokers, 2, &[]).read_by(client);
-    (0..2).for_each(|partition| topic.fill(partition, 500));
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let hook = Arc::clone(&heard);
-    let factory = topic
-        .connect(&topic.config())
-        .with_events(Arc::new(move |event| hook.lock().unwrap().push(event.to_string())));
-    let mut source = factory.open(&[assign(0, None), assign(1, None)]).unwrap();
-    let mut intake = Collected::new(2);
-    read_into(source.as_mut(), &mut intake, 1_000);
-    for round in 1..3 {
-        node.kill();
-        let told = heard.lock().unwrap().len();
-        let begun = Instant::now();
-        while heard.lock().unwrap().len() == told {
-            assert_eq!(source.poll(&mut intake, 1_000).unwrap(), Polled::Idle);
-            assert!(begun.elapsed() < TIMEOUT, "nothing is said about the broker");
-        }
-        node.resume();
-        topic.wait_until_led();
-        (0..2).for_each(|partition| topic.fill(partition, 100));
-        read_into(source.as_mut(), &mut intake, 1_000 + 200 * round);
-    }
-    assert_eq!(intake.partitions, topic.holds());
 }

@@ -3,4 +3,5 @@
 pub mod capture;
 pub mod ingest;
 pub mod panes;
+pub mod partials;
 pub mod series;

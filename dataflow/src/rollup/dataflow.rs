@@ -1,11 +1,12 @@
 //! The dataflows of rollups: the shared arrangements, and one dataflow a job on top of them.
 
 use super::bus::Bus;
+use super::partial::combined;
 use super::rows::GroupRows;
-use super::{GroupKey, GroupValue, Level, Ordered, Total};
+use super::{GroupKey, Level};
 use crate::operators::panes::{Begins, bus_source, publish_groups, with_bounds};
+use crate::operators::partials::partials;
 use crate::series::{Names, PaneRecord};
-use differential_dataflow::operators::CountTotal;
 use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::operators::arrange::agent::ShutdownButton;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
@@ -15,7 +16,7 @@ use differential_dataflow::trace::implementations::{ValBatcher, ValSpine};
 use differential_dataflow::{AsCollection, VecCollection};
 use std::cell::RefCell;
 use std::rc::Rc;
-use tidewatch_proto::ids::{Epoch, Name, stable_hash};
+use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::EventTime;
 use timely::dataflow::channels::pact::Pipeline;
@@ -167,67 +168,24 @@ pub fn build_rollup(
             let start = record.pane.number.start();
             let here = stay.from <= start && stay.to.is_none_or(|to| start < to);
             here.then(|| {
-                let names = names.borrow();
                 let group = match level {
                     Level::Site => stay.site.clone(),
                     Level::Fleet => stay.fleet.clone(),
                 };
-                let metric = names.metrics.name(record.metric).clone();
-                let device = stable_hash(names.devices.name(record.device).as_bytes());
-                (
-                    GroupKey {
-                        pane: record.pane.number,
-                        group,
-                        metric,
-                    },
-                    device,
-                    Total::of(record),
-                    bounds_of(record),
-                )
+                let metric = names.borrow().metrics.name(record.metric).clone();
+                let pane = record.pane.number;
+                (GroupKey { pane, group, metric }, record.clone())
             })
         });
-        let totals = placed
-            .clone()
-            .explode(|(key, _, total, _)| Some((key, total)))
-            .count_total();
-        let bounds = placed
-            .flat_map(|(key, device, _, bounds)| bounds.map(|bounds| ((key, device & 0xfff), bounds)))
-            .reduce(|_, input, output| output.push((widest(input), 1)))
-            .map(|((key, bucket), bounds)| ((key, bucket & 0x3f), bounds))
-            .reduce(|_, input, output| output.push((widest(input), 1)))
-            .map(|((key, _), bounds)| (key, bounds))
-            .reduce(|_, input, output| output.push((widest(input), 1)));
-        // Groups without valid readings have no bounds: they join with nothing and stay as they are.
-        let unbounded = totals
-            .clone()
-            .filter(|(_, total)| total.count == 0)
-            .map(|(key, total)| (key, GroupValue { total, bounds: None }));
-        let values = totals
-            .filter(|(_, total)| total.count != 0)
-            .join_map(bounds, |key, total, bounds| {
-                (
-                    key.clone(),
-                    GroupValue {
-                        total: total.clone(),
-                        bounds: Some(*bounds),
-                    },
-                )
-            })
-            .concat(unbounded);
+        let worker = scope.index();
+        let values = partials(placed.inner)
+            .as_collection()
+            .map(move |(key, value)| (key, (worker, value)))
+            .reduce(|_, parts, output| {
+                let parts = parts.iter().map(|((_, part), _)| part);
+                output.extend(combined(parts).map(|value| (value, 1)));
+            });
         publish_groups(values.inner, begins, rows, bus.clone(), probe, yield_rows);
         (stop_panes, stop_placements)
     })
-}
-
-type Extent = (Ordered, Ordered);
-
-fn bounds_of(record: &PaneRecord) -> Option<Extent> {
-    (record.pane.count > 0).then(|| (Ordered::of(record.pane.min), Ordered::of(record.pane.max)))
-}
-
-fn widest(input: &[(&Extent, isize)]) -> Extent {
-    let (first, _) = input[0];
-    input
-        .iter()
-        .fold(*first, |(min, max), ((low, high), _)| (min.min(*low), max.max(*high)))
 }

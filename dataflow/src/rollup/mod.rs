@@ -1,18 +1,21 @@
 //! What crosses series: rollups of closed panes by site and fleet, differential.
 //!
 //! One shared arrangement of closed panes stands while at least one rollup runs. A rollup joins it with the
-//! registry as of event time and keeps totals (exact differences) and bounds (a tree of reduces).
+//! registry as of event time; each worker keeps what its own panes come to, group by group, and the workers' parts of a
+//! group are put together.
 
 pub mod bus;
 mod dataflow;
-mod diff;
 mod exact;
+mod partial;
 mod rows;
+mod total;
 
 pub use dataflow::{RollupButtons, SharedPanes, build_rollup};
-pub use diff::Total;
 pub use exact::ExactSum;
+pub use partial::{Partials, Placed};
 pub use rows::GroupRows;
+pub use total::Total;
 
 use serde::{Deserialize, Serialize};
 use tidewatch_proto::ids::Name;
@@ -134,7 +137,6 @@ impl GroupValue {
 mod tests {
     use super::*;
     use crate::series::PaneRecord;
-    use differential_dataflow::difference::{Abelian, Semigroup};
     use tidewatch_proto::pane::Pane;
     use tidewatch_proto::sketch::Sketch;
     use tidewatch_proto::time::EventTime;
@@ -157,7 +159,7 @@ mod tests {
 
     fn group(records: &[PaneRecord]) -> GroupValue {
         let mut total = Total::default();
-        records.iter().for_each(|record| total.plus_equals(&Total::of(record)));
+        records.iter().for_each(|record| total.add_pane(record, 1));
         let bounds = Some((Ordered::of(f64::MIN), Ordered::of(f64::MAX)));
         GroupValue { total, bounds }
     }
@@ -180,9 +182,7 @@ mod tests {
         assert_eq!(sum(&[down.clone(), one.clone()]), f64::NEG_INFINITY);
         assert!(sum(&[up.clone(), down.clone(), one.clone()]).is_nan());
         let mut without = group(&[up.clone(), down, one]);
-        let mut gone = Total::of(&up);
-        gone.negate();
-        without.total.plus_equals(&gone);
+        without.total.add_pane(&up, -1);
         assert_eq!(without.values().sum, f64::NEG_INFINITY);
     }
 }
