@@ -59,7 +59,7 @@ impl SeriesState {
         let names = self.names.borrow();
         let apart = self.slots.apart();
         let mut groups = self.empty_groups();
-        for (number, _) in self.placed() {
+        for number in self.placed() {
             let name = names.devices.name(number);
             let out = groups.entry(KeyGroup::of(name.as_bytes())).or_default();
             let apart = apart.get(&number).map_or(&[][..], Vec::as_slice);
@@ -78,17 +78,18 @@ impl SeriesState {
 
 impl SeriesState {
     /// The devices with series, in the order of their first slots.
-    fn placed(&self) -> impl Iterator<Item = (u32, usize)> {
+    fn placed(&self) -> impl Iterator<Item = u32> {
         let used = (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot));
         let devices = used.map(|slot| (self.slots.device(slot), slot));
-        devices.filter(|(number, slot)| self.devices[*number as usize].base() == *slot)
+        let first = devices.filter(|(number, slot)| self.devices[*number as usize].base() == *slot);
+        first.map(|(number, _)| number)
     }
 
     /// For each key group how many devices it has, written, and room for them.
     fn empty_groups(&self) -> BTreeMap<KeyGroup, Writer> {
         let names = self.names.borrow();
         let mut devices: BTreeMap<KeyGroup, usize> = BTreeMap::new();
-        for (number, _) in self.placed() {
+        for number in self.placed() {
             let group = KeyGroup::of(names.devices.name(number).as_bytes());
             *devices.entry(group).or_default() += 1;
         }
