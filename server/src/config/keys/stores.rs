@@ -100,7 +100,8 @@ pub(super) const POSTGRES: Section = Section {
             name: "statement_rows_max",
             kind: Kind::Integer(1, 100_000),
             default: "4096",
-            about: "How many rows a statement carries at most; less for a proxy that takes only small messages.",
+            about: "How many rows a statement, or a message of a COPY, carries at most; less for a proxy that takes only \
+                    small messages.",
         },
     ],
 };
