@@ -85,7 +85,7 @@ pub(crate) fn run(worker: &mut Worker, shared: &Shared, commands: &mpsc::Receive
                 epoch: Epoch(epoch),
             });
         }
-        if through.unwrap_or(0) >= reported_bounds + 10 {
+        if through.unwrap_or(0) >= reported_bounds + 2 {
             reported_bounds = through.unwrap_or(0);
             own.tend(shared);
         }
@@ -220,7 +220,8 @@ impl Own {
         }
         if self.shared_panes.is_none() {
             self.state.borrow_mut().start_feed();
-            self.shared_panes = Some(SharedPanes::build(worker, &self.bus, &self.names));
+            let minutes = self.state.borrow_mut().feed().minutes();
+            self.shared_panes = Some(SharedPanes::build(worker, &self.bus, &self.names, minutes));
         }
         let Some(shared_panes) = self.shared_panes.as_mut() else {
             return;
@@ -282,6 +283,7 @@ impl Own {
                 .map(|rollup| rollup.probe.with_frontier(|f| f.first().copied()));
             if let Some(Some(least)) = asked.min() {
                 self.bus.borrow_mut().forget_before(Epoch(least.saturating_sub(2)));
+                self.state.borrow_mut().feed().forget_before(Epoch(least));
             }
         }
         let records = self.shared_panes.as_ref().map_or(0, |panes| panes.records() as i64);

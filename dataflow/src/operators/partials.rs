@@ -1,9 +1,13 @@
 //! Partials: what one worker's panes come to in each group, epoch by epoch.
 
-use crate::rollup::{GroupKey, GroupValue, Partials, Placed};
-use crate::series::PaneRecord;
+use crate::rollup::bus::Bus;
+use crate::rollup::{GroupValue, Partials, Place, Placed};
+use crate::series::{Given, Minutes};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::time::PaneNo;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -13,15 +17,17 @@ use timely::dataflow::operators::generic::operator::Operator;
 type Updates<D> = Vec<(D, u64, isize)>;
 
 /// Keeps the groups of this worker's panes: what comes and goes in an epoch is taken together when the epoch is
-/// complete, and the groups' values change once. A minute's panes arrive together, so that one change stands for
+/// complete, and the groups' values change once, those of a metric by its number here. A minute's panes arrive together, so that one change stands for
 /// hundreds of them.
 pub fn partials<'scope>(
-    placed: Stream<'scope, u64, Updates<(GroupKey, Rc<PaneRecord>)>>,
-) -> Stream<'scope, u64, Updates<(GroupKey, GroupValue)>> {
-    placed.unary_frontier::<CapacityContainerBuilder<Updates<(GroupKey, GroupValue)>>, _, _, _>(
+    placed: Stream<'scope, u64, Updates<(Place, Given)>>,
+    bus: Rc<RefCell<Bus>>,
+    minutes: Rc<RefCell<Minutes>>,
+) -> Stream<'scope, u64, Updates<(Place, u32, GroupValue)>> {
+    placed.unary_frontier::<CapacityContainerBuilder<Updates<(Place, u32, GroupValue)>>, _, _, _>(
         Pipeline,
         "partials",
-        |_, _| {
+        move |_, _| {
             let mut groups = Partials::default();
             let mut waiting = BTreeMap::new();
             move |(input, frontier), output| {
@@ -42,7 +48,11 @@ pub fn partials<'scope>(
                         return;
                     }
                     let (epoch, (capability, changes)) = first.remove_entry();
-                    let changes = groups.change(changes).into_iter();
+                    let agreed = epoch
+                        .checked_sub(1)
+                        .and_then(|before| bus.borrow().agreed(Epoch(before)));
+                    let expired = agreed.map_or(PaneNo::NONE, |bounds| bounds.expired);
+                    let changes = groups.change(changes, expired, &minutes.borrow()).into_iter();
                     let mut output = output.session(&capability);
                     changes.for_each(|(value, diff)| output.give((value, epoch, diff)));
                 }

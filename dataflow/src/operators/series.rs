@@ -190,7 +190,7 @@ impl Applied {
         let mut state = self.keeper.state.borrow_mut();
         let mut bus = self.keeper.bus.borrow_mut();
         if let Some(agreed) = epoch.0.checked_sub(1).and_then(|before| bus.agreed(Epoch(before))) {
-            state.feed().expire(agreed.expired);
+            state.feed().expire(agreed.expired, epoch);
         }
         let rows = state.publish(epoch, last);
         let rejects = state.take_rejects();

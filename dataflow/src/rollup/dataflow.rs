@@ -6,7 +6,7 @@ use super::rows::GroupRows;
 use super::{GroupKey, Level};
 use crate::operators::panes::{Begins, bus_source, publish_groups, with_bounds};
 use crate::operators::partials::partials;
-use crate::series::{Names, PaneRecord};
+use crate::series::{Given, Minutes, Names};
 use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::operators::arrange::agent::ShutdownButton;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
@@ -16,7 +16,7 @@ use differential_dataflow::trace::implementations::{ValBatcher, ValSpine};
 use differential_dataflow::{AsCollection, VecCollection};
 use std::cell::RefCell;
 use std::rc::Rc;
-use tidewatch_proto::ids::{Epoch, Name};
+use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::EventTime;
 use timely::dataflow::channels::pact::Pipeline;
@@ -27,14 +27,14 @@ use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::AntichainRef;
 use timely::worker::Worker;
 
-type PaneTrace = TraceAgent<ValSpine<u32, Rc<PaneRecord>, u64, isize>>;
+type PaneTrace = TraceAgent<ValSpine<u32, Given, u64, isize>>;
 type PlacementTrace = TraceAgent<ValSpine<u32, Stay, u64, isize>>;
 
-/// Where a device belongs, and when: a placement without the device.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Where a device belongs, by the groups' numbers, and when: a placement without the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stay {
-    site: Name,
-    fleet: Name,
+    site: u32,
+    fleet: u32,
     from: EventTime,
     to: Option<EventTime>,
 }
@@ -42,6 +42,7 @@ pub struct Stay {
 /// The arrangements that all rollups of a worker share: closed panes and registry, both by device.
 pub struct SharedPanes {
     names: Rc<RefCell<Names>>,
+    minutes: Rc<RefCell<Minutes>>,
     panes: PaneTrace,
     placements: PlacementTrace,
     running: Rc<RefCell<bool>>,
@@ -49,8 +50,13 @@ pub struct SharedPanes {
 }
 
 impl SharedPanes {
-    /// Builds them, and begins to listen to the bus.
-    pub fn build(worker: &mut Worker, bus: &Rc<RefCell<Bus>>, names: &Rc<RefCell<Names>>) -> SharedPanes {
+    /// Builds them, and begins to listen to the bus. What the panes' records hold is in `minutes`.
+    pub fn build(
+        worker: &mut Worker,
+        bus: &Rc<RefCell<Bus>>,
+        names: &Rc<RefCell<Names>>,
+        minutes: Rc<RefCell<Minutes>>,
+    ) -> SharedPanes {
         bus.borrow_mut().listen();
         let running = Rc::new(RefCell::new(true));
         let probe = Probe::new();
@@ -62,16 +68,17 @@ impl SharedPanes {
                 std::mem::take(&mut bus.notices)
             });
             let panes = with_bounds(panes, notices, bus.clone());
-            let panes = flatten(panes, |record: Rc<PaneRecord>| (record.device, record));
+            let panes = flatten(panes, |record: (u32, Given)| record);
             let names = names.clone();
             let placements = bus_source(scope, "registry", bus.clone(), running.clone(), |bus| {
                 std::mem::take(&mut bus.placements)
             });
             let placements = flatten(placements, move |placement| {
-                let number = names.borrow_mut().devices.intern(&placement.device);
+                let mut names = names.borrow_mut();
+                let number = names.devices.intern(&placement.device);
                 let stay = Stay {
-                    site: placement.site,
-                    fleet: placement.fleet,
+                    site: names.groups.intern(&placement.site),
+                    fleet: names.groups.intern(&placement.fleet),
                     from: placement.from,
                     to: placement.to,
                 };
@@ -85,6 +92,7 @@ impl SharedPanes {
         });
         SharedPanes {
             names: names.clone(),
+            minutes,
             panes,
             placements,
             running,
@@ -164,23 +172,26 @@ pub fn build_rollup(
         let (panes, stop_panes) = shared.panes.import_core(scope, "import panes");
         let (placements, stop_placements) = shared.placements.import_core(scope, "import registry");
         let names = shared.names.clone();
-        let placed = panes.join_core(placements, move |_device, record: &Rc<PaneRecord>, stay: &Stay| {
-            let start = record.pane.number.start();
+        let placed = panes.join_core(placements, move |_device, given: &Given, stay: &Stay| {
+            let start = given.minute.start();
             let here = stay.from <= start && stay.to.is_none_or(|to| start < to);
             here.then(|| {
                 let group = match level {
-                    Level::Site => stay.site.clone(),
-                    Level::Fleet => stay.fleet.clone(),
+                    Level::Site => stay.site,
+                    Level::Fleet => stay.fleet,
                 };
-                let metric = names.borrow().metrics.name(record.metric).clone();
-                let pane = record.pane.number;
-                (GroupKey { pane, group, metric }, record.clone())
+                ((given.minute, group), *given)
             })
         });
         let worker = scope.index();
-        let values = partials(placed.inner)
+        let values = partials(placed.inner, bus.clone(), shared.minutes.clone())
             .as_collection()
-            .map(move |(key, value)| (key, (worker, value)))
+            .map(move |((pane, group), metric, value)| {
+                let names = names.borrow();
+                let group = names.groups.name(group).clone();
+                let metric = names.metrics.name(metric).clone();
+                (GroupKey { pane, group, metric }, (worker, value))
+            })
             .reduce(|_, parts, output| {
                 let parts = parts.iter().map(|((_, part), _)| part);
                 output.extend(combined(parts).map(|value| (value, 1)));

@@ -22,22 +22,41 @@ pub struct ExactSum {
 impl ExactSum {
     /// The sum of one number, which must be finite.
     pub fn of(value: f64) -> ExactSum {
-        let bits = value.to_bits();
-        let exponent = ((bits >> 52) & 0x7ff) as i32;
-        let fraction = (bits & ((1 << 52) - 1)) as i64;
-        let (mantissa, exponent) = if exponent == 0 {
-            (fraction, -1074)
-        } else {
-            (fraction | 1 << 52, exponent - 1075)
+        let mut sum = ExactSum::default();
+        sum.add_number(value);
+        sum
+    }
+
+    /// Adds a number, which must be finite.
+    pub fn add_number(&mut self, value: f64) {
+        let (low, digits) = split(value);
+        let Some(first) = digits.iter().position(|digit| *digit != 0) else {
+            return;
         };
-        let position = exponent + BIAS;
-        let low = position.div_euclid(DIGIT_BITS);
-        let signed = if bits >> 63 == 1 {
-            -i128::from(mantissa)
-        } else {
-            i128::from(mantissa)
-        };
-        ExactSum::balanced(low, wide_from(signed << position.rem_euclid(DIGIT_BITS)))
+        let low = low + first as i32;
+        if self.digits.is_empty() {
+            self.low = low;
+        } else if low < self.low {
+            let below = (self.low - low) as usize;
+            self.digits.splice(..0, std::iter::repeat_n(0, below));
+            self.low = low;
+        }
+        let mut at = (low - self.low) as usize;
+        let mut carry = 0;
+        let mut rest = digits[first..].iter();
+        loop {
+            let digit = rest.next();
+            if digit.is_none() && carry == 0 {
+                break;
+            }
+            if self.digits.len() <= at {
+                self.digits.resize(at + 1, 0);
+            }
+            let total = i64::from(self.digits[at]) + digit.unwrap_or(&0) + carry;
+            (self.digits[at], carry) = balance(total);
+            at += 1;
+        }
+        self.trim();
     }
 
     /// Adds another sum.
@@ -76,24 +95,34 @@ impl ExactSum {
         let mut digits = Vec::with_capacity(wide.len() + 1);
         let mut carry = 0_i64;
         for digit in wide {
-            let total = digit + carry;
-            carry = (total + (1 << 31)) >> DIGIT_BITS;
-            digits.push((total - (carry << DIGIT_BITS)) as i32);
+            let (digit, over) = balance(digit + carry);
+            digits.push(digit);
+            carry = over;
         }
         while carry != 0 {
-            let next = (carry + (1 << 31)) >> DIGIT_BITS;
-            digits.push((carry - (next << DIGIT_BITS)) as i32);
-            carry = next;
+            let (digit, over) = balance(carry);
+            digits.push(digit);
+            carry = over;
         }
-        while digits.last() == Some(&0) {
-            digits.pop();
+        let mut sum = ExactSum { low, digits };
+        sum.trim();
+        sum
+    }
+
+    /// Leaves zeros at both ends away.
+    fn trim(&mut self) {
+        while self.digits.last() == Some(&0) {
+            self.digits.pop();
         }
-        let zeros = digits.iter().take_while(|digit| **digit == 0).count();
-        digits.drain(..zeros);
-        ExactSum {
-            low: if digits.is_empty() { 0 } else { low + zeros as i32 },
-            digits,
+        let zeros = self.digits.iter().take_while(|digit| **digit == 0).count();
+        if zeros > 0 {
+            self.digits.drain(..zeros);
         }
+        self.low = if self.digits.is_empty() {
+            0
+        } else {
+            self.low + zeros as i32
+        };
     }
 
     /// The sum, rounded to the nearest `f64`, ties to even.
@@ -130,14 +159,32 @@ impl ExactSum {
     }
 }
 
-fn wide_from(mut rest: i128) -> Vec<i64> {
-    let mut wide = Vec::with_capacity(4);
-    while rest != 0 {
-        let digit = ((rest + (1 << 31)) >> DIGIT_BITS) << DIGIT_BITS;
-        wide.push((rest - digit) as i64);
-        rest = digit >> DIGIT_BITS;
-    }
-    wide
+/// A digit of what may be out of its range, and what goes over to the next.
+#[inline]
+fn balance(total: i64) -> (i32, i64) {
+    let carry = (total + (1 << 31)) >> DIGIT_BITS;
+    ((total - (carry << DIGIT_BITS)) as i32, carry)
+}
+
+/// A finite number as digits, and the number of the first.
+fn split(value: f64) -> (i32, [i64; 3]) {
+    let bits = value.to_bits();
+    let exponent = ((bits >> 52) & 0x7ff) as i32;
+    let fraction = bits & ((1 << 52) - 1);
+    let (mantissa, exponent) = if exponent == 0 {
+        (fraction, -1074)
+    } else {
+        (fraction | 1 << 52, exponent - 1075)
+    };
+    let position = exponent + BIAS;
+    let plain = u128::from(mantissa) << position.rem_euclid(DIGIT_BITS);
+    let digits = [plain, plain >> DIGIT_BITS, plain >> (2 * DIGIT_BITS)].map(|part| i64::from(part as u32));
+    let digits = if bits >> 63 == 1 {
+        digits.map(|digit| -digit)
+    } else {
+        digits
+    };
+    (position.div_euclid(DIGIT_BITS), digits)
 }
 
 /// `mantissa` * 2^`exponent` for a mantissa of at most 53 bits (or 2^53) and an exact or infinite result.
@@ -189,6 +236,13 @@ mod tests {
             none.negate();
             none.add(&backward);
             prop_assert!(none.is_zero());
+        }
+
+        #[test]
+        fn numbers_are_added_as_sums_are(values in prop::collection::vec(finite(), 0..20)) {
+            let mut numbers = ExactSum::default();
+            values.iter().for_each(|value| numbers.add_number(*value));
+            prop_assert_eq!(numbers, sum(&values));
         }
 
         #[test]

@@ -13,7 +13,7 @@ mod total;
 
 pub use dataflow::{RollupButtons, SharedPanes, build_rollup};
 pub use exact::ExactSum;
-pub use partial::{Partials, Placed};
+pub use partial::{Partials, Place, Placed};
 pub use rows::GroupRows;
 pub use total::Total;
 
@@ -110,7 +110,7 @@ impl GroupValue {
                 .buckets
                 .iter()
                 .map(|(number, count)| (*number, (*count).max(0) as u64));
-            // Without sketches only panes of one or two readings have buckets.
+            // A pane without a sketch has buckets only of one or two readings.
             let held: u64 = buckets.clone().map(|(_, count)| count).sum();
             if held != count {
                 return None;
@@ -136,53 +136,55 @@ impl GroupValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series::PaneRecord;
+    use crate::series::{Given, Minutes};
     use tidewatch_proto::pane::Pane;
     use tidewatch_proto::sketch::Sketch;
     use tidewatch_proto::time::EventTime;
 
-    fn record(values: &[f64], buckets: bool) -> PaneRecord {
-        let mut pane = Pane::empty(PaneNo(0));
-        values.iter().for_each(|value| pane.add(EventTime(0), *value));
-        let buckets = if buckets {
-            Sketch::of(values).buckets()
-        } else {
-            Vec::new()
-        };
-        PaneRecord {
-            device: 0,
-            metric: 0,
-            pane,
-            buckets,
+    /// A record of a device for each list of readings, with their sketch or without.
+    fn records(lists: &[(&[f64], bool)]) -> (Minutes, Vec<Given>) {
+        let mut minutes = Minutes::default();
+        let mut given = Vec::new();
+        for (device, (values, sketch)) in (0..).zip(lists) {
+            let mut pane = Pane::empty(PaneNo(0));
+            values.iter().for_each(|value| pane.add(EventTime(0), *value));
+            let sketch = sketch.then(|| Sketch::of(values));
+            minutes.add(0, &pane, sketch.as_ref(), true);
+            given.push(minutes.end(PaneNo(0), device as usize, device).unwrap().0);
         }
+        (minutes, given)
     }
 
-    fn group(records: &[PaneRecord]) -> GroupValue {
+    fn group(minutes: &Minutes, changes: impl IntoIterator<Item = (Given, i64)>) -> GroupValue {
         let mut total = Total::default();
-        records.iter().for_each(|record| total.add_pane(record, 1));
+        for (given, times) in changes {
+            let panes = minutes.panes(given);
+            panes.for_each(|(pane, buckets)| total.add_pane(pane, buckets, times));
+        }
         let bounds = Some((Ordered::of(f64::MIN), Ordered::of(f64::MAX)));
         GroupValue { total, bounds }
     }
 
     #[test]
     fn quantiles_are_of_all_readings_or_there_are_none() {
-        let (few, many) = ([1.0, 2.0], [1.0, 2.0, 3.0]);
-        let whole = group(&[record(&few, true), record(&many, true)]);
-        assert!(whole.values().quantiles.is_some());
-        let part = group(&[record(&few, true), record(&many, false)]);
-        assert_eq!(part.values().quantiles, None);
+        let quantiles = |sketch: bool| {
+            let (minutes, given) = records(&[(&[1.0, 2.0], true), (&[1.0, 2.0, 3.0], sketch)]);
+            group(&minutes, given.into_iter().map(|given| (given, 1)))
+                .values()
+                .quantiles
+        };
+        assert!(quantiles(true).is_some());
+        assert_eq!(quantiles(false), None);
     }
 
     #[test]
     fn a_sum_overflows_to_its_own_side() {
-        let [up, down] = [f64::MAX, -f64::MAX].map(|value| record(&[value, value], true));
-        let one = record(&[1.0], true);
-        let sum = |records: &[PaneRecord]| group(records).values().sum;
-        assert_eq!(sum(&[up.clone(), one.clone()]), f64::INFINITY);
-        assert_eq!(sum(&[down.clone(), one.clone()]), f64::NEG_INFINITY);
-        assert!(sum(&[up.clone(), down.clone(), one.clone()]).is_nan());
-        let mut without = group(&[up.clone(), down, one]);
-        without.total.add_pane(&up, -1);
-        assert_eq!(without.values().sum, f64::NEG_INFINITY);
+        let (minutes, given) = records(&[(&[f64::MAX; 2], true), (&[f64::MIN; 2], true), (&[1.0], true)]);
+        let [up, down, one] = given[..] else { unreachable!() };
+        let sum = |changes: &[(Given, i64)]| group(&minutes, changes.iter().copied()).values().sum;
+        assert_eq!(sum(&[(up, 1), (one, 1)]), f64::INFINITY);
+        assert_eq!(sum(&[(down, 1), (one, 1)]), f64::NEG_INFINITY);
+        assert!(sum(&[(up, 1), (down, 1), (one, 1)]).is_nan());
+        assert_eq!(sum(&[(up, 1), (down, 1), (one, 1), (up, -1)]), f64::NEG_INFINITY);
     }
 }

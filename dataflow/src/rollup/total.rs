@@ -4,6 +4,7 @@ use super::exact::ExactSum;
 use crate::series::PaneRecord;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tidewatch_proto::sketch::Bucket;
 
 /// Counts, an exact sum and sketch buckets of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,26 +26,18 @@ pub struct Total {
 }
 
 impl Total {
-    /// The total of one pane.
-    pub fn of(record: &PaneRecord) -> Total {
-        let mut total = Total::default();
-        total.add_pane(record, 1);
-        total
-    }
-
-    /// Adds a pane so many times; takes it away when that is negative.
-    pub fn add_pane(&mut self, record: &PaneRecord, times: i64) {
-        let pane = &record.pane;
+    /// Adds a pane and its buckets so many times; takes it away when that is negative.
+    pub fn add_pane(&mut self, pane: &PaneRecord, buckets: &[Bucket], times: i64) {
         self.devices += times;
         self.count += times * i64::from(pane.count);
         self.invalid += times * i64::from(pane.invalid);
         self.over += times * i64::from(pane.sum == f64::INFINITY);
         self.under += times * i64::from(pane.sum == f64::NEG_INFINITY);
         if pane.sum.is_finite() {
-            let sum = ExactSum::of(if times < 0 { -pane.sum } else { pane.sum });
-            (0..times.unsigned_abs()).for_each(|_| self.sum.add(&sum));
+            let sum = if times < 0 { -pane.sum } else { pane.sum };
+            (0..times.unsigned_abs()).for_each(|_| self.sum.add_number(sum));
         }
-        for (number, count) in &record.buckets {
+        for (number, count) in buckets {
             self.add_bucket(*number, times * i64::from(*count));
         }
     }

@@ -1,61 +1,20 @@
 //! Published panes as differences: what crosses series stands on them.
 
-use std::collections::{BTreeMap, HashMap};
+use super::minutes::{Given, Minutes};
+use std::cell::RefCell;
 use std::rc::Rc;
+use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::pane::Pane;
-use tidewatch_proto::sketch::{Bucket, Sketch};
+use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
 
-/// One closed pane, immutable and shared.
-#[derive(Clone, Debug)]
-pub struct PaneRecord {
-    /// The number of the device on this worker.
-    pub device: u32,
-    /// The number of the metric on this worker.
-    pub metric: u32,
-    /// The aggregate.
-    pub pane: Pane,
-    /// The values as sketch buckets.
-    pub buckets: Vec<Bucket>,
-}
-
-impl PaneRecord {
-    /// What tells two records apart, as integers.
-    fn content(&self) -> (u32, u32, PaneNo, [u64; 6], [u32; 4], &[Bucket]) {
-        let p = &self.pane;
-        let values = [p.sum, p.squares, p.min, p.max, p.first, p.last].map(f64::to_bits);
-        let counts = [p.count, p.invalid, u32::from(p.first_at), u32::from(p.last_at)];
-        (self.device, self.metric, p.number, values, counts, &self.buckets)
-    }
-}
-
-impl PartialEq for PaneRecord {
-    fn eq(&self, other: &PaneRecord) -> bool {
-        self.content() == other.content()
-    }
-}
-
-impl Eq for PaneRecord {}
-
-impl PartialOrd for PaneRecord {
-    fn partial_cmp(&self, other: &PaneRecord) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PaneRecord {
-    fn cmp(&self, other: &PaneRecord) -> std::cmp::Ordering {
-        self.content().cmp(&other.content())
-    }
-}
-
-/// A pane that came (+1) or went (-1).
-pub type PaneChange = (Rc<PaneRecord>, isize);
+/// A record of a device, by its number on this worker, that came (+1) or went (-1).
+pub type PaneChange = ((u32, Given), isize);
 
 /// The published panes that were given out, while somebody wants them.
 #[derive(Debug)]
 pub struct Feed {
-    given: BTreeMap<PaneNo, HashMap<u32, Rc<PaneRecord>>>,
+    minutes: Rc<RefCell<Minutes>>,
     /// Through which pane each partition's panes were given out; nobody wants them when it is `None`.
     through: Option<Vec<PaneNo>>,
     changes: Vec<PaneChange>,
@@ -72,7 +31,7 @@ pub struct Feed {
 impl Default for Feed {
     fn default() -> Feed {
         Feed {
-            given: BTreeMap::new(),
+            minutes: Rc::default(),
             through: None,
             changes: Vec::new(),
             expired: PaneNo::NONE,
@@ -130,43 +89,44 @@ impl Feed {
         }
     }
 
-    /// Gives out a pane as it is now, taking back what it was.
-    pub(super) fn give(&mut self, slot: u32, device: u32, metric: u32, pane: &Pane, sketch: Option<&Sketch>) {
-        if pane.number <= self.expired {
-            self.missed += 1;
-            return;
-        }
-        let buckets = match (pane.count, sketch) {
-            (0, _) => Vec::new(),
-            (1, _) => Sketch::of(&[pane.min]).buckets(),
-            (2, _) => Sketch::of(&[pane.min, pane.max]).buckets(),
-            (_, Some(sketch)) => sketch.buckets(),
-            (_, None) => Vec::new(),
-        };
-        let record = Rc::new(PaneRecord {
-            device,
-            metric,
-            pane: *pane,
-            buckets,
-        });
-        match self.given.entry(pane.number).or_default().insert(slot, record.clone()) {
-            Some(before) if before == record => return,
-            Some(before) => self.changes.push((before, -1)),
-            None => {}
-        }
-        self.changes.push((record, 1));
+    /// The records that the differences stand for.
+    pub fn minutes(&self) -> Rc<RefCell<Minutes>> {
+        self.minutes.clone()
     }
 
-    /// Takes back all panes until `through`: their time is over everywhere.
-    pub fn expire(&mut self, through: PaneNo) {
-        if through <= self.expired {
-            return;
+    /// Adds a pane to the record that ends next, with its values when their quantiles are wanted.
+    #[inline]
+    pub(super) fn add(&mut self, metric: u32, pane: &Pane, sketch: Option<&Sketch>, quantiles: bool) {
+        if pane.number <= self.expired {
+            self.missed += 1;
+        } else {
+            self.minutes.borrow_mut().add(metric, pane, sketch, quantiles);
         }
-        self.expired = through;
-        let kept = self.given.split_off(&through.plus(1));
-        let gone = std::mem::replace(&mut self.given, kept);
-        let gone = gone.into_values().flat_map(HashMap::into_values);
-        self.changes.extend(gone.map(|record| (record, -1)));
+    }
+
+    /// Gives out the record of the panes that were added, a device's minute in the series from slot `first` on, and
+    /// takes back what it was.
+    #[inline]
+    pub(super) fn end(&mut self, minute: PaneNo, first: usize, device: u32) {
+        if let Some((given, before)) = self.minutes.borrow_mut().end(minute, first, device) {
+            self.changes.push(((device, given), 1));
+            self.changes.extend(before.map(|before| ((device, before), -1)));
+        }
+    }
+
+    /// Takes back all panes until `through` in an epoch: their time is over everywhere.
+    pub fn expire(&mut self, through: PaneNo, epoch: Epoch) {
+        if through > self.expired {
+            self.expired = through;
+            let mut minutes = self.minutes.borrow_mut();
+            self.changes
+                .extend(minutes.leave(through, epoch).map(|record| (record, -1)));
+        }
+    }
+
+    /// Everybody has seen what came and went in epochs before `epoch`.
+    pub fn forget_before(&mut self, epoch: Epoch) {
+        self.minutes.borrow_mut().forget_before(epoch);
     }
 
     /// How many panes were not given out since the last call, since their time was over everywhere.

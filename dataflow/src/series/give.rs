@@ -3,15 +3,16 @@
 use super::SeriesState;
 use super::dirty::Change;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use tidewatch_proto::ids::Partition;
-use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
 
 impl SeriesState {
     /// Gives out the panes whose windows were published since the last time: closed ones, and those still open
     /// of a partition that is idle or has ended.
     pub(super) fn give_published(&mut self) {
+        let quantiles = self.config.quantiles;
         for partition in 0..self.partitions.len() {
             let state = &self.partitions[partition];
             let (published, closed) = (state.published, state.closed);
@@ -19,24 +20,29 @@ impl SeriesState {
                 continue;
             };
             for (number, block) in state.blocks.range(through.plus(1)..=published) {
-                for found in block.walk() {
-                    debug_assert_eq!(found.number, *number);
-                    let slot = found.slot;
-                    let (device, metric) = (self.slots.device(slot), self.slots.metric(slot));
-                    self.feed
-                        .give(slot as u32, device, metric, &found.pane(), found.sketch().as_deref());
+                let mut walk = block.walk().peekable();
+                while let Some(first) = walk.peek() {
+                    let series = self.neighbours(first.slot);
+                    let device = self.slots.device(first.slot);
+                    while let Some(found) = walk.next_if(|found| series.contains(&found.slot)) {
+                        let metric = self.slots.metric(found.slot);
+                        let sketch = if quantiles { found.sketch() } else { None };
+                        self.feed.add(metric, &found.pane(), sketch.as_deref(), quantiles);
+                    }
+                    self.feed.end(*number, series.start, device);
                 }
             }
             if published > closed {
-                for slot in self.slots.of(Partition(partition as u32)) {
-                    if !self.slots.is_used(slot) {
-                        continue;
-                    }
-                    let due = |number: &PaneNo| *number > through && *number <= published;
-                    for number in self.open.numbers(slot).into_iter().filter(due) {
-                        self.give(slot, number);
-                    }
-                }
+                let used = self
+                    .slots
+                    .of(Partition(partition as u32))
+                    .filter(|slot| self.slots.is_used(*slot));
+                let open = used.flat_map(|slot| self.open.numbers(slot).into_iter().map(move |number| (slot, number)));
+                let due = open.filter(|(_, number)| *number > through && *number <= published);
+                let due: BTreeSet<_> = due
+                    .map(|(slot, number)| (self.neighbours(slot).start, number))
+                    .collect();
+                due.into_iter().for_each(|(first, number)| self.give(first, number));
             }
             self.feed.set_through(partition, published);
         }
@@ -44,24 +50,36 @@ impl SeriesState {
 
     /// Gives out changed panes again.
     pub(super) fn give_again(&mut self, changes: &BTreeMap<(u32, PaneNo), Change>) {
-        for (slot, number) in changes.keys() {
-            let home = self.home(*slot as usize);
-            if self
-                .feed
-                .through(home.index())
-                .is_some_and(|through| *number <= through)
-            {
-                self.give(*slot as usize, *number);
-            }
-        }
+        let given = changes.keys().map(|(slot, number)| (*slot as usize, *number));
+        let given = given.filter(|(slot, number)| {
+            let through = self.feed.through(self.home(*slot).index());
+            through.is_some_and(|through| *number <= through)
+        });
+        let given: BTreeSet<_> = given
+            .map(|(slot, number)| (self.neighbours(slot).start, number))
+            .collect();
+        given.into_iter().for_each(|(first, number)| self.give(first, number));
     }
 
-    fn give(&mut self, slot: usize, number: PaneNo) {
-        let home = self.home(slot);
-        if let Some((pane, sketch)) = self.pane(home, slot, number) {
-            let (device, metric) = self.slots.series_of(slot);
-            let sketch: Option<Sketch> = sketch.map(Cow::into_owned);
-            self.feed.give(slot as u32, device, metric, &pane, sketch.as_ref());
+    /// Gives out a minute of the series from slot `first` on.
+    fn give(&mut self, first: usize, number: PaneNo) {
+        let home = self.home(first);
+        for slot in self.neighbours(first) {
+            if let Some((pane, sketch)) = self.pane(home, slot, number) {
+                let (metric, sketch) = (self.slots.metric(slot), sketch.map(Cow::into_owned));
+                self.feed.add(metric, &pane, sketch.as_ref(), self.config.quantiles);
+            }
+        }
+        self.feed.end(number, first, self.slots.device(first));
+    }
+
+    /// The slots of the device's series that lie together with this one.
+    fn neighbours(&self, slot: usize) -> Range<usize> {
+        let together = self.devices[self.slots.device(slot) as usize].slots();
+        if together.contains(&slot) {
+            together
+        } else {
+            slot..slot + 1
         }
     }
 }

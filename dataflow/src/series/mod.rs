@@ -4,7 +4,7 @@
 //! * `publish`, `correct`, `expire`: windows out, at the end of an epoch: closed ones once, corrected ones
 //!   again; and what is beyond the horizon is forgotten.
 //! * `snapshot`: all of it by key group, and back.
-//! * `give`, `feed`: published panes as differences, for what crosses series.
+//! * `give`, `feed`, `minutes`: published panes as differences, for what crosses series.
 //! * `live`: windows as they stand.
 
 mod apply;
@@ -16,6 +16,7 @@ mod feed;
 mod give;
 mod hours;
 mod live;
+mod minutes;
 mod names;
 mod open;
 mod opened;
@@ -29,7 +30,8 @@ mod slots;
 mod snapshot;
 mod walk;
 
-pub use feed::{Feed, PaneChange, PaneRecord};
+pub use feed::{Feed, PaneChange};
+pub use minutes::{Given, Minutes, PaneRecord};
 pub use names::{NameTable, Names};
 pub use rows::Rows;
 pub use snapshot::{DeviceSnapshot, GroupState, PartitionSnapshot, SeriesSnapshot};

@@ -51,11 +51,13 @@ impl NameTable {
     }
 }
 
-/// Devices and metrics of one worker. The registry may name a device before its first reading.
+/// Devices, metrics and groups of one worker. The registry may name a device before its first reading.
 #[derive(Debug, Default)]
 pub struct Names {
     /// The devices.
     pub devices: NameTable,
     /// The metrics.
     pub metrics: NameTable,
+    /// The sites and fleets that the registry names.
+    pub groups: NameTable,
 }
