@@ -1,5 +1,6 @@
 //! All that a worker can be told: one closed enum, in one order for all workers.
 
+use crate::live::Listener;
 use crate::rollup::Level;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -29,4 +30,6 @@ pub enum Command {
         /// Where the answer goes.
         answer: mpsc::Sender<Vec<Row>>,
     },
+    /// Push open windows as they change to who listens, and to nobody else any more.
+    Watch(Listener),
 }

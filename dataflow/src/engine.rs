@@ -4,6 +4,7 @@ use crate::capture::Captured;
 use crate::checkpoint::Restored;
 use crate::command::Command;
 use crate::config::{Clock, EngineConfig};
+use crate::live::{Listener, Live, Watch};
 use crate::rollup::Level;
 use crate::stats::Stats;
 use crate::worker::{self, Inbox, Shared};
@@ -207,5 +208,12 @@ impl Handle {
             answer,
         });
         answers.recv_timeout(wait).ok()
+    }
+
+    /// Listens to open windows from now on. Who has listened before hears no more.
+    pub fn watch(&self, watch: Watch) -> Live {
+        let (listener, live) = Listener::pair(watch);
+        self.send(&Command::Watch(listener));
+        live
     }
 }

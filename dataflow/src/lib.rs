@@ -10,6 +10,8 @@
 //! 4. [`operators::capture`] hands rows, rejects and positions out, and [`capture::Captured::Through`] says
 //!    that an epoch is whole.
 //!
+//! Whoever listens to open windows by [`live`] gets them from the series operator, beside that way and ahead of it.
+//!
 //! What crosses series stands beside that way: closed panes go as differences over [`rollup::bus`] to one
 //! shared arrangement, on which [`rollup`] builds a dataflow a job, at runtime.
 
@@ -20,6 +22,7 @@ pub mod command;
 pub mod config;
 pub mod engine;
 pub mod ingest;
+pub mod live;
 pub mod operators;
 mod prefetch;
 pub mod render;
@@ -31,3 +34,4 @@ mod worker;
 pub use checkpoint::{CheckpointError, Restored, Saved};
 pub use config::{Clock, EngineConfig};
 pub use engine::{Engine, Handle};
+pub use live::{Live, Watch};

@@ -5,7 +5,7 @@ use crate::config::{Clock, EngineConfig};
 use crate::ingest::Reader;
 use crate::operators::capture::capture;
 use crate::operators::ingest::{IngestControl, ingest};
-use crate::operators::series::{Keeper, PendingCuts, series};
+use crate::operators::series::{Keeper, Listening, PendingCuts, series};
 use crate::rollup::bus::Bus;
 use crate::series::SeriesState;
 use crate::stats::Stats;
@@ -41,6 +41,8 @@ pub struct Parts {
     pub stats: Arc<Stats>,
     /// Where results go.
     pub capture: CaptureSender,
+    /// Who listens to open windows.
+    pub listener: Listening,
 }
 
 /// Builds the main dataflow: ingest, series, capture. The probe shows what has been captured.
@@ -57,6 +59,7 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
         begun,
         stats,
         capture: sender,
+        listener,
     } = parts;
     let keeper = Keeper {
         worker: worker.index(),
@@ -66,6 +69,7 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
         begun,
         stats: stats.clone(),
         capture: sender.clone(),
+        listener,
     };
     let outbox = stats.clone();
     let weigh_rows = move |lists: &[RowList]| {

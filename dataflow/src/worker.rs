@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::config::{Clock, EngineConfig, epochs_of};
 use crate::ingest::{Decoder, Reader};
 use crate::operators::ingest::IngestControl;
-use crate::operators::series::PendingCuts;
+use crate::operators::series::{Listening, PendingCuts};
 use crate::render::{Parts, render};
 use crate::rollup::bus::Bus;
 use crate::rollup::{GroupRows, Level, SharedPanes, build_rollup};
@@ -118,6 +118,7 @@ struct Own {
     names: Rc<RefCell<Names>>,
     control: Rc<RefCell<IngestControl>>,
     cuts: PendingCuts,
+    listener: Listening,
     bus: Rc<RefCell<Bus>>,
     shared_panes: Option<SharedPanes>,
     rollups: BTreeMap<Level, Rollup>,
@@ -166,6 +167,7 @@ impl Own {
             shared.stats.clone(),
         );
         let control = Rc::new(RefCell::new(IngestControl::default()));
+        let listener = Listening::default();
         let (cuts, bus) = (PendingCuts::default(), Rc::new(RefCell::new(Bus::new(index, peers))));
         let parts = Parts {
             reader,
@@ -178,6 +180,7 @@ impl Own {
             begun: shared.begun,
             stats: shared.stats.clone(),
             capture: shared.capture.clone(),
+            listener: listener.clone(),
         };
         let main = render(worker, parts);
         Ok(Own {
@@ -186,6 +189,7 @@ impl Own {
             names,
             control,
             cuts,
+            listener,
             bus,
             shared_panes: None,
             rollups: BTreeMap::new(),
@@ -203,6 +207,10 @@ impl Own {
             Command::StopRollup(level) => self.stop_rollup(shared, level),
             Command::Registry(change) => {
                 self.bus.borrow_mut().change_registry(&change);
+            }
+            Command::Watch(listener) => {
+                self.state.borrow_mut().touch_all();
+                *self.listener.borrow_mut() = Some(listener);
             }
             Command::Peek { device, metric, answer } => {
                 if KeyGroup::of(device.as_bytes()).worker(worker.peers()) == worker.index() {

@@ -10,6 +10,7 @@
 //! * `place|unplace DEVICE SITE FLEET FROM [TO]`, `rollup LEVEL`, `unrollup LEVEL`
 //! * `peek DEVICE METRIC`, `show`: rows, dead letters and counters since the last time; `idle`: the partitions
 //!   whose gauge says so
+//! * `watch EVERY_MS JOB ...`, `pushed`: the last of each open window that was pushed since the last time
 //! * `finish`: the input ends, and so does the run; `stop`, then `restart THREADS`
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -18,15 +19,16 @@ mod common;
 use common::script::{HandClock, Put, Run};
 use common::{Msg, script::Growing};
 use prost::Message as _;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidewatch_dataflow::rollup::Level;
-use tidewatch_dataflow::{EngineConfig, Saved};
+use tidewatch_dataflow::{EngineConfig, Live, Saved, Watch};
 use tidewatch_proto::registry::{Placement, RegistryChange};
-use tidewatch_proto::row::Row;
+use tidewatch_proto::row::{Job, Row};
 use tidewatch_proto::time::EventTime;
 use tidewatch_proto::wire::Telemetry;
 
@@ -41,6 +43,7 @@ struct Flow {
     payloads: Vec<(usize, i64, Vec<u8>)>,
     counters: Vec<(&'static str, u64)>,
     shown: (usize, usize),
+    live: Option<Live>,
 }
 
 #[test]
@@ -92,6 +95,7 @@ fn check(script: &str) -> String {
         payloads: Vec::new(),
         counters: Vec::new(),
         shown: (0, 0),
+        live: None,
     };
     let mut text = String::new();
     for line in script.lines().filter(|line| !line.starts_with('|')) {
@@ -136,6 +140,16 @@ impl Flow {
                 let rows = self.run().handle.peek(device, metric, Duration::from_secs(10)).unwrap();
                 return rows.iter().map(show).collect();
             }
+            ("watch", [every, jobs @ ..]) => {
+                let watch = Watch {
+                    jobs: jobs.iter().map(|name| job(name)).collect(),
+                    every_ms: every.parse().unwrap(),
+                    ..Watch::default()
+                };
+                self.live = Some(self.run().handle.watch(watch));
+                self.run().tick(1);
+            }
+            ("pushed", []) => return self.pushed(),
             ("show", []) => return self.show(),
             ("idle", []) => {
                 let stats = self.run().handle.stats.clone();
@@ -218,6 +232,20 @@ impl Flow {
         self.run().put(partition, Put { offset, log, payload });
     }
 
+    fn pushed(&mut self) -> String {
+        let live = self.live.as_ref().unwrap();
+        let mut last = BTreeMap::new();
+        while let Ok(list) = live.recv_timeout(Duration::ZERO) {
+            for row in list.into_rows() {
+                last.insert((row.job, row.key.clone(), row.metric.clone(), row.window_start), row);
+            }
+        }
+        if last.is_empty() {
+            return "| nothing\n".into();
+        }
+        last.values().map(show).collect()
+    }
+
     fn show(&mut self) -> String {
         let counters = self.counters();
         let before = std::mem::replace(&mut self.counters, counters.clone());
@@ -295,6 +323,11 @@ fn name(word: &str) -> String {
         Some((part, times)) => part.repeat(times.parse().unwrap()),
         None => word.replace("\\n", "\n"),
     }
+}
+
+fn job(name: &str) -> Job {
+    let all = [Job::Minute, Job::FiveMinutes, Job::Hour];
+    all.into_iter().find(|job| job.as_str() == name).unwrap()
 }
 
 fn level(name: &str) -> Level {

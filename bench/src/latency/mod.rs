@@ -1,11 +1,11 @@
 //! Latency: from the moment at which a record is due at the producer until the engine has it, at an even pace.
 //!
 //! Records are due at an even pace whatever happens, so a stall counts for all that fall into it. Two moments are
-//! measured: an open window that holds the record is given to who asks for it, and the epoch that holds the record is
-//! complete on all workers.
+//! measured: an open window that holds the record reaches who listens, and the epoch that holds the record is complete
+//! on all workers.
 
 mod journal;
-mod prober;
+mod listener;
 mod producer;
 
 pub use producer::{Pace, Sample, now_us, produce};
@@ -100,8 +100,8 @@ impl Quantiles {
 pub struct Outcome {
     /// Records taken in.
     pub messages: u64,
-    /// Until an open window with the record was given to who asked.
-    pub asked: Quantiles,
+    /// Until an open window with the record reached who listens.
+    pub pushed: Quantiles,
     /// Until the record's epoch was complete.
     pub epoch: Quantiles,
 }
@@ -110,7 +110,7 @@ pub struct Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RESULT messages={}", self.messages)?;
-        self.asked.write(f, "asked")?;
+        self.pushed.write(f, "pushed")?;
         self.epoch.write(f, "epoch")
     }
 }
@@ -134,21 +134,23 @@ pub fn run(pace: &Pace, trial: Trial, appends: impl FnOnce() -> Result<Vec<Sampl
     let config = trial.set.config(trial.threads);
     let (engine, captured) = Engine::start(config, Arc::new(factory), clock, None);
     let handle = engine.handle();
-    let stop_asking = AtomicBool::new(false);
+    let live = handle.watch(listener::all());
+    let stop_listening = AtomicBool::new(false);
     let mut journal = Journal::new(&captured, handle.stats.clone(), trial.threads);
-    let (samples, asked_us) = std::thread::scope(|scope| -> Result<_> {
+    let (samples, pushed_us) = std::thread::scope(|scope| -> Result<_> {
         let producer = scope.spawn(appends);
-        let prober = scope.spawn(|| prober::ask(&handle, pace, &stop_asking));
+        let stop = &stop_listening;
+        let listener = scope.spawn(move || listener::listen(&live, pace, stop));
         let mut taken = Ok(());
         while taken.is_ok() && !producer.is_finished() {
             taken = journal.take(Duration::from_millis(10));
         }
-        // Also when the engine has failed: nothing else ends the asking.
-        stop_asking.store(true, Ordering::Release);
+        // Also when the engine has failed: nothing else ends the listening.
+        stop_listening.store(true, Ordering::Release);
         taken?;
-        let asked = prober.join().map_err(|_| anyhow!("asking panicked"))?;
+        let pushed = listener.join().map_err(|_| anyhow!("listening panicked"))?;
         let samples = producer.join().map_err(|_| anyhow!("the producer panicked"))??;
-        Ok((samples, asked))
+        Ok((samples, pushed))
     })?;
     let ends: Vec<Offset> = topic::ends(&pace.brokers, &pace.topic)?;
     journal.take_until_read(&ends)?;
@@ -162,13 +164,13 @@ pub fn run(pace: &Pace, trial: Trial, appends: impl FnOnce() -> Result<Vec<Sampl
     let epoch_us: Option<Vec<u64>> = counted
         .map(|sample| Some(journal.complete_us(sample)?.saturating_sub(pace.due_us(sample.index))))
         .collect();
-    let asked_us = asked_us.into_iter().filter(|(index, _)| *index >= trial.warm);
-    let asked_us: Vec<u64> = asked_us
+    let pushed_us = pushed_us.into_iter().filter(|(index, _)| *index >= trial.warm);
+    let pushed_us: Vec<u64> = pushed_us
         .map(|(index, seen_us)| seen_us.saturating_sub(pace.due_us(index)))
         .collect();
     Ok(Outcome {
         messages: taken.0,
-        asked: Quantiles::of(asked_us),
+        pushed: Quantiles::of(pushed_us),
         epoch: Quantiles::of(epoch_us.context("a record is in no epoch")?),
     })
 }
@@ -181,16 +183,16 @@ mod tests {
     fn quantiles_are_of_the_sorted_latencies() {
         let outcome = Outcome {
             messages: 5,
-            asked: Quantiles::of((1..=100).rev().map(|ms| ms * 1_000).collect()),
+            pushed: Quantiles::of((1..=100).rev().map(|ms| ms * 1_000).collect()),
             epoch: Quantiles::of(vec![7_000]),
         };
         assert_eq!(
-            (outcome.asked.p50_ms, outcome.asked.p99_ms, outcome.asked.max_ms),
+            (outcome.pushed.p50_ms, outcome.pushed.p99_ms, outcome.pushed.max_ms),
             (50.0, 99.0, 100.0)
         );
         assert_eq!((outcome.epoch.p50_ms, outcome.epoch.max_ms), (7.0, 7.0));
         let answer = Answer::parse(&outcome.to_string()).unwrap();
-        assert_eq!(Quantiles::parse(&answer, "asked").unwrap(), outcome.asked);
+        assert_eq!(Quantiles::parse(&answer, "pushed").unwrap(), outcome.pushed);
         assert_eq!(Quantiles::of(Vec::new()), Quantiles::default());
     }
 }

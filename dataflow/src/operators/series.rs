@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::capture::{CaptureSender, Captured, WorkerState};
+use crate::live::Listener;
 use crate::rollup::bus::{Bounds, Bus};
 use crate::series::{Rows, SeriesState};
 use crate::stats::Stats;
@@ -29,6 +30,9 @@ pub struct Published<'scope> {
 /// When to save the state: epochs that are still to be completed.
 pub type PendingCuts = Rc<RefCell<BTreeSet<Epoch>>>;
 
+/// Who listens to open windows, if anybody does.
+pub type Listening = Rc<RefCell<Option<Listener>>>;
+
 /// What the operator works with.
 pub struct Keeper {
     /// This worker.
@@ -45,6 +49,8 @@ pub struct Keeper {
     pub stats: Arc<Stats>,
     /// Where the state goes.
     pub capture: CaptureSender,
+    /// Who listens to open windows.
+    pub listener: Listening,
 }
 
 /// Keeps the windows of the series that this worker owns. Batches are exchanged by their target.
@@ -73,10 +79,11 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
             });
             applied.forget_missed_cuts();
             arrived.drain(..).for_each(|(epoch, batch)| applied.take(epoch, batch));
+            let next = frontiers[0].frontier().first().copied();
+            applied.push_open(next);
             let (Some(rows), Some(rejects)) = (rows_capability.as_mut(), rejects_capability.as_mut()) else {
                 return;
             };
-            let next = frontiers[0].frontier().first().copied();
             if next.is_some_and(|next| next <= *rows.time()) {
                 return;
             }
@@ -154,6 +161,23 @@ impl Applied {
                 self.applied = self.applied.max(epoch);
                 self.keeper.state.borrow_mut().apply(&batch);
             }
+        }
+    }
+
+    /// Pushes the open windows that have changed, if somebody listens. They hold all of the last epoch that was
+    /// completed, and more; the rows that are published later are of later epochs.
+    fn push_open(&self, next: Option<u64>) {
+        let mut listener = self.keeper.listener.borrow_mut();
+        let now = Epoch(next.unwrap_or_default().max(self.applied));
+        let as_of = self.completed.unwrap_or(self.keeper.begun);
+        let Some(due) = listener.as_mut().filter(|listener| listener.is_due(now)) else {
+            return;
+        };
+        let mut state = self.keeper.state.borrow_mut();
+        let rows = state.take_touched(due.jobs(), as_of);
+        if !rows.is_empty() && due.push(now, rows.into_lists()).is_err() {
+            state.stop_touching();
+            *listener = None;
         }
     }
 

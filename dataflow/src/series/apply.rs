@@ -184,6 +184,9 @@ impl SeriesState {
         } else {
             self.add_late(home, slot, pane, at, value)
         };
+        if let Some(touched) = &mut self.touched {
+            touched.set(slot);
+        }
         if pane <= published {
             self.dirty.note(slot, pane, published, added == Added::First);
         }

@@ -5,9 +5,10 @@
 //!   again; and what is beyond the horizon is forgotten.
 //! * `snapshot`: all of it by key group, and back.
 //! * `give`, `feed`, `minutes`: published panes as differences, for what crosses series.
-//! * `live`: windows as they stand.
+//! * `live`: open windows as they stand, and those that have changed.
 
 mod apply;
+mod bits;
 mod closed;
 mod correct;
 mod dirty;
@@ -38,6 +39,7 @@ pub use snapshot::{DeviceSnapshot, GroupState, PartitionSnapshot, SeriesSnapshot
 
 use crate::config::EngineConfig;
 use crate::stats::Stats;
+use bits::Bits;
 use closed::Block;
 use dirty::Dirty;
 use hours::Hours;
@@ -78,6 +80,8 @@ pub struct SeriesState {
     feed: Feed,
     rejects: Vec<Reject>,
     corrected_at: Epoch,
+    /// Slots that have taken readings since open windows were pushed, while somebody listens.
+    touched: Option<Bits>,
     reported: Reported,
 }
 
@@ -159,6 +163,7 @@ impl SeriesState {
             feed: Feed::default(),
             rejects: Vec::new(),
             corrected_at: Epoch(0),
+            touched: None,
             reported: Reported::default(),
         }
     }

@@ -1,36 +1,27 @@
 //! Which slots of a partition have an open pane, minute by minute: what closing goes through.
 
+use super::bits::Bits;
 use std::collections::BTreeMap;
 use tidewatch_proto::time::PaneNo;
 
 /// Slots with an open pane, by minute, as bits of the partition's own numbering of its slots.
 #[derive(Debug, Default)]
 pub struct Opened {
-    minutes: BTreeMap<PaneNo, Vec<u64>>,
+    minutes: BTreeMap<PaneNo, Bits>,
 }
 
 impl Opened {
     /// Notes that a pane was opened.
     #[inline]
     pub fn note(&mut self, pane: PaneNo, local: usize) {
-        let bits = self.minutes.entry(pane).or_default();
-        let word = local / 64;
-        if bits.len() <= word {
-            bits.resize((word + 1).next_multiple_of(64), 0);
-        }
-        bits[word] |= 1 << (local % 64);
+        self.minutes.entry(pane).or_default().set(local);
     }
 
     /// Takes out the first minute that is not after `through`: its number and its slots in their order.
     pub fn take(&mut self, through: PaneNo) -> Option<(PaneNo, impl Iterator<Item = usize> + use<>)> {
         let first = self.minutes.first_entry().filter(|minute| *minute.key() <= through)?;
-        let (pane, bits) = first.remove_entry();
-        let slots = bits.into_iter().enumerate().flat_map(|(word, bits)| {
-            std::iter::successors(Some(bits), |bits| Some(bits & bits.wrapping_sub(1)))
-                .take_while(|bits| *bits != 0)
-                .map(move |bits| word * 64 + bits.trailing_zeros() as usize)
-        });
-        Some((pane, slots))
+        let (pane, slots) = first.remove_entry();
+        Some((pane, slots.into_slots()))
     }
 }
 

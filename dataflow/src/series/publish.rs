@@ -121,7 +121,7 @@ impl SeriesState {
         let quantiles = self.config.quantiles;
         let before = rows.len();
         let state = &self.partitions[partition.index()];
-        let mut window = rows.window(self.head(Job::Minute, (end, end), epoch));
+        let mut window = rows.window(self.head(Job::Minute, (end, end), Status::Final, epoch));
         for found in state.blocks.get(&end).into_iter().flat_map(Block::walk) {
             let pane = found.pane();
             let quantiles = quantiles
@@ -133,7 +133,7 @@ impl SeriesState {
         if self.config.five_minutes {
             let first = end.plus(1 - HOP_PANES);
             let blocks = state.blocks.range(first..=end).map(|(_, block)| block);
-            let mut window = rows.window(self.head(Job::FiveMinutes, (first, end), epoch));
+            let mut window = rows.window(self.head(Job::FiveMinutes, (first, end), Status::Final, epoch));
             let mut values = Together::default();
             together(blocks, |slot, panes| {
                 let mut aggregate = Aggregate::default();
@@ -257,14 +257,14 @@ impl SeriesState {
         (window.aggregate.readings() > 0).then_some(window)
     }
 
-    /// What the first rows of a window that has closed have in common.
-    fn head(&self, job: Job, (first, last): Panes, revision: Epoch) -> BlockHead {
+    /// What the rows of a window have in common.
+    pub(super) fn head(&self, job: Job, (first, last): Panes, status: Status, revision: Epoch) -> BlockHead {
         let names = self.names.borrow();
         BlockHead {
             job,
             window_start: first.start(),
             window_end: last.end(),
-            status: Status::Final,
+            status,
             revision,
             devices: names.devices.book(),
             metrics: names.metrics.book(),
