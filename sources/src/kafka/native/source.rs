@@ -93,10 +93,12 @@ impl NativeSource {
         if self.open.is_some() {
             return Ok(true);
         }
+        // Asked first: a thread that ends in between leaves its reason in the queue.
+        let ended = self.thread.is_finished();
         match self.queue.pop() {
             Some(Item::Piece(piece)) => self.open = Some(OpenPiece::new(piece)),
             Some(Item::Failed(error)) => return Err(error),
-            None if self.thread.is_finished() => {
+            None if ended => {
                 let object = self.settings.object();
                 return Err(SourceError::new(object, "nothing fetches any more; start again"));
             }
