@@ -94,14 +94,17 @@ impl Feed {
         self.minutes.clone()
     }
 
-    /// Adds a pane to the record that ends next, with its values when their quantiles are wanted.
+    /// Whether panes of a minute are wanted; counts them when their time is over everywhere.
+    pub(super) fn wants(&mut self, minute: PaneNo, panes: usize) -> bool {
+        let wanted = minute > self.expired;
+        self.missed += if wanted { 0 } else { panes as u64 };
+        wanted
+    }
+
+    /// Adds a pane of a wanted minute to the record that ends next, with its values when their quantiles are wanted.
     #[inline]
     pub(super) fn add(&mut self, metric: u32, pane: &Pane, sketch: Option<&Sketch>, quantiles: bool) {
-        if pane.number <= self.expired {
-            self.missed += 1;
-        } else {
-            self.minutes.borrow_mut().add(metric, pane, sketch, quantiles);
-        }
+        self.minutes.borrow_mut().add(metric, pane, sketch, quantiles);
     }
 
     /// Gives out the record of the panes that were added, a device's minute in the series from slot `first` on, and

@@ -20,6 +20,9 @@ impl SeriesState {
                 continue;
             };
             for (number, block) in state.blocks.range(through.plus(1)..=published) {
+                if !self.feed.wants(*number, block.len()) {
+                    continue;
+                }
                 let mut walk = block.walk().peekable();
                 while let Some(first) = walk.peek() {
                     let series = self.neighbours(first.slot);
@@ -39,10 +42,8 @@ impl SeriesState {
                     .filter(|slot| self.slots.is_used(*slot));
                 let open = used.flat_map(|slot| self.open.numbers(slot).into_iter().map(move |number| (slot, number)));
                 let due = open.filter(|(_, number)| *number > through && *number <= published);
-                let due: BTreeSet<_> = due
-                    .map(|(slot, number)| (self.neighbours(slot).start, number))
-                    .collect();
-                due.into_iter().for_each(|(first, number)| self.give(first, number));
+                let due: Vec<_> = due.collect();
+                self.give_all(due);
             }
             self.feed.set_through(partition, published);
         }
@@ -55,10 +56,19 @@ impl SeriesState {
             let through = self.feed.through(self.home(*slot).index());
             through.is_some_and(|through| *number <= through)
         });
-        let given: BTreeSet<_> = given
+        let given: Vec<_> = given.collect();
+        self.give_all(given);
+    }
+
+    /// Gives out panes, each with those that lie together with it.
+    fn give_all(&mut self, panes: Vec<(usize, PaneNo)>) {
+        let wanted = panes.into_iter().filter(|(_, number)| self.feed.wants(*number, 1));
+        let wanted: Vec<_> = wanted.collect();
+        let records: BTreeSet<_> = wanted
+            .into_iter()
             .map(|(slot, number)| (self.neighbours(slot).start, number))
             .collect();
-        given.into_iter().for_each(|(first, number)| self.give(first, number));
+        records.into_iter().for_each(|(first, number)| self.give(first, number));
     }
 
     /// Gives out a minute of the series from slot `first` on.
