@@ -9,8 +9,10 @@ mod w1;
 
 use crate::measure;
 use crate::w1::answer::Answer;
+use crate::w1::compare::Comparison;
 use crate::w1::contestant::Contestant;
 use crate::w1::prepare::{Store, prepare};
+use crate::w1::report::{Entry, table};
 use crate::w1::spec::Spec;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
@@ -42,6 +44,21 @@ impl Context {
         let store = Store::open(&self.folder)?;
         prepare(&self.brokers, &store, topic, spec)?;
         Ok((store, spec))
+    }
+
+    /// Runs systems in turn over a well-known topic; their runs, and the table.
+    fn compare(&self, topic: &str, contestants: Vec<Contestant>) -> Result<(Vec<Entry>, String)> {
+        let (store, spec) = self.prepared(topic)?;
+        let comparison = Comparison {
+            brokers: self.brokers.clone(),
+            store,
+            topics: vec![topic.to_owned()],
+            contestants,
+            rounds: self.rounds,
+        };
+        let entries = comparison.run_topic(topic, &spec)?;
+        let table = table(topic, &spec.to_string(), &entries);
+        Ok((entries, table))
     }
 
     /// The other systems, if there are any.

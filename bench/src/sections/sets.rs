@@ -2,9 +2,8 @@
 
 use super::Context;
 use crate::results::target::{Target, list};
-use crate::w1::compare::Comparison;
 use crate::w1::contestant::{Contestant, Figures};
-use crate::w1::report::{Entry, best_ratio, table};
+use crate::w1::report::{Entry, best_ratio};
 use crate::w1::tidewatch::Set;
 use anyhow::Result;
 
@@ -36,22 +35,14 @@ pub(super) fn run(context: &Context) -> Result<String> {
 
 /// Runs sets over a topic and appends the table.
 fn measure(context: &Context, topic: &str, text: &mut String) -> Result<Vec<Entry>> {
-    let (store, spec) = context.prepared(topic)?;
     let ours = SETS
         .iter()
         .map(|(name, set)| Contestant::tidewatch_set(&context.programs, name, *set));
     let mut contestants: Vec<Contestant> = ours.collect();
     contestants.extend(context.rivals(Contestant::rival_w2));
-    let comparison = Comparison {
-        brokers: context.brokers.clone(),
-        store,
-        topics: vec![topic.to_owned()],
-        contestants,
-        rounds: context.rounds,
-    };
-    let entries = comparison.run_topic(topic, &spec)?;
+    let (entries, table) = context.compare(topic, contestants)?;
     text.push('\n');
-    text.push_str(&table(topic, &spec.to_string(), &entries));
+    text.push_str(&table);
     Ok(entries)
 }
 

@@ -2,9 +2,8 @@
 
 use super::Context;
 use crate::results::target::{Target, list};
-use crate::w1::compare::Comparison;
 use crate::w1::contestant::{Contestant, Figures};
-use crate::w1::report::{Entry, best_ratio, table};
+use crate::w1::report::{Entry, best_ratio};
 use anyhow::Result;
 
 /// The place of the bare loop and of Tidewatch among the systems, and of the first that is another's.
@@ -61,7 +60,6 @@ pub(super) fn warm(context: &Context) -> Result<String> {
 
 /// Runs all systems over a topic; their runs, and the table.
 fn compare(context: &Context, topic: &str) -> Result<(Vec<Entry>, String)> {
-    let (store, spec) = context.prepared(topic)?;
     let programs = &context.programs;
     let mut contestants = vec![
         Contestant::bare(programs),
@@ -70,16 +68,8 @@ fn compare(context: &Context, topic: &str) -> Result<(Vec<Entry>, String)> {
         Contestant::tidewatch_native(programs),
     ];
     contestants.extend(context.rivals(Contestant::rival));
-    let comparison = Comparison {
-        brokers: context.brokers.clone(),
-        store,
-        topics: vec![topic.to_owned()],
-        contestants,
-        rounds: context.rounds,
-    };
-    let entries = comparison.run_topic(topic, &spec)?;
-    let table = format!("\n{}", table(topic, &spec.to_string(), &entries));
-    Ok((entries, table))
+    let (entries, table) = context.compare(topic, contestants)?;
+    Ok((entries, format!("\n{table}")))
 }
 
 impl Goals {

@@ -20,6 +20,25 @@ pub struct Figures {
     pub max: f64,
 }
 
+impl Figures {
+    /// Of no readings.
+    pub const EMPTY: Self = Self {
+        count: 0,
+        sum: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+    };
+
+    /// Takes a reading.
+    #[inline]
+    pub fn take(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+    }
+}
+
 /// What is known of a set of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

@@ -5,13 +5,6 @@ use crate::w1::METRICS;
 use crate::w1::WINDOW_MS;
 use crate::w1::tally::{Figures, Tallies};
 
-const EMPTY: Figures = Figures {
-    count: 0,
-    sum: 0.0,
-    min: f64::INFINITY,
-    max: f64::NEG_INFINITY,
-};
-
 /// The four metrics of one device in one minute.
 type Pane = [Figures; METRICS.len()];
 
@@ -49,17 +42,14 @@ impl Panes {
         let devices = lane.devices.len();
         lane.panes
             .iter_mut()
-            .for_each(|panes| panes.resize(devices, [EMPTY; METRICS.len()]));
+            .for_each(|panes| panes.resize(devices, [Figures::EMPTY; METRICS.len()]));
         let messages = batch.places.iter().zip(&batch.minutes).zip(&batch.values);
         for ((place, minute), values) in messages {
             let parity = (*minute & 1) as usize;
             lane.open[parity] = Some(*minute);
             let pane = &mut lane.panes[parity][*place as usize];
             for (figures, value) in pane.iter_mut().zip(values) {
-                figures.count += 1;
-                figures.sum += value;
-                figures.min = figures.min.min(*value);
-                figures.max = figures.max.max(*value);
+                figures.take(*value);
             }
         }
     }
@@ -82,7 +72,7 @@ impl Lane {
             for (device, pane) in self.devices.iter().zip(panes) {
                 for (metric, figures) in pane.iter_mut().enumerate().filter(|(_, figures)| figures.count > 0) {
                     tallies.add(*device, metric, minute * WINDOW_MS, *figures);
-                    *figures = EMPTY;
+                    *figures = Figures::EMPTY;
                 }
             }
         }

@@ -7,13 +7,6 @@ use anyhow::{Context, Result};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 
-const EMPTY: Figures = Figures {
-    count: 0,
-    sum: 0.0,
-    min: f64::INFINITY,
-    max: f64::NEG_INFINITY,
-};
-
 /// The four metrics of one device in one window.
 type Pane = [Figures; METRICS.len()];
 
@@ -60,17 +53,13 @@ impl Aggregator {
             .entry(start_ms)
             .or_default()
             .entry(place)
-            .or_insert([EMPTY; METRICS.len()]);
+            .or_insert([Figures::EMPTY; METRICS.len()]);
         for (name, value) in event.metrics() {
             let metric = METRICS
                 .iter()
                 .position(|known| known.as_bytes() == *name)
                 .context("an unknown metric")?;
-            let figures = &mut pane[metric];
-            figures.count += 1;
-            figures.sum += value;
-            figures.min = figures.min.min(*value);
-            figures.max = figures.max.max(*value);
+            pane[metric].take(*value);
         }
         Ok(())
     }
