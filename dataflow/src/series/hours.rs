@@ -1,22 +1,74 @@
 //! One-hour windows: an accumulator of its own for each series, since an hour outlives its panes.
 
 use crate::config::HOUR_PANES;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tidewatch_proto::aggregate::{Aggregate, add_pane_to};
+use tidewatch_proto::aggregate::Aggregate;
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::{EventTime, PaneNo};
 
 /// What closed panes and late readings of one series have brought to an hour, in the order they came.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct HourWindow {
     /// The aggregate.
     pub aggregate: Aggregate,
-    /// The sketch; empty when quantiles are off.
-    pub sketch: Sketch,
+    /// The values counted so far; empty when quantiles are off.
+    sketch: Sketch,
     /// Whether a row was published.
     pub published: bool,
+    /// Values that no bucket has counted yet. An hour's buckets are seldom in the cache, so many values are
+    /// counted at once.
+    #[serde(skip)]
+    waiting: Vec<f64>,
+}
+
+/// How many values wait at most.
+const WAITING_MAX: usize = 64;
+
+impl HourWindow {
+    /// The sketch of all values.
+    pub fn sketch(&self) -> Cow<'_, Sketch> {
+        if self.waiting.is_empty() {
+            return Cow::Borrowed(&self.sketch);
+        }
+        let mut sketch = self.sketch.clone();
+        self.waiting.iter().for_each(|value| sketch.add(*value));
+        Cow::Owned(sketch)
+    }
+
+    /// Counts values, which are neither NaN nor infinite.
+    fn count(&mut self, values: &[f64]) {
+        if self.sketch.values().is_some() {
+            values.iter().for_each(|value| self.sketch.add(*value));
+            return;
+        }
+        if self.waiting.len() + values.len() > WAITING_MAX {
+            self.waiting.drain(..).for_each(|value| self.sketch.add(value));
+        }
+        self.waiting.reserve_exact(WAITING_MAX - self.waiting.len());
+        self.waiting.extend_from_slice(values);
+    }
+
+    fn count_pane(&mut self, pane: &Pane, own: Option<&Sketch>) {
+        match (pane.count, own) {
+            (0, _) => {}
+            (1, _) => self.count(&[pane.min]),
+            (2, _) => self.count(&[pane.min, pane.max]),
+            (_, Some(own)) => match own.values() {
+                Some(values) => self.count(values),
+                None => self.sketch.merge(own),
+            },
+            (_, None) => {}
+        }
+    }
+}
+
+impl Serialize for HourWindow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.aggregate, self.sketch(), self.published).serialize(serializer)
+    }
 }
 
 /// The hours in memory, by number and slot.
@@ -63,7 +115,7 @@ impl Hours {
         let window = self.window(hour_of(pane.number), slot);
         window.aggregate.merge(pane);
         if quantiles {
-            add_pane_to(&mut window.sketch, pane, sketch);
+            window.count_pane(pane, sketch);
         }
     }
 
@@ -72,7 +124,7 @@ impl Hours {
         let window = self.window(hour_of(PaneNo::of(at)), slot);
         window.aggregate.add(at, value);
         if quantiles && value.is_finite() {
-            window.sketch.add(value + 0.0);
+            window.count(&[value + 0.0]);
         }
     }
 

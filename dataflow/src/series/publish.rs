@@ -2,7 +2,7 @@
 
 use super::SeriesState;
 use super::closed::Block;
-use super::hours::{HourWindow, first_pane, hour_of, last_pane};
+use super::hours::{first_pane, hour_of, last_pane};
 use super::rows::Rows;
 use super::walk::together;
 use crate::config::HOP_PANES;
@@ -244,8 +244,10 @@ impl SeriesState {
     /// What an hour holds now: its accumulator, then the panes still open, in their order.
     pub(super) fn hour_so_far(&self, slot: usize, hour: i32) -> Option<Window> {
         let so_far = self.hours.get(hour, slot);
-        let HourWindow { aggregate, sketch, .. } = so_far.cloned().unwrap_or_default();
-        let mut window = Window { aggregate, sketch };
+        let mut window = so_far.map_or_else(Window::default, |hour| Window {
+            aggregate: hour.aggregate.clone(),
+            sketch: hour.sketch().into_owned(),
+        });
         let open = self
             .open
             .numbers(slot)

@@ -19,6 +19,8 @@ pub enum Set {
     Quantiles,
     /// W2: quantiles, and five-minute windows hopping by one.
     W2,
+    /// Quantiles, and one-hour windows.
+    Hours,
     /// Everything that the engine keeps by default: quantiles, five-minute and one-hour windows too.
     Full,
     /// Minutes, and their rollup by site.
@@ -31,9 +33,9 @@ impl Set {
     pub fn config(self, threads: usize) -> EngineConfig {
         EngineConfig {
             threads,
-            quantiles: matches!(self, Self::Quantiles | Self::W2 | Self::Full),
+            quantiles: matches!(self, Self::Quantiles | Self::W2 | Self::Hours | Self::Full),
             five_minutes: self.has_hops(),
-            hour: self == Self::Full,
+            hour: matches!(self, Self::Hours | Self::Full),
             ..EngineConfig::default()
         }
     }
