@@ -24,8 +24,8 @@ pub enum Captured {
         /// The epoch.
         epoch: Epoch,
     },
-    /// The state of the worker's series at the end of an epoch.
-    State(Box<WorkerState>),
+    /// A part of the state of the worker's series at the end of an epoch.
+    State(Box<StateSlice>),
     /// The worker has ended; nothing more comes from it.
     Ended {
         /// Which worker.
@@ -35,15 +35,17 @@ pub enum Captured {
     },
 }
 
-/// What one worker saved at a cut.
+/// A part of what one worker saved at a cut: all of it at once could take as much memory again as the state itself.
 #[derive(Clone, Debug)]
-pub struct WorkerState {
+pub struct StateSlice {
     /// Which worker.
     pub worker: usize,
     /// The epoch it completes.
     pub epoch: Epoch,
     /// Series by key group: what [`crate::series::GroupState`] is in postcard.
     pub groups: BTreeMap<KeyGroup, Vec<u8>>,
+    /// Whether it is the worker's last of this cut.
+    pub last: bool,
     /// How far partitions have come.
     pub partitions: Vec<PartitionSnapshot>,
 }

@@ -2,11 +2,11 @@
 //!
 //! A header (magic, format version, number of sections, checksum), then sections: a head (which section, how
 //! long, the checksums of both) and its content in postcard. Section 0 is [`Meta`], section 1 + g is key group
-//! g. Integers of the frame are little endian. The header's layout is the same in every version for ever, so
+//! g, or a part of it. Integers of the frame are little endian. The header's layout is the same in every version for ever, so
 //! that an older binary can tell a newer checkpoint from a broken one.
 
 use crate::batch::Position;
-use crate::capture::WorkerState;
+use crate::capture::StateSlice;
 use crate::series::{GroupState, PartitionSnapshot};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -16,7 +16,7 @@ use tidewatch_proto::ids::{Epoch, Generation, KEY_GROUPS, KeyGroup, Partition};
 /// The first bytes of every checkpoint.
 const MAGIC: [u8; 8] = *b"TIDEWCKP";
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// Magic, version, number of sections, CRC32C of these.
 const HEADER_BYTES: usize = 8 + 4 + 4 + 4;
 /// Section number, length of its content, CRC32C of the content, CRC32C of these.
@@ -27,8 +27,8 @@ const SECTION_HEAD_BYTES: usize = 4 + 8 + 4 + 4;
 pub struct Saved {
     /// Where it stands in time and in the log.
     pub meta: Meta,
-    /// Series by key group: what [`GroupState`] is in postcard.
-    pub groups: BTreeMap<KeyGroup, Vec<u8>>,
+    /// Series by key group, in parts: what [`GroupState`] is in postcard.
+    pub groups: BTreeMap<KeyGroup, Vec<Vec<u8>>>,
 }
 
 /// The state to go on from.
@@ -118,12 +118,15 @@ pub fn encode(saved: &Saved) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(MAGIC);
     bytes.extend(FORMAT_VERSION.to_le_bytes());
-    bytes.extend((1 + saved.groups.len() as u32).to_le_bytes());
+    let parts: usize = saved.groups.values().map(Vec::len).sum();
+    bytes.extend((1 + parts as u32).to_le_bytes());
     seal(&mut bytes, 0);
     let meta = postcard::to_stdvec(&saved.meta).expect("every sequence knows its length, and a Vec has no end");
     section(&mut bytes, 0, &meta);
-    for (group, state) in &saved.groups {
-        section(&mut bytes, 1 + u32::from(group.0), state);
+    for (group, parts) in &saved.groups {
+        for part in parts {
+            section(&mut bytes, 1 + u32::from(group.0), part);
+        }
     }
     bytes
 }
@@ -150,14 +153,15 @@ pub fn decode(bytes: &[u8]) -> Result<Saved, CheckpointError> {
     let mut before = None;
     for at in 0..sections {
         let (found, content) = take_section(&mut rest, at)?;
-        if before.map_or(found != 0, |before| found <= before) || found > u32::from(KEY_GROUPS) {
+        if before.map_or(found != 0, |before| found == 0 || found < before) || found > u32::from(KEY_GROUPS) {
             return Err(content_error(&name(found), "it comes out of order"));
         }
         before = Some(found);
         match found {
             0 => saved.meta = parse(content, found)?,
             group => {
-                saved.groups.insert(KeyGroup((group - 1) as u16), content.to_vec());
+                let group = KeyGroup((group - 1) as u16);
+                saved.groups.entry(group).or_default().push(content.to_vec());
             }
         }
     }
@@ -176,7 +180,7 @@ impl Saved {
         settings: u64,
         partition_names: Vec<String>,
         positions: Vec<Position>,
-        states: impl IntoIterator<Item = WorkerState>,
+        states: impl IntoIterator<Item = StateSlice>,
     ) -> Saved {
         let mut saved = Saved {
             meta: Meta {
@@ -194,7 +198,9 @@ impl Saved {
             for (own, other) in saved.meta.partitions.iter_mut().zip(&state.partitions) {
                 own.widen(other);
             }
-            saved.groups.extend(state.groups);
+            for (group, part) in state.groups {
+                saved.groups.entry(group).or_default().push(part);
+            }
         }
         saved
     }
@@ -222,8 +228,9 @@ impl Saved {
         for position in &mut positions {
             position.partition = now[position.partition.index()];
         }
-        let mut groups = BTreeMap::new();
-        for (group, content) in self.groups {
+        let mut groups: BTreeMap<KeyGroup, GroupState> = BTreeMap::new();
+        let parts = self.groups.into_iter();
+        for (group, content) in parts.flat_map(|(group, parts)| parts.into_iter().map(move |part| (group, part))) {
             let section = 1 + u32::from(group.0);
             let mut state: GroupState = parse(&content, section)?;
             for device in &mut state.devices {
@@ -233,7 +240,7 @@ impl Saved {
                 })?;
                 device.home = *home;
             }
-            groups.insert(group, state);
+            groups.entry(group).or_default().devices.extend(state.devices);
         }
         Ok(Restored {
             positions,

@@ -48,6 +48,27 @@ fn it_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_large_state_comes_in_slices_and_back_whole() {
+    const DEVICES: usize = 10_000;
+    let device = |n: usize| Msg::new(&format!("d{n}"), START, &[("a", n as f64)]);
+    let log = Log::of(&[(0..DEVICES).map(device).collect::<Vec<Msg>>()], 50);
+    let outcome = run(&log, &EngineConfig::default());
+    assert!(outcome.states.len() > 2, "{} slices", outcome.states.len());
+    assert_eq!(outcome.states.iter().filter(|state| state.last).count(), 1);
+    let saved = Saved::gather(Generation(7), 42, log.names.clone(), Vec::new(), outcome.states);
+    let restored = decode(&encode(&saved)).unwrap().into_restored(&log.names).unwrap();
+    let mut values = vec![None; DEVICES];
+    for device in restored.groups.values().flat_map(|group| &group.devices) {
+        let number: usize = device.name[1..].parse().unwrap();
+        assert_eq!(device.series[0].open.len(), 1);
+        let before = values[number].replace(device.series[0].open[0].0.sum);
+        assert_eq!(before, None, "{} comes once", device.name);
+    }
+    let expected: Vec<Option<f64>> = (0..DEVICES).map(|n| Some(n as f64)).collect();
+    assert_eq!(values, expected);
+}
+
+#[test]
 fn any_flipped_bit_and_any_torn_end_is_refused() {
     let bytes = encode(&saved(2, 6).0);
     for end in 0..bytes.len() {
@@ -100,10 +121,11 @@ fn what_is_not_ours_is_named() {
 #[test]
 fn a_group_that_holds_something_else_is_named() {
     let (saved, names) = saved(3, 50);
-    let (group, content) = saved.groups.first_key_value().unwrap();
-    for bad in [&content[..content.len() - 1], &[content.as_slice(), &[0]].concat(), &[]] {
+    let (group, parts) = saved.groups.first_key_value().unwrap();
+    let content = parts[0].as_slice();
+    for bad in [&content[..content.len() - 1], &[content, &[0]].concat(), &[]] {
         let mut saved = saved.clone();
-        saved.groups.insert(*group, bad.to_vec());
+        saved.groups.insert(*group, vec![bad.to_vec()]);
         let error = saved.into_restored(&names).unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("the checkpoint is damaged: key group {}: ", group.0)),

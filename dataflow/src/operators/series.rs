@@ -1,7 +1,7 @@
 //! Series: applies batches as they come and publishes windows when an epoch is complete.
 
 use crate::batch::Batch;
-use crate::capture::{CaptureSender, Captured, WorkerState};
+use crate::capture::{CaptureSender, Captured, StateSlice};
 use crate::live::Listener;
 use crate::rollup::bus::{Bounds, Bus};
 use crate::series::{Rows, SeriesState};
@@ -237,14 +237,20 @@ impl Applied {
     }
 
     fn save(&self, epoch: Epoch) {
-        let (groups, partitions) = self.keeper.state.borrow().snapshot();
-        // Without a receiver nobody wants the state.
-        let _ = self.keeper.capture.send(Captured::State(Box::new(WorkerState {
-            worker: self.keeper.worker,
-            epoch,
-            groups,
-            partitions,
-        })));
+        let state = self.keeper.state.borrow();
+        let partitions = state.save_partitions();
+        let send = |groups, last| {
+            // Without a receiver nobody wants the state.
+            let _ = self.keeper.capture.send(Captured::State(Box::new(StateSlice {
+                worker: self.keeper.worker,
+                epoch,
+                groups,
+                last,
+                partitions: partitions.clone(),
+            })));
+        };
+        state.save(|groups| send(groups, false));
+        send(BTreeMap::new(), true);
     }
 
     /// Applies what was set aside, up to the next cut.

@@ -45,9 +45,23 @@ struct Source<'a> {
     room: Vec<u8>,
 }
 
+/// How many devices are written before what was written is given out.
+const SLICE_DEVICES: usize = 4_096;
+
 impl SeriesState {
-    /// The whole state: by key group what [`super::GroupState`] is in postcard, and how far each partition has come.
-    pub fn snapshot(&self) -> (BTreeMap<KeyGroup, Vec<u8>>, Vec<PartitionSnapshot>) {
+    /// How far each partition has come.
+    pub fn save_partitions(&self) -> Vec<PartitionSnapshot> {
+        let partitions = self.partitions.iter().map(|p| PartitionSnapshot {
+            watermark_ms: p.watermark_ms,
+            closed: p.closed,
+            published: p.published,
+            expired: p.expired,
+        });
+        partitions.collect()
+    }
+
+    /// Gives out all series, a slice of the devices at a time: by key group what [`super::GroupState`] is in postcard.
+    pub fn save(&self, mut give: impl FnMut(BTreeMap<KeyGroup, Vec<u8>>)) {
         let mut source = Source {
             state: self,
             walks: self.partitions.iter().map(walks).collect(),
@@ -58,25 +72,26 @@ impl SeriesState {
         };
         let names = self.names.borrow();
         let apart = self.slots.apart();
-        let mut groups = self.empty_groups();
-        for number in self.placed() {
-            let name = names.devices.name(number);
-            let out = groups.entry(KeyGroup::of(name.as_bytes())).or_default();
-            let apart = apart.get(&number).map_or(&[][..], Vec::as_slice);
-            source.write_device(out, number, name, apart);
+        let each = self.bytes_per_device();
+        let mut placed = self.placed();
+        loop {
+            let numbers = placed.by_ref().take(SLICE_DEVICES);
+            let slice: Vec<(KeyGroup, u32)> = numbers
+                .map(|number| (KeyGroup::of(names.devices.name(number).as_bytes()), number))
+                .collect();
+            if slice.is_empty() {
+                return;
+            }
+            let mut groups = begin_groups(&slice, each);
+            for (group, number) in slice {
+                let out = groups.entry(group).or_default();
+                let apart = apart.get(&number).map_or(&[][..], Vec::as_slice);
+                source.write_device(out, number, names.devices.name(number), apart);
+            }
+            give(groups.into_iter().map(|(group, out)| (group, out.bytes)).collect());
         }
-        let groups = groups.into_iter().map(|(group, out)| (group, out.bytes));
-        let partitions = self.partitions.iter().map(|p| PartitionSnapshot {
-            watermark_ms: p.watermark_ms,
-            closed: p.closed,
-            published: p.published,
-            expired: p.expired,
-        });
-        (groups.collect(), partitions.collect())
     }
-}
 
-impl SeriesState {
     /// The devices with series, in the order of their first slots.
     fn placed(&self) -> impl Iterator<Item = u32> {
         let used = (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot));
@@ -85,31 +100,33 @@ impl SeriesState {
         first.map(|(number, _)| number)
     }
 
-    /// For each key group how many devices it has, written, and room for them.
-    fn empty_groups(&self) -> BTreeMap<KeyGroup, Writer> {
-        let names = self.names.borrow();
-        let mut devices: BTreeMap<KeyGroup, usize> = BTreeMap::new();
-        for number in self.placed() {
-            let group = KeyGroup::of(names.devices.name(number).as_bytes());
-            *devices.entry(group).or_default() += 1;
-        }
+    /// About how many bytes a device takes when it is written.
+    fn bytes_per_device(&self) -> usize {
         let blocks = self.partitions.iter().flat_map(|partition| partition.blocks.values());
         let panes: usize = blocks.map(Block::bytes).sum();
         let bytes = panes + self.open.len() * size_of::<Pane>() + self.slots.series() * SERIES_BYTES;
-        let each = bytes / self.settled.max(1) + FINGERPRINTS * size_of::<u64>();
-        let begun = devices.into_iter().map(|(group, devices)| {
-            let mut out = Writer {
-                bytes: Vec::with_capacity(devices * each),
-            };
-            out.put(&devices);
-            (group, out)
-        });
-        begun.collect()
+        bytes / self.settled.max(1) + FINGERPRINTS * size_of::<u64>()
     }
 }
 
 /// About how many bytes a series takes beside its panes.
 const SERIES_BYTES: usize = 16;
+
+/// For each key group how many devices of it follow, written, and room for them.
+fn begin_groups(slice: &[(KeyGroup, u32)], each: usize) -> BTreeMap<KeyGroup, Writer> {
+    let mut devices: BTreeMap<KeyGroup, usize> = BTreeMap::new();
+    for (group, _) in slice {
+        *devices.entry(*group).or_default() += 1;
+    }
+    let begun = devices.into_iter().map(|(group, devices)| {
+        let mut out = Writer {
+            bytes: Vec::with_capacity(devices * each),
+        };
+        out.put(&devices);
+        (group, out)
+    });
+    begun.collect()
+}
 
 fn walks(partition: &PartitionState) -> Vec<Walk<'_>> {
     partition.blocks.values().map(Block::walk).collect()

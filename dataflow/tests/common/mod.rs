@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use tidewatch_dataflow::capture::{Captured, WorkerState};
+use tidewatch_dataflow::capture::{Captured, StateSlice};
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Restored, Saved};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
@@ -159,7 +159,7 @@ pub type Key = (Job, String, String, i64);
 pub struct Outcome {
     pub rows: Vec<Row>,
     pub rejects: Vec<Reject>,
-    pub states: Vec<WorkerState>,
+    pub states: Vec<StateSlice>,
     pub positions: BTreeMap<Partition, tidewatch_dataflow::batch::Position>,
     pub through: u64,
     pub late: u64,

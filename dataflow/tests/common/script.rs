@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tidewatch_dataflow::batch::Position;
-use tidewatch_dataflow::capture::{Captured, WorkerState};
+use tidewatch_dataflow::capture::{Captured, StateSlice};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Handle, Restored, Saved};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
@@ -152,7 +152,7 @@ pub struct Run {
     pub rows: Vec<(Epoch, Row)>,
     pub rejects: Vec<(Epoch, Reject)>,
     pub positions: BTreeMap<Partition, BTreeMap<Epoch, Position>>,
-    pub states: Vec<WorkerState>,
+    pub states: Vec<StateSlice>,
     pub errors: Vec<String>,
     running: usize,
     read: u64,
@@ -308,8 +308,7 @@ impl Run {
         self.clock.epoch.store(epoch.0 + 1, Ordering::SeqCst);
         self.end();
         let last = self.states.iter().map(|state| state.epoch).max().unwrap();
-        let states = std::mem::take(&mut self.states);
-        self.saved(last, states.into_iter().rev().take(self.threads).collect())
+        self.cut_at(last).expect("every worker has saved its state")
     }
 
     /// What was saved at an epoch, if every worker has saved it exactly then.
@@ -318,11 +317,11 @@ impl Run {
             .into_iter()
             .partition(|state| state.epoch == epoch);
         self.states = others;
-        let cut: Vec<WorkerState> = cut;
-        (cut.len() == self.threads).then(|| self.saved(epoch, cut))
+        let cut: Vec<StateSlice> = cut;
+        (cut.iter().filter(|state| state.last).count() == self.threads).then(|| self.saved(epoch, cut))
     }
 
-    fn saved(&self, epoch: Epoch, states: Vec<WorkerState>) -> Saved {
+    fn saved(&self, epoch: Epoch, states: Vec<StateSlice>) -> Saved {
         let last = |positions: &BTreeMap<Epoch, Position>| positions.range(..=epoch).next_back().map(|(_, p)| *p);
         let positions = self.positions.values().filter_map(last).collect();
         Saved::gather(Generation(1), 0, self.log.names.clone(), positions, states)

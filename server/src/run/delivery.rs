@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use tidewatch_dataflow::batch::Position;
-use tidewatch_dataflow::capture::{Captured, WorkerState, reject_bytes};
+use tidewatch_dataflow::capture::{Captured, StateSlice, reject_bytes};
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{EPOCH_MS, Epoch, Generation, Partition};
@@ -43,7 +43,7 @@ pub struct Collector {
     rows_to: Vec<Inbox<Row>>,
     rejects_to: Vec<Inbox<Reject>>,
     positions: BTreeMap<Partition, Position>,
-    states: Vec<WorkerState>,
+    states: Vec<StateSlice>,
     errors: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub struct Ended {
     /// Where reading stood.
     pub positions: Vec<Position>,
     /// What each worker saved.
-    pub states: Vec<WorkerState>,
+    pub states: Vec<StateSlice>,
     /// What went wrong, the first first.
     pub errors: Vec<String>,
 }
@@ -123,7 +123,8 @@ impl Collector {
             }
             Captured::Through { worker, epoch } => self.through[worker] = Some(epoch),
             Captured::State(state) => {
-                self.states.retain(|older| older.worker != state.worker);
+                self.states
+                    .retain(|older| older.epoch == state.epoch || older.worker != state.worker);
                 self.states.push(*state);
             }
             Captured::Ended { worker, error } => {
