@@ -55,7 +55,11 @@ fn targets(entries: &[Entry]) -> Vec<Target> {
         best_ratio(&entries[place], minutes, cpu).map(|spread| spread.median)
     };
     vec![
-        Target::at_most("CPU with quantiles and hours to that of minutes", 1.6, to_minutes(HOURS)),
+        Target::at_most(
+            "CPU with quantiles and hours to that of minutes",
+            1.6,
+            to_minutes(HOURS),
+        ),
         Target::at_most("CPU of the full set to that of minutes", 1.6, to_minutes(FULL)),
         Target::at_most("CPU s per M messages of W2", 2.0, entries[W2].median(cpu)),
         Target::at_most("CPU with the rollup by site to that of minutes", 1.5, to_minutes(SITES)),
