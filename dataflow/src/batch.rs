@@ -105,6 +105,12 @@ impl Default for Progress {
 }
 
 impl Batch {
+    /// About how many bytes its columns take.
+    pub fn bytes(&self) -> usize {
+        const PER_MESSAGE: usize = 2 * size_of::<i64>() + 2 * size_of::<u64>() + 3 * size_of::<u32>();
+        self.messages.len() * PER_MESSAGE + self.value.len() * size_of::<f64>()
+    }
+
     /// The range of the readings of a message.
     pub fn readings(&self, message: usize) -> std::ops::Range<usize> {
         let begin = match message {

@@ -1,7 +1,9 @@
 //! What leaves the engine: rows and rejects by epoch, how far each worker has come, and saved state.
 
 use crate::batch::Position;
+use crate::journal::Entry;
 use crate::series::PartitionSnapshot;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 use tidewatch_proto::block::RowList;
@@ -24,7 +26,14 @@ pub enum Captured {
         /// The epoch.
         epoch: Epoch,
     },
-    /// A part of the state of the worker's series at the end of an epoch.
+    /// What the worker has done to its series.
+    Journal {
+        /// Which worker.
+        worker: usize,
+        /// The entry.
+        entry: Entry,
+    },
+    /// A part of the state of the worker's series.
     State(Box<StateSlice>),
     /// The worker has ended; nothing more comes from it.
     Ended {
@@ -35,19 +44,35 @@ pub enum Captured {
     },
 }
 
-/// A part of what one worker saved at a cut: all of it at once could take as much memory again as the state itself.
-#[derive(Clone, Debug)]
+/// A part of a worker's series as they were at a point of its journal.
+///
+/// A round of slices is all of the state. While a worker runs, one round follows the other, slice by slice, so that
+/// nothing has to stop for it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateSlice {
     /// Which worker.
     pub worker: usize,
-    /// The epoch it completes.
-    pub epoch: Epoch,
+    /// The round, from 0.
+    pub round: u64,
+    /// Which slice of the round, from 0. A device is always part of the same one.
+    pub number: u32,
+    /// Whether the round is complete with it.
+    pub is_last: bool,
+    /// How many entries the worker's journal had before.
+    pub entries: u64,
+    /// All that the slice holds was read in this epoch or earlier.
+    pub through: Epoch,
+    /// How far partitions had come.
+    pub partitions: Vec<PartitionSnapshot>,
     /// Series by key group: what [`crate::series::GroupState`] is in postcard.
     pub groups: BTreeMap<KeyGroup, Vec<u8>>,
-    /// Whether it is the worker's last of this cut.
-    pub last: bool,
-    /// How far partitions have come.
-    pub partitions: Vec<PartitionSnapshot>,
+}
+
+impl StateSlice {
+    /// How many bytes its series take.
+    pub fn bytes(&self) -> usize {
+        self.groups.values().map(Vec::len).sum()
+    }
 }
 
 /// Where captured messages go. It never blocks: the outbox's bound stops the source instead.

@@ -11,8 +11,6 @@ use tidewatch_proto::row::Row;
 /// A command. It is validated before it is sent, so that carrying it out can't fail on one worker alone.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Save the state as it is at the end of the epoch, and go on.
-    Cut(Epoch),
     /// Read no further than this epoch, complete it, save the state, and end.
     Stop(Epoch),
     /// Run a rollup. Running it twice is running it once.

@@ -38,6 +38,12 @@ pub struct EngineConfig {
     pub five_minutes: bool,
     /// Whether one-hour windows are kept.
     pub hour: bool,
+    /// Whether workers give out their journals, and their state round by round: what checkpoints are made of.
+    pub journal: bool,
+    /// Checkpoints are of epochs that are multiples of this: rows of epochs until there hold nothing of later ones.
+    pub border_epochs: u64,
+    /// How many series a slice of the state covers at most, unused slots included.
+    pub slice_slots: usize,
     /// What is accepted.
     pub limits: Limits,
     /// How many epochs the source may be ahead of the slowest worker.
@@ -65,6 +71,9 @@ impl Default for EngineConfig {
             quantiles: true,
             five_minutes: true,
             hour: true,
+            journal: false,
+            border_epochs: 1_000 / EPOCH_MS,
+            slice_slots: 2_048,
             limits: Limits::default(),
             epochs_ahead_max: 4,
             epoch_bytes_max: 256 << 20,

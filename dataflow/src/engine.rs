@@ -168,15 +168,6 @@ impl Handle {
         Epoch(self.clock.epoch().0 + EFFECT_AFTER)
     }
 
-    /// Has the state saved at the end of an epoch, which it gives, and goes on. A worker that hears of it too
-    /// late saves nothing and counts it in [`Stats::cuts_missed`]: without a state of this epoch from each
-    /// worker, ask again.
-    pub fn cut(&self) -> Epoch {
-        let epoch = self.effective();
-        self.send(&Command::Cut(epoch));
-        epoch
-    }
-
     /// Ends the run at an epoch, which it gives: what was read is completed and the state saved.
     pub fn stop(&self) -> Epoch {
         let epoch = self.effective();

@@ -22,6 +22,7 @@ pub mod command;
 pub mod config;
 pub mod engine;
 pub mod ingest;
+pub mod journal;
 pub mod live;
 pub mod operators;
 mod prefetch;

@@ -5,7 +5,7 @@ use crate::config::{Clock, EngineConfig};
 use crate::ingest::Reader;
 use crate::operators::capture::capture;
 use crate::operators::ingest::{IngestControl, ingest};
-use crate::operators::series::{Keeper, Listening, PendingCuts, series};
+use crate::operators::series::{Keeper, Listening, series};
 use crate::rollup::bus::Bus;
 use crate::series::SeriesState;
 use crate::stats::Stats;
@@ -27,8 +27,6 @@ pub struct Parts {
     pub state: Rc<RefCell<SeriesState>>,
     /// How ingest is told to end.
     pub control: Rc<RefCell<IngestControl>>,
-    /// When to save the state.
-    pub cuts: PendingCuts,
     /// The way to rollups.
     pub bus: Rc<RefCell<Bus>>,
     /// The settings.
@@ -52,7 +50,6 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
         reader,
         state,
         control,
-        cuts,
         bus,
         config,
         clock,
@@ -64,8 +61,8 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
     let keeper = Keeper {
         worker: worker.index(),
         state,
-        cuts,
         bus,
+        borders: config.journal.then_some(config.border_epochs),
         begun,
         stats: stats.clone(),
         capture: sender.clone(),

@@ -74,8 +74,6 @@ pub struct Stats {
     pub rows_corrected: Counter,
     /// New or changed panes that rollups no longer had, at least: a partition was idle for longer than the horizon.
     pub rollup_panes_missed: Counter,
-    /// Cuts that a worker heard of too late to save its state for them.
-    pub cuts_missed: Counter,
     /// Devices in memory.
     pub devices: Gauge,
     /// Series in memory.
@@ -92,6 +90,14 @@ pub struct Stats {
     pub epoch_lag: Gauge,
     /// Bytes that were yielded and that sinks have not confirmed, estimated.
     pub outbox_bytes: Gauge,
+    /// Checkpoints made.
+    pub checkpoints: Counter,
+    /// Writes for a checkpoint that failed and were tried again.
+    pub checkpoints_failed: Counter,
+    /// Bytes written for checkpoints.
+    pub checkpoint_bytes: Counter,
+    /// The epoch of the last checkpoint; 0 before the first.
+    pub checkpoint_epoch: Gauge,
     /// By partition.
     pub partitions: Vec<PartitionStats>,
 }
@@ -109,7 +115,6 @@ impl Stats {
             rows_final: Counter::default(),
             rows_corrected: Counter::default(),
             rollup_panes_missed: Counter::default(),
-            cuts_missed: Counter::default(),
             devices: Gauge::default(),
             series: Gauge::default(),
             panes_open: Gauge::default(),
@@ -118,6 +123,10 @@ impl Stats {
             arrangement_records: Gauge::default(),
             epoch_lag: Gauge::default(),
             outbox_bytes: Gauge::default(),
+            checkpoints: Counter::default(),
+            checkpoints_failed: Counter::default(),
+            checkpoint_bytes: Counter::default(),
+            checkpoint_epoch: Gauge::default(),
             partitions: (0..partitions).map(|_| PartitionStats::default()).collect(),
         };
         for partition in &stats.partitions {

@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::config::{Clock, EngineConfig, epochs_of};
 use crate::ingest::{Decoder, Reader};
 use crate::operators::ingest::IngestControl;
-use crate::operators::series::{Listening, PendingCuts};
+use crate::operators::series::Listening;
 use crate::render::{Parts, render};
 use crate::rollup::bus::Bus;
 use crate::rollup::{GroupRows, Level, SharedPanes, build_rollup};
@@ -117,7 +117,6 @@ struct Own {
     state: Rc<RefCell<SeriesState>>,
     names: Rc<RefCell<Names>>,
     control: Rc<RefCell<IngestControl>>,
-    cuts: PendingCuts,
     listener: Listening,
     bus: Rc<RefCell<Bus>>,
     shared_panes: Option<SharedPanes>,
@@ -168,12 +167,11 @@ impl Own {
         );
         let control = Rc::new(RefCell::new(IngestControl::default()));
         let listener = Listening::default();
-        let (cuts, bus) = (PendingCuts::default(), Rc::new(RefCell::new(Bus::new(index, peers))));
+        let bus = Rc::new(RefCell::new(Bus::new(index, peers)));
         let parts = Parts {
             reader,
             state: state.clone(),
             control: control.clone(),
-            cuts: cuts.clone(),
             bus: bus.clone(),
             config: shared.config.clone(),
             clock: shared.clock.clone(),
@@ -188,7 +186,6 @@ impl Own {
             state,
             names,
             control,
-            cuts,
             listener,
             bus,
             shared_panes: None,
@@ -199,9 +196,6 @@ impl Own {
 
     fn obey(&mut self, worker: &mut Worker, shared: &Shared, command: Command) {
         match command {
-            Command::Cut(epoch) => {
-                self.cuts.borrow_mut().insert(epoch);
-            }
             Command::Stop(epoch) => self.control.borrow_mut().stop_after = Some(epoch),
             Command::StartRollup(level) => self.start_rollup(worker, shared, level),
             Command::StopRollup(level) => self.stop_rollup(shared, level),

@@ -5,7 +5,9 @@ mod common;
 
 use common::{Log, Msg, run};
 use proptest::prelude::*;
-use tidewatch_dataflow::checkpoint::{CheckpointError, FORMAT_VERSION, Saved, decode, encode};
+use tidewatch_dataflow::capture::StateSlice;
+use tidewatch_dataflow::checkpoint::file::{decode, encode, read_manifest, read_segment};
+use tidewatch_dataflow::checkpoint::{CheckpointError, FORMAT_VERSION, Part, Saved};
 use tidewatch_dataflow::{Engine, EngineConfig};
 use tidewatch_proto::ids::Generation;
 
@@ -29,22 +31,32 @@ fn saved(devices: usize, messages: i64) -> (Saved, Vec<String>) {
             ..EngineConfig::default()
         },
     );
-    let positions = outcome.positions.values().copied().collect();
-    let saved = Saved::gather(Generation(7), 42, log.names.clone(), positions, outcome.states);
-    (saved, log.names)
+    (outcome.saved(), log.names)
+}
+
+fn through_bytes(saved: &Saved) -> Saved {
+    let (manifest, segment) = encode(saved);
+    decode(&manifest, &segment).unwrap()
+}
+
+fn slices(saved: &Saved) -> impl Iterator<Item = &StateSlice> {
+    saved.parts.iter().filter_map(|part| match part {
+        Part::State(slice) => Some(slice),
+        _ => None,
+    })
 }
 
 #[test]
 fn it_comes_back_as_it_was() {
     let (saved, names) = saved(9, 200);
-    assert!(saved.groups.len() > 5 && saved.meta.positions.len() == 2);
-    let back = decode(&encode(&saved)).unwrap();
-    // By text: a NaN is not equal to itself.
-    assert_eq!(format!("{saved:?}"), format!("{back:?}"));
+    let groups: usize = slices(&saved).map(|slice| slice.groups.len()).sum();
+    assert!(groups > 5 && saved.meta.positions.len() == 2);
+    let back = through_bytes(&saved);
+    assert_eq!(back, saved);
     assert_eq!(encode(&back), encode(&saved));
-    let restored = back.into_restored(&names).unwrap();
+    let restored = back.into_restored(&names, &EngineConfig::default()).unwrap();
     assert_eq!(restored.positions, saved.meta.positions);
-    assert_eq!(decode(&encode(&Saved::default())).unwrap(), Saved::default());
+    assert_eq!(through_bytes(&Saved::default()), Saved::default());
 }
 
 #[test]
@@ -53,10 +65,12 @@ fn a_large_state_comes_in_slices_and_back_whole() {
     let device = |n: usize| Msg::new(&format!("d{n}"), START, &[("a", n as f64)]);
     let log = Log::of(&[(0..DEVICES).map(device).collect::<Vec<Msg>>()], 50);
     let outcome = run(&log, &EngineConfig::default());
-    assert!(outcome.states.len() > 2, "{} slices", outcome.states.len());
-    assert_eq!(outcome.states.iter().filter(|state| state.last).count(), 1);
-    let saved = Saved::gather(Generation(7), 42, log.names.clone(), Vec::new(), outcome.states);
-    let restored = decode(&encode(&saved)).unwrap().into_restored(&log.names).unwrap();
+    let saved = outcome.saved();
+    assert!(slices(&saved).count() > 2, "{} slices", slices(&saved).count());
+    assert_eq!(slices(&saved).filter(|slice| slice.is_last).count(), 1);
+    let restored = through_bytes(&saved)
+        .into_restored(&log.names, &EngineConfig::default())
+        .unwrap();
     let mut values = vec![None; DEVICES];
     for device in restored.groups.values().flat_map(|group| &group.devices) {
         let number: usize = device.name[1..].parse().unwrap();
@@ -68,70 +82,112 @@ fn a_large_state_comes_in_slices_and_back_whole() {
     assert_eq!(values, expected);
 }
 
+/// Why bytes are refused.
+type Refusal<'a> = &'a dyn Fn(&[u8]) -> Option<CheckpointError>;
+
 #[test]
 fn any_flipped_bit_and_any_torn_end_is_refused() {
-    let bytes = encode(&saved(2, 6).0);
-    for end in 0..bytes.len() {
-        let torn = decode(&bytes[..end]).unwrap_err();
-        assert!(matches!(torn, CheckpointError::Torn { .. }), "{end}: {torn}");
+    let (manifest, segment) = encode(&saved(2, 6).0);
+    let read: [(&[u8], Refusal<'_>); 2] = [
+        (&manifest, &|bytes| read_manifest(bytes).err()),
+        (&segment, &|bytes| read_segment(bytes, Generation(1), 0).err()),
+    ];
+    for (bytes, refusal) in read {
+        let mut whole = 0;
+        for end in 0..bytes.len() {
+            match refusal(&bytes[..end]) {
+                // A manifest says how many bytes of a segment it wants.
+                None => whole += 1,
+                Some(CheckpointError::Torn { .. } | CheckpointError::Content { .. }) => {}
+                Some(error) => panic!("{end}: {error}"),
+            }
+        }
+        assert!(whole <= 3, "only the ends of parts look whole: {whole}");
+        let mut flipped = bytes.to_vec();
+        for bit in 0..bytes.len() * 8 {
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let error = refusal(&flipped).unwrap();
+            let foreign = matches!(error, CheckpointError::Foreign);
+            assert!(foreign == (bit < 64), "bit {bit}: {error}");
+            let summed = matches!(error, CheckpointError::Checksum { .. });
+            assert!(foreign || summed, "bit {bit}: {error}");
+            flipped[bit / 8] ^= 1 << (bit % 8);
+        }
     }
-    let mut flipped = bytes.clone();
-    for bit in 0..bytes.len() * 8 {
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        let error = decode(&flipped).unwrap_err();
-        let foreign = matches!(error, CheckpointError::Foreign);
-        assert!(foreign == (bit < 64), "bit {bit}: {error}");
-        assert!(
-            foreign || matches!(error, CheckpointError::Checksum { .. }),
-            "bit {bit}: {error}"
-        );
-        flipped[bit / 8] ^= 1 << (bit % 8);
-    }
-    let mut longer = bytes;
-    longer.push(0);
-    assert!(matches!(decode(&longer), Err(CheckpointError::Content { .. })));
+    let longer = [manifest.as_slice(), &[0]].concat();
+    assert!(matches!(read_manifest(&longer), Err(CheckpointError::Torn { .. })));
 }
 
 #[test]
 fn what_is_not_ours_is_named() {
-    assert_eq!(decode(b"PAR1 and more").unwrap_err(), CheckpointError::Foreign);
+    assert_eq!(read_manifest(b"PAR1 and more").unwrap_err(), CheckpointError::Foreign);
+    let (manifest, segment) = encode(&saved(2, 6).0);
     let of_format = |format: u32| {
-        let mut bytes = encode(&Saved::default());
+        let mut bytes = manifest.clone();
         bytes[8..12].copy_from_slice(&format.to_le_bytes());
         let sum = crc32c::crc32c(&bytes[..16]);
         bytes[16..20].copy_from_slice(&sum.to_le_bytes());
-        decode(&bytes).unwrap_err()
+        read_manifest(&bytes).unwrap_err()
     };
     assert_eq!(of_format(1), CheckpointError::Older { found: 1 });
-    let error = of_format(FORMAT_VERSION + 1);
+    let newer = FORMAT_VERSION + 1;
+    assert_eq!(of_format(newer), CheckpointError::Newer { found: newer });
+    assert!(of_format(newer).to_string().contains("use a newer tidewatch"));
     assert_eq!(
-        error,
-        CheckpointError::Newer {
-            found: FORMAT_VERSION + 1
-        }
-    );
-    assert!(error.to_string().contains("use a newer tidewatch"));
-    let torn = decode(&encode(&saved(2, 6).0)[..30]).unwrap_err();
-    assert_eq!(
-        torn.to_string(),
+        read_manifest(&manifest[..30]).unwrap_err().to_string(),
         "the checkpoint is torn: the head of section 0 ends after 10 of 20 bytes"
     );
+    assert_eq!(
+        read_segment(&segment, Generation(2), 0).unwrap_err().to_string(),
+        "the checkpoint is damaged: the segment: it is segment 0 of run 1, not segment 0 of run 2"
+    );
+    assert_eq!(
+        read_manifest(&segment).unwrap_err().to_string(),
+        "the checkpoint is damaged: the header: it is no Manifest"
+    );
 }
+
+/// Damages what lies in a checkpoint.
+type Damage = fn(&mut Vec<u8>);
 
 #[test]
 fn a_group_that_holds_something_else_is_named() {
     let (saved, names) = saved(3, 50);
-    let (group, parts) = saved.groups.first_key_value().unwrap();
-    let content = parts[0].as_slice();
-    for bad in [&content[..content.len() - 1], &[content, &[0]].concat(), &[]] {
+    let group = *slices(&saved).find_map(|slice| slice.groups.keys().next()).unwrap();
+    let damaged = |damage: Damage| {
         let mut saved = saved.clone();
-        saved.groups.insert(*group, vec![bad.to_vec()]);
-        let error = saved.into_restored(&names).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&format!("the checkpoint is damaged: key group {}: ", group.0)),
-            "{error}"
-        );
+        for part in &mut saved.parts {
+            if let Part::State(slice) = part
+                && let Some(content) = slice.groups.get_mut(&group)
+            {
+                damage(content);
+            }
+        }
+        saved
+            .into_restored(&names, &EngineConfig::default())
+            .unwrap_err()
+            .to_string()
+    };
+    let damages: [Damage; 3] = [
+        |bytes| bytes.truncate(bytes.len() - 1),
+        |bytes| bytes.push(0),
+        Vec::clear,
+    ];
+    for damage in damages {
+        let error = damaged(damage);
+        let named = format!("the checkpoint is damaged: key group {}: ", group.0);
+        assert!(error.starts_with(&named), "{error}");
     }
+}
+
+#[test]
+fn a_worker_without_a_whole_state_is_named() {
+    let (saved, names) = saved(3, 50);
+    let is_last = |part: &Part| matches!(part, Part::State(slice) if slice.worker == 1 && slice.is_last);
+    let mut without = saved;
+    without.parts.retain(|part| !is_last(part));
+    let error = without.into_restored(&names, &EngineConfig::default()).unwrap_err();
+    assert_eq!(error, CheckpointError::Incomplete { worker: 1 });
 }
 
 #[test]
@@ -139,7 +195,7 @@ fn partitions_go_by_name() {
     let (saved, names) = saved(3, 50);
     let by_name = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|n| n.to_string()).collect();
-        saved.clone().into_restored(&names)
+        saved.clone().into_restored(&names, &EngineConfig::default())
     };
     let restored = by_name(&["log/new", "log/1", "log/0"]).unwrap();
     assert_eq!(restored.partitions.len(), 3);
@@ -147,8 +203,15 @@ fn partitions_go_by_name() {
         restored.partitions[0],
         tidewatch_dataflow::series::PartitionSnapshot::FRESH
     );
-    assert_eq!(restored.partitions[1], saved.meta.partitions[1]);
-    assert_eq!(restored.partitions[2], saved.meta.partitions[0]);
+    let mut partitions = [tidewatch_dataflow::series::PartitionSnapshot::FRESH; 2];
+    for slice in slices(&saved) {
+        partitions
+            .iter_mut()
+            .zip(&slice.partitions)
+            .for_each(|(all, own)| all.widen(own));
+    }
+    assert_eq!(restored.partitions[1], partitions[1]);
+    assert_eq!(restored.partitions[2], partitions[0]);
     for device in restored.groups.values().flat_map(|group| &group.devices) {
         assert_eq!(device.home.0, if device.name.starts_with("p0") { 2 } else { 1 });
     }
@@ -160,9 +223,12 @@ fn partitions_go_by_name() {
 proptest! {
     #[test]
     fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), ours in any::<bool>()) {
-        let mut all = if ours { encode(&Saved::default())[..20].to_vec() } else { Vec::new() };
-        all.extend(bytes);
-        prop_assert!(decode(&all).is_err());
+        let (manifest, segment) = encode(&Saved::default());
+        let all = |own: &[u8]| if ours { [&own[..20], &bytes].concat() } else { bytes.clone() };
+        prop_assert!(read_manifest(&all(&manifest)).is_err());
+        prop_assert!(read_segment(&all(&segment), Generation(1), 0).is_err());
+        // Whatever a chunk holds, it is read or refused.
+        let _ = tidewatch_dataflow::journal::read(&bytes);
     }
 }
 
@@ -177,7 +243,9 @@ fn an_engine_goes_on_from_it() {
         ],
         5,
     );
-    let restored = decode(&encode(&saved)).unwrap().into_restored(&names).unwrap();
+    let restored = through_bytes(&saved)
+        .into_restored(&names, &EngineConfig::default())
+        .unwrap();
     let config = EngineConfig {
         threads: 2,
         ..EngineConfig::default()

@@ -64,7 +64,6 @@ fn a_handle_without_a_run_does_no_harm() {
     let mut run = start(&EngineConfig::default());
     run.finish();
     run.handle.start_rollup(Level::Site);
-    run.handle.cut();
     assert_eq!(run.handle.peek("d", "a", std::time::Duration::from_secs(5)), None);
 }
 

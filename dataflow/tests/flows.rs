@@ -190,7 +190,12 @@ impl Flow {
     fn restart(&mut self, threads: usize) {
         let before = self.run.take().unwrap();
         self.config.threads = threads;
-        let restored = self.saved.take().unwrap().into_restored(&before.log.names).unwrap();
+        let restored = self
+            .saved
+            .take()
+            .unwrap()
+            .into_restored(&before.log.names, &self.config)
+            .unwrap();
         before.clock.epoch.fetch_add(10, Ordering::SeqCst);
         let mut run = Run::start(before.log.clone(), before.clock.clone(), &self.config, Some(restored));
         run.tick(1);

@@ -8,17 +8,14 @@ use common::script::{Growing, HandClock, Put, Run};
 use common::{Log, Msg, Outcome};
 use proptest::prelude::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tidewatch_dataflow::checkpoint::{decode, encode};
+use std::sync::atomic::Ordering;
+use tidewatch_dataflow::checkpoint::file::{decode, encode};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_dataflow::{EngineConfig, Restored, Saved};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::time::EventTime;
-
-/// How many cuts came in time.
-static EXACT: AtomicUsize = AtomicUsize::new(0);
 
 fn config(threads: usize) -> EngineConfig {
     // Few records a poll, so that what is read spreads over epochs and workers are apart.
@@ -59,7 +56,19 @@ fn start_with(log: &Arc<Growing>, epoch: u64, threads: usize, restored: Option<R
 
 /// The state after a trip through bytes.
 fn through_bytes(saved: &Saved, log: &Growing) -> Restored {
-    decode(&encode(saved)).unwrap().into_restored(&log.names).unwrap()
+    restored(saved, log, 2_048)
+}
+
+fn restored(saved: &Saved, log: &Growing, slice_slots: usize) -> Restored {
+    let (manifest, segment) = encode(saved);
+    let config = EngineConfig {
+        slice_slots,
+        ..config(1)
+    };
+    decode(&manifest, &segment)
+        .unwrap()
+        .into_restored(&log.names, &config)
+        .unwrap()
 }
 
 fn keep(outcome: &mut Outcome, run: &mut Run, through: Epoch) {
@@ -124,46 +133,44 @@ proptest! {
     }
 
     #[test]
-    fn crashed_anywhere_and_gone_on_from_a_cut(
+    fn crashed_anywhere_and_gone_on_from_a_checkpoint(
         a in partition(0), b in partition(1), c in partition(2),
-        bumps in 0..30u64, between in 1..12u64,
-        threads in prop::sample::select(vec![1usize, 2, 4]), later in prop::sample::select(vec![1usize, 2, 4]),
+        bumps in (0..30u64, 0..30u64), border_epochs in 1..7u64, slice_slots in prop::sample::select(vec![1usize, 7, 64, 2_048]),
+        threads in prop::sample::select(vec![1usize, 2, 4]), then in prop::sample::select(vec![1usize, 2, 4]),
+        later in prop::sample::select(vec![1usize, 2, 4]),
     ) {
         let partitions = [a, b, c];
+        let journaled = |threads| EngineConfig { journal: true, border_epochs, slice_slots, ..config(threads) };
         let log = whole(&partitions);
-        let mut first = start(&log, 100, threads, None);
-        let sleep = || std::thread::sleep(std::time::Duration::from_micros(200));
-        (0..bumps).for_each(|_| { first.bump(); sleep(); });
-        // Two cuts that overlap, taken while everything moves.
-        let cuts = [first.handle.cut(), { first.bump(); first.handle.cut() }];
-        // Workers hear of it within five epochs, or nothing is saved.
-        for _ in 0..between + 20 {
-            first.bump();
-            std::thread::sleep(std::time::Duration::from_millis(2));
+        let clock = Arc::new(HandClock::default());
+        clock.epoch.store(100, Ordering::SeqCst);
+        let mut run = Run::start(log.clone(), clock, &journaled(threads), None);
+        let (mut outcome, mut begun) = (Outcome::default(), Epoch(100));
+        // Crashed, gone on with as many or another number, and crashed again.
+        for (bumps, threads) in [(bumps.0, then), (bumps.1, later)] {
+            for _ in 0..bumps {
+                run.bump();
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+            while run.through_all() / border_epochs * border_epochs < begun.0 {
+                run.bump();
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+            let epoch = Epoch(run.through_all() / border_epochs * border_epochs);
+            let saved = run.saved(epoch);
+            let restored = restored(&saved, &log, slice_slots);
+            begun = Epoch(epoch.0 + 1);
+            // The rest of this run never was: it is stopped to be rid of it.
+            run.stop();
+            keep(&mut outcome, &mut run, epoch);
+            let clock = Arc::new(HandClock::default());
+            clock.epoch.store(begun.0, Ordering::SeqCst);
+            run = Run::start(log.clone(), clock, &journaled(threads), Some(restored));
         }
-        let now = first.clock.epoch.load(Ordering::SeqCst);
-        first.wait("the cuts to be saved", |run| {
-            let missed = run.handle.stats.cuts_missed.get() as usize;
-            run.states.iter().filter(|state| state.last).count() + missed >= 2 * threads
-        });
-        prop_assert!(now > cuts[1].0);
-        let saved = cuts.map(|cut| first.cut_at(cut).map(|saved| (cut, saved)));
-        EXACT.fetch_add(saved.iter().flatten().count(), Ordering::SeqCst);
-        println!("{} cuts were exact", EXACT.load(Ordering::SeqCst));
-        // The rest of this run never was: it is stopped to be rid of it.
-        first.stop();
-        let rows = std::mem::take(&mut first.rows);
-        let rejects = std::mem::take(&mut first.rejects);
-        for (cut, saved) in saved.into_iter().flatten() {
-            (first.rows, first.rejects) = (rows.clone(), rejects.clone());
-            let mut outcome = Outcome::default();
-            keep(&mut outcome, &mut first, cut);
-            let mut second = start(&log, cut.0 + 1, later, Some(through_bytes(&saved, &log)));
-            second.finish();
-            log.finished.store(false, Ordering::SeqCst);
-            keep(&mut outcome, &mut second, Epoch(u64::MAX));
-            check_rows(&outcome, &partitions, &config(1));
-        }
+        run.finish();
+        log.finished.store(false, Ordering::SeqCst);
+        keep(&mut outcome, &mut run, Epoch(u64::MAX));
+        check_rows(&outcome, &partitions, &config(1));
     }
 
     #[test]
@@ -196,17 +203,19 @@ proptest! {
 }
 
 #[test]
-fn positions_of_the_cut_can_be_told_from_later_ones() {
+fn what_came_after_the_epoch_is_left_out() {
     let messages: Vec<Msg> = (0..30).map(|n| Msg::new("d", n * 1_000, &[("a", n as f64)])).collect();
     let log = Growing::new(1);
-    let mut run = start(&log, 100, 2, None);
-    let mut cut = Epoch(0);
+    let clock = Arc::new(HandClock::default());
+    clock.epoch.store(100, Ordering::SeqCst);
+    let journaled = EngineConfig {
+        journal: true,
+        border_epochs: 1,
+        ..config(2)
+    };
+    let mut run = Run::start(log.clone(), clock, &journaled, None);
+    let mut epochs = Vec::new();
     for (offset, msg) in (0..).zip(&messages) {
-        if offset == 10 {
-            run.tick(1);
-            cut = run.handle.cut();
-            assert_eq!(cut, Epoch(run.clock.epoch.load(Ordering::SeqCst) + 5));
-        }
         run.put(
             0,
             Put {
@@ -216,19 +225,22 @@ fn positions_of_the_cut_can_be_told_from_later_ones() {
             },
         );
         run.tick(1);
+        epochs.push(Epoch(run.through_all()));
     }
-    let saved = run.cut_at(cut).expect("every worker saved it");
-    let next = saved.meta.positions[0].next.0;
-    let restored = saved.into_restored(&run.log.names).unwrap();
-    let counted: u64 = restored
-        .groups
-        .values()
-        .flat_map(|g| &g.devices)
-        .flat_map(|d| &d.series)
-        .flat_map(|s| &s.open)
-        .map(|(pane, _)| u64::from(pane.count))
-        .sum();
-    assert_eq!(next as u64, counted, "the position is that of the state");
-    assert!(next < 30);
+    for (before, epoch) in epochs.into_iter().enumerate() {
+        let saved = run.saved(epoch);
+        let restored = saved.clone().into_restored(&log.names, &config(2)).unwrap();
+        let devices = restored.groups.values().flat_map(|group| &group.devices);
+        let panes = devices
+            .flat_map(|device| &device.series)
+            .flat_map(|series| &series.open);
+        let counted: u32 = panes.map(|(pane, _)| pane.count).sum();
+        assert_eq!(saved.meta.positions[0].next.0, before as i64 + 1, "{epoch}");
+        assert_eq!(
+            counted as usize,
+            before + 1,
+            "the position is that of the state at {epoch}"
+        );
+    }
     run.finish();
 }

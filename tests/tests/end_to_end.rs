@@ -162,6 +162,25 @@ impl Running {
         }
     }
 
+    /// Waits until so many more checkpoints have been made.
+    fn wait_for_checkpoints(&self, count: usize) {
+        let begun = Instant::now();
+        let mut last = self.counter("tidewatch_checkpoint_epoch");
+        for _ in 0..count {
+            while self.counter("tidewatch_checkpoint_epoch") == last {
+                assert!(begun.elapsed() < LIMIT, "no checkpoint after {last}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            last = self.counter("tidewatch_checkpoint_epoch");
+        }
+    }
+
+    /// Kills it as a machine that loses its power does.
+    fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is our child");
+    }
+
     /// Ends it as an operator does.
     fn stop(self) {
         self.terminate();
@@ -196,8 +215,11 @@ impl Running {
 /// A device, a metric, and where a window begins.
 type Key = (String, String, i64);
 
+/// Count, sum in the log's order, min and max.
+type Values = (i64, f64, f64, f64);
+
 /// The right windows: (device, metric, window) to count, sum in the log's order, min and max.
-fn oracle(sent: &[Sent]) -> BTreeMap<Key, (i64, f64, f64, f64)> {
+fn oracle(sent: &[Sent]) -> BTreeMap<Key, Values> {
     let mut windows = BTreeMap::new();
     for message in sent {
         for (metric, value) in message.values {
@@ -232,57 +254,124 @@ fn promtool(answer: &str) {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
-#[test]
-fn a_topic_becomes_windows_across_a_clean_stop() {
-    let (topic, database) = (
-        Topic::create(PARTITIONS as i32, &[]),
-        Database::new(&component("TIDEWATCH_TEST_POSTGRES")),
-    );
-    let (rows_topic, letters_topic) = (unique("rows"), unique("letters"));
-    let brokers = component("TIDEWATCH_TEST_KAFKA");
-    let folder = tempfile::tempdir().expect("a folder");
-    let variables = |threads: usize| {
-        vec![
+/// A topic of telemetry, and where its windows go.
+struct Job {
+    topic: Topic,
+    producer: BaseProducer,
+    database: Database,
+    rows_topic: String,
+    letters_topic: String,
+    folder: tempfile::TempDir,
+}
+
+impl Job {
+    fn new() -> Job {
+        let topic = Topic::create(PARTITIONS as i32, &[]);
+        Job {
+            producer: topic.producer(None),
+            topic,
+            database: Database::new(&component("TIDEWATCH_TEST_POSTGRES")),
+            rows_topic: unique("rows"),
+            letters_topic: unique("letters"),
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn start(&self, threads: usize) -> Running {
+        let variables = [
             ("SOURCE__KIND", "kafka".to_owned()),
-            ("KAFKA__BROKERS", brokers.clone()),
-            ("KAFKA__TOPIC", topic.name.clone()),
+            ("KAFKA__BROKERS", component("TIDEWATCH_TEST_KAFKA")),
+            ("KAFKA__TOPIC", self.topic.name.clone()),
             ("KAFKA__START", "earliest".to_owned()),
-            ("POSTGRES__URL", database.config.url.clone()),
-            ("POSTGRES__SCHEMA", database.config.schema.clone()),
-            ("OUTPUT__KAFKA__TOPIC", rows_topic.clone()),
+            ("POSTGRES__URL", self.database.config.url.clone()),
+            ("POSTGRES__SCHEMA", self.database.config.schema.clone()),
+            ("OUTPUT__KAFKA__TOPIC", self.rows_topic.clone()),
             ("OUTPUT__KAFKA__CREATE_TOPICS", "true".to_owned()),
             ("DEAD_LETTER__KIND", "kafka".to_owned()),
-            ("DEAD_LETTER__TOPIC", letters_topic.clone()),
+            ("DEAD_LETTER__TOPIC", self.letters_topic.clone()),
             ("ENGINE__THREADS", threads.to_string()),
             ("API__LISTEN", "127.0.0.1:0".to_owned()),
-            ("STATE__FOLDER", folder.path().join("state").display().to_string()),
-        ]
-    };
-    let sent = fleet(20_260_101);
-    let producer = topic.producer(None);
-    let fill = |messages: &[Sent]| {
+            ("STATE__FOLDER", self.folder.path().join("state").display().to_string()),
+        ];
+        Running::start(&variables, self.folder.path())
+    }
+
+    fn fill(&self, messages: &[Sent]) {
         for message in messages {
             let bytes = telemetry(&message.device, message.ts, &message.values);
-            send(&producer, &topic.name, message.partition, &message.device, &bytes);
+            self.send(message.partition, &message.device, &bytes);
         }
-        producer.flush(LIMIT).expect("acknowledged");
-    };
+        self.producer.flush(LIMIT).expect("acknowledged");
+    }
 
+    fn send(&self, partition: usize, key: &str, payload: &[u8]) {
+        send(&self.producer, &self.topic.name, partition, key, payload);
+    }
+
+    /// Closes all windows.
+    fn flush(&self) {
+        for partition in 0..PARTITIONS {
+            self.send(partition, "flush", &telemetry("flush", START + 20 * MINUTE, &[]));
+        }
+        self.producer.flush(LIMIT).expect("acknowledged");
+    }
+
+    fn stored(&self) -> BTreeMap<Key, (Values, i64)> {
+        let found = self.database.client().query(
+            "SELECT device_id, metric, (extract(epoch FROM window_start) * 1000)::bigint, count, sum, min, max, revision
+             FROM aggregates_minute",
+            &[],
+        );
+        let rows = found.expect("the table is there").into_iter().map(|row| {
+            let key: Key = (row.get(0), row.get(1), row.get(2));
+            (key, ((row.get(3), row.get(4), row.get(5), row.get(6)), row.get(7)))
+        });
+        rows.collect()
+    }
+
+    /// All windows are right in the database, and the same in the topic.
+    fn check(&self, sent: &[Sent]) {
+        let (want, stored) = (oracle(sent), self.stored());
+        for (key, (values, _)) in &stored {
+            assert_eq!(Some(values), want.get(key), "{key:?}");
+        }
+        assert_eq!(stored.len(), want.len(), "every window is there");
+        let last = kafka::Topic::read(&component("TIDEWATCH_TEST_KAFKA"), &self.rows_topic);
+        let minutes: Vec<_> = last.rows().filter(|row| row.job.as_str() == "minute").collect();
+        assert_eq!(minutes.len(), want.len(), "and in the topic");
+        for row in minutes {
+            let key = (row.key.to_string(), row.metric.to_string(), row.window_start.0);
+            let values = (row.values.count as i64, row.values.sum);
+            assert_eq!(values, (want[&key].0, want[&key].1), "{key:?}");
+            assert_eq!(row.revision.0 as i64, stored[&key].1, "{key:?}: the sinks agree");
+        }
+    }
+
+    /// The dead letters: where each came from, and its bytes.
+    fn letters(&self) -> Vec<(Option<String>, Option<Vec<u8>>)> {
+        let mut letters = Vec::new();
+        kafka::each_message(&component("TIDEWATCH_TEST_KAFKA"), &self.letters_topic, |message| {
+            let from = kafka::header(message, "__streams.errors.topic");
+            letters.push((from, message.payload().map(<[u8]>::to_vec)));
+        });
+        letters
+    }
+}
+
+#[test]
+fn a_topic_becomes_windows_across_a_clean_stop() {
+    let (job, sent) = (Job::new(), fleet(20_260_101));
     let half = MESSAGES / 2;
-    fill(&sent[..half]);
-    send(&producer, &topic.name, 1, "nobody", b"\xff\xffthis is no telemetry");
-    producer.flush(LIMIT).expect("acknowledged");
-    let first = Running::start(&variables(1), folder.path());
+    job.fill(&sent[..half]);
+    job.send(1, "nobody", b"\xff\xffthis is no telemetry");
+    job.producer.flush(LIMIT).expect("acknowledged");
+    let first = job.start(1);
     first.wait_for_messages(half as u64);
     first.stop();
 
-    fill(&sent[half..]);
-    for partition in 0..PARTITIONS {
-        let flush = telemetry("flush", START + 20 * MINUTE, &[]);
-        send(&producer, &topic.name, partition, "flush", &flush);
-    }
-    producer.flush(LIMIT).expect("acknowledged");
-    let second = Running::start(&variables(2), folder.path());
+    job.fill(&sent[half..]);
+    job.flush();
+    let second = job.start(2);
     second.wait_for_messages((MESSAGES - half + PARTITIONS) as u64);
     let series = second.get("/v1/series/device-1/temperature?limit=1");
     assert!(series.starts_with("HTTP/1.1 200"), "{series}");
@@ -290,43 +379,62 @@ fn a_topic_becomes_windows_across_a_clean_stop() {
     promtool(&second.get("/metrics"));
     second.stop();
 
-    let want = oracle(&sent);
-    let found = database.client().query(
-        "SELECT device_id, metric, (extract(epoch FROM window_start) * 1000)::bigint, count, sum, min, max, revision
-         FROM aggregates_minute",
-        &[],
+    job.check(&sent);
+    let letter = (
+        Some(job.topic.name.clone()),
+        Some(b"\xff\xffthis is no telemetry".to_vec()),
     );
-    let mut revisions = BTreeMap::new();
-    let mut stored = 0;
-    for row in found.expect("the table is there") {
-        let key: Key = (row.get(0), row.get(1), row.get(2));
-        let values: (i64, f64, f64, f64) = (row.get(3), row.get(4), row.get(5), row.get(6));
-        assert_eq!(Some(&values), want.get(&key), "{key:?}");
-        revisions.insert(key, row.get::<_, i64>(7));
-        stored += 1;
-    }
-    assert_eq!(stored, want.len(), "every window is there");
+    assert_eq!(job.letters(), [letter]);
+}
 
-    let last = kafka::Topic::read(&brokers, &rows_topic);
-    let minutes: Vec<_> = last.rows().filter(|row| row.job.as_str() == "minute").collect();
-    assert_eq!(minutes.len(), want.len(), "and in the topic");
-    for row in minutes {
-        let key = (row.key.to_string(), row.metric.to_string(), row.window_start.0);
-        assert_eq!(
-            (row.values.count as i64, row.values.sum),
-            (want[&key].0, want[&key].1),
-            "{key:?}"
-        );
-        assert_eq!(row.revision.0 as i64, revisions[&key], "{key:?}: the sinks agree");
+/// How a run is killed.
+#[derive(Clone, Copy, PartialEq)]
+enum Kill {
+    /// As soon as it has read what there is.
+    AtOnce,
+    /// When two checkpoints have been made since.
+    AfterCheckpoints,
+}
+
+#[test]
+fn a_topic_becomes_windows_across_kills() {
+    let (job, sent) = (Job::new(), fleet(20_260_102));
+    let kills = [
+        (1, Kill::AfterCheckpoints),
+        (2, Kill::AtOnce),
+        (2, Kill::AfterCheckpoints),
+        (1, Kill::AfterCheckpoints),
+        (2, Kill::AtOnce),
+    ];
+    let part = MESSAGES / kills.len();
+    for (part, (threads, kill)) in sent.chunks(part).zip(kills) {
+        job.fill(part);
+        job.send(1, "nobody", b"\xff\xffthis is no telemetry");
+        job.producer.flush(LIMIT).expect("acknowledged");
+        let run = job.start(threads);
+        run.wait_for_messages(part.len() as u64);
+        if kill == Kill::AfterCheckpoints {
+            run.wait_for_checkpoints(2);
+        }
+        run.kill();
     }
-    let mut letters = Vec::new();
-    kafka::each_message(&brokers, &letters_topic, |message| {
-        let from = kafka::header(message, "__streams.errors.topic");
-        letters.push((from, message.payload().map(<[u8]>::to_vec)));
-    });
-    assert_eq!(
-        letters,
-        [(Some(topic.name.clone()), Some(b"\xff\xffthis is no telemetry".to_vec()))]
+    job.flush();
+    let last = job.start(2);
+    let begun = Instant::now();
+    let want = oracle(&sent).len();
+    while job.stored().len() < want {
+        assert!(begun.elapsed() < LIMIT, "{} of {want} windows", job.stored().len());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(last.counter("tidewatch_duplicate_messages_total"), 0);
+    last.stop();
+    job.check(&sent);
+    let letters = job.letters();
+    // A letter may be there again when the kill came before what was delivered was noted.
+    assert!(
+        (kills.len()..=2 * kills.len()).contains(&letters.len()),
+        "{}",
+        letters.len()
     );
 }
 
@@ -398,8 +506,11 @@ fn a_stop_in_an_outage_waits_and_a_second_one_gives_up() {
     run.terminate();
     let status = run.ended();
     assert_eq!(status.code(), Some(1));
-    assert!(
-        !state.join("state.tidewatch").exists(),
-        "what was not delivered is read again"
-    );
+    // What was not delivered is in the checkpoint: the next run delivers it.
+    let variables = [("POSTGRES__URL", database.config.url.clone())]
+        .into_iter()
+        .chain(variables.into_iter().skip(1));
+    let next = Running::start(&variables.collect::<Vec<_>>(), folder.path());
+    next.wait_for_checkpoints(1);
+    next.stop();
 }

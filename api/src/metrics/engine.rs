@@ -61,8 +61,18 @@ pub(super) fn state(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
     page.gauge("arrangement_records", help, stats.arrangement_records.get())?;
     page.gauge(
         "outbox_bytes",
-        "Bytes yielded and not yet confirmed by sinks, estimated",
+        "Bytes yielded and not yet durable or confirmed by sinks, estimated",
         stats.outbox_bytes.get(),
+    )?;
+    let help = "Writes for a checkpoint that failed and were tried again";
+    page.counter("checkpoint_failures", help, stats.checkpoints_failed.get())?;
+    page.counter("checkpoints", "Checkpoints made", stats.checkpoints.get())?;
+    let help = "Bytes written for checkpoints";
+    page.counter("checkpoint_bytes", help, stats.checkpoint_bytes.get())?;
+    page.gauge(
+        "checkpoint_epoch",
+        "The epoch of the last checkpoint, 0 before the first",
+        stats.checkpoint_epoch.get(),
     )
 }
 

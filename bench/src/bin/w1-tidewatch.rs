@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Parser;
+use std::path::PathBuf;
 use tidewatch_bench::fetch::Client;
 use tidewatch_bench::w1::spec::Spec;
 use tidewatch_bench::w1::tidewatch::{Job, Log, Set, run_topic};
@@ -24,6 +25,9 @@ struct Flags {
     /// Write the rows to this topic too.
     #[arg(long)]
     kafka_output: Option<String>,
+    /// Make checkpoints in this folder too, as the server does; it must be empty.
+    #[arg(long)]
+    checkpoints: Option<PathBuf>,
     /// What reads the topic.
     #[arg(long, default_value_t = Client::Rdkafka)]
     client: Client,
@@ -40,6 +44,7 @@ fn main() -> Result<()> {
     let log = Log {
         client: flags.client,
         output: flags.kafka_output.as_deref(),
+        checkpoints: flags.checkpoints.as_deref(),
         ..Log::of(&read.brokers, &read.topic)
     };
     println!("{}", run_topic(log, job)?);

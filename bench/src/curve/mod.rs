@@ -77,7 +77,7 @@ pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnM
                 }
                 running -= 1;
             }
-            Captured::Positions(..) | Captured::State(_) => {}
+            Captured::Positions(..) | Captured::State(_) | Captured::Journal { .. } => {}
         }
     }
     engine.join();

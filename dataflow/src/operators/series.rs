@@ -2,12 +2,13 @@
 
 use crate::batch::Batch;
 use crate::capture::{CaptureSender, Captured, StateSlice};
+use crate::journal::Entry;
 use crate::live::Listener;
 use crate::rollup::bus::{Bounds, Bus};
 use crate::series::{Rows, SeriesState};
 use crate::stats::Stats;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidewatch_proto::block::RowList;
@@ -27,9 +28,6 @@ pub struct Published<'scope> {
     pub rejects: Stream<'scope, u64, Vec<Reject>>,
 }
 
-/// When to save the state: epochs that are still to be completed.
-pub type PendingCuts = Rc<RefCell<BTreeSet<Epoch>>>;
-
 /// Who listens to open windows, if anybody does.
 pub type Listening = Rc<RefCell<Option<Listener>>>;
 
@@ -39,10 +37,10 @@ pub struct Keeper {
     pub worker: usize,
     /// The series.
     pub state: Rc<RefCell<SeriesState>>,
-    /// When to save them.
-    pub cuts: PendingCuts,
     /// The way to rollups.
     pub bus: Rc<RefCell<Bus>>,
+    /// The journal is given out, and checkpoints may be of epochs that are multiples of this.
+    pub borders: Option<u64>,
     /// The epoch at the start.
     pub begun: Epoch,
     /// The counters.
@@ -55,9 +53,9 @@ pub struct Keeper {
 
 /// Keeps the windows of the series that this worker owns. Batches are exchanged by their target.
 ///
-/// Batches are applied at once, whatever their epoch. Only while a cut is pending are those of later epochs
-/// set aside, until the cut's epoch is complete and its state is saved: then rows, rejects and positions of
-/// epochs up to the cut are just what the saved state has behind it.
+/// Batches are applied at once, whatever their epoch; the journal says in which order, and what was completed between
+/// them. Only at a border, an epoch of which a checkpoint may be, are those of later epochs set aside until it is
+/// complete: then rows, rejects and positions of epochs up to it are just what the state has behind it.
 pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) -> Published<'scope> {
     let mut builder = OperatorBuilder::new("series".into(), batches.scope());
     let mut input = builder.new_input(batches, Exchange::new(|batch: &Batch| u64::from(batch.target)));
@@ -77,7 +75,7 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
                 let epoch = stamp.least().copied().unwrap_or_default();
                 arrived.extend(list.drain(..).map(|batch| (epoch, batch)));
             });
-            applied.forget_missed_cuts();
+            applied.begin();
             arrived.drain(..).for_each(|(epoch, batch)| applied.take(epoch, batch));
             let next = frontiers[0].frontier().first().copied();
             applied.push_open(next);
@@ -93,14 +91,10 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
                 rows.downgrade(&step.epoch.0);
                 rejects.downgrade(&step.epoch.0);
                 let (published, refused) = applied.complete(step);
-                rows_out
-                    .activate()
-                    .session(&*rows)
-                    .give_iterator(published.into_lists().into_iter());
-                rejects_out
-                    .activate()
-                    .session(&*rejects)
-                    .give_iterator(refused.into_iter());
+                let lists = published.into_lists().into_iter();
+                rows_out.activate().session(&*rows).give_iterator(lists);
+                let refused = refused.into_iter();
+                rejects_out.activate().session(&*rejects).give_iterator(refused);
             }
             match next {
                 Some(next) => {
@@ -118,11 +112,10 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
 #[derive(Clone, Copy, Debug)]
 struct Step {
     epoch: Epoch,
-    save: bool,
     last: bool,
 }
 
-/// What was applied, and what was set aside for a cut.
+/// What was applied, and what was set aside at a border.
 struct Applied {
     keeper: Keeper,
     aside: BTreeMap<u64, Vec<Batch>>,
@@ -132,7 +125,25 @@ struct Applied {
     applied: u64,
     /// The last epoch that was completed.
     completed: Option<Epoch>,
+    /// What was given out for checkpoints.
+    given: Given,
 }
+
+/// How much of the journal and of the state has been given out.
+#[derive(Default)]
+struct Given {
+    /// The round of slices that is under way; none has begun yet at 0.
+    round: u64,
+    /// The next slice of it.
+    slice: u32,
+    /// How many entries the journal has.
+    entries: u64,
+    /// So many bytes of slices are due.
+    owed: usize,
+}
+
+/// Rounds are made so quickly that the journal since the last one stays about this large.
+const JOURNAL_BYTES: usize = 256 << 20;
 
 impl Applied {
     fn new(keeper: Keeper) -> Applied {
@@ -142,25 +153,107 @@ impl Applied {
             begun: 0,
             applied: 0,
             completed: None,
+            given: Given::default(),
         }
     }
 
-    /// A cut that is heard of too late can't be exact any more: nothing is saved for it.
-    fn forget_missed_cuts(&mut self) {
-        let mut cuts = self.keeper.cuts.borrow_mut();
-        let before = cuts.len();
-        cuts.retain(|cut| cut.0 >= self.applied && self.completed.is_none_or(|completed| *cut > completed));
-        self.keeper.stats.cuts_missed.add((before - cuts.len()) as u64);
+    /// Before the first batch: gives out what was restored.
+    fn begin(&mut self) {
+        if self.keeper.borders.is_some() && self.given.round == 0 {
+            self.give_round();
+        }
     }
 
     fn take(&mut self, epoch: u64, batch: Batch) {
         self.begun = self.begun.max(epoch);
-        match self.keeper.cuts.borrow().first() {
-            Some(cut) if epoch > cut.0 => self.aside.entry(epoch).or_default().push(batch),
-            _ => {
-                self.applied = self.applied.max(epoch);
-                self.keeper.state.borrow_mut().apply(&batch);
+        match self.border().is_some_and(|border| epoch > border) {
+            true => self.aside.entry(epoch).or_default().push(batch),
+            false => self.apply(epoch, batch),
+        }
+    }
+
+    /// The next border.
+    fn border(&self) -> Option<u64> {
+        let next = self.completed.map_or(self.keeper.begun.0, |completed| completed.0 + 1);
+        self.keeper.borders.map(|every| next.next_multiple_of(every))
+    }
+
+    /// Applies what was set aside, up to the next border.
+    fn resume(&mut self) {
+        let border = self.border();
+        while let Some(entry) = self.aside.first_entry() {
+            let epoch = *entry.key();
+            if border.is_some_and(|border| epoch > border) {
+                return;
             }
+            entry.remove().into_iter().for_each(|batch| self.apply(epoch, batch));
+        }
+    }
+
+    fn apply(&mut self, epoch: u64, batch: Batch) {
+        self.applied = self.applied.max(epoch);
+        self.keeper.state.borrow_mut().apply(&batch);
+        if self.keeper.borders.is_none() {
+            return;
+        }
+        let bytes = batch.bytes();
+        self.keeper.stats.outbox_bytes.add(bytes as i64);
+        self.write(Entry::Applied(Epoch(epoch), Box::new(batch)));
+        let state = self.keeper.state.borrow().save_bytes();
+        self.given.owed += bytes / 4 + (bytes as f64 * state.min(JOURNAL_BYTES) as f64 / JOURNAL_BYTES as f64) as usize;
+        while self.given.owed > state / self.keeper.state.borrow().slices().max(1) as usize {
+            let given = self.give_slice();
+            self.given.owed = self.given.owed.saturating_sub(given);
+        }
+    }
+
+    fn write(&mut self, entry: Entry) {
+        self.given.entries += 1;
+        // Without a receiver nobody wants it.
+        let _ = self.keeper.capture.send(Captured::Journal {
+            worker: self.keeper.worker,
+            entry,
+        });
+    }
+
+    /// Gives out the next slice of the state, and says how large it is.
+    fn give_slice(&mut self) -> usize {
+        let (state, given) = (self.keeper.state.borrow(), &mut self.given);
+        let groups = match given.slice < state.slices() {
+            true => state.save_slice(given.slice),
+            false => BTreeMap::new(),
+        };
+        let is_last = given.slice + 1 >= state.slices();
+        let slice = StateSlice {
+            worker: self.keeper.worker,
+            round: given.round,
+            number: given.slice,
+            is_last,
+            entries: given.entries,
+            through: Epoch(self.applied).max(self.completed.unwrap_or_default()),
+            partitions: state.save_partitions(),
+            groups,
+        };
+        let bytes = slice.bytes();
+        if self.keeper.borders.is_some() {
+            self.keeper.stats.outbox_bytes.add(bytes as i64);
+        }
+        // Without a receiver nobody wants it.
+        let _ = self.keeper.capture.send(Captured::State(Box::new(slice)));
+        (given.round, given.slice) = match is_last {
+            true => (given.round + 1, 0),
+            false => (given.round, given.slice + 1),
+        };
+        bytes
+    }
+
+    /// Gives out all of the state.
+    fn give_round(&mut self) {
+        self.given.round += u64::from(self.given.slice > 0);
+        self.given.slice = 0;
+        let round = self.given.round;
+        while self.given.round == round {
+            self.give_slice();
         }
     }
 
@@ -181,42 +274,33 @@ impl Applied {
         }
     }
 
-    /// The epochs to complete one after the other: that of each cut that is due, and `through`.
+    /// The epochs to complete one after the other: each border, and `through`.
     fn steps(&self, through: Epoch, last: bool) -> Vec<Step> {
         if through < self.keeper.begun && !last {
             // What was applied already belongs to a later epoch.
             self.keeper.bus.borrow_mut().skip_to(Epoch(through.0 + 1));
             return Vec::new();
         }
-        let cuts = self.keeper.cuts.borrow();
-        let cuts = cuts.iter().filter(|cut| **cut < through || **cut == through && !last);
-        let step = |epoch: &Epoch| Step {
-            epoch: *epoch,
-            save: true,
-            last: false,
-        };
-        let mut steps: Vec<Step> = cuts.map(step).collect();
-        if last || steps.last().is_none_or(|step| step.epoch < through) {
-            steps.push(Step {
-                epoch: through,
-                save: last,
-                last,
-            });
-        }
-        steps
+        let borders = self.border().zip(self.keeper.borders);
+        let borders = borders
+            .into_iter()
+            .flat_map(|(next, every)| (next..through.0).step_by(every as usize));
+        let steps = borders.map(|border| (border, false)).chain([(through.0, last)]);
+        let steps = steps.map(|(epoch, last)| Step {
+            epoch: Epoch(epoch),
+            last,
+        });
+        steps.collect()
     }
 
-    fn complete(&mut self, Step { epoch, save, last }: Step) -> (Rows, Vec<Reject>) {
-        if last {
-            self.keeper.cuts.borrow_mut().clear();
-        }
-        self.resume();
+    fn complete(&mut self, Step { epoch, last }: Step) -> (Rows, Vec<Reject>) {
         let mut state = self.keeper.state.borrow_mut();
         let mut bus = self.keeper.bus.borrow_mut();
         if let Some(agreed) = epoch.0.checked_sub(1).and_then(|before| bus.agreed(Epoch(before))) {
             state.feed().expire(agreed.expired, epoch);
         }
-        let rows = state.publish(epoch, last);
+        let completion = state.completion(epoch, last);
+        let rows = state.complete(&completion);
         let rejects = state.take_rejects();
         let bounds = Bounds {
             closed: state.closed_everywhere(),
@@ -228,41 +312,13 @@ impl Applied {
         state.report();
         drop((state, bus));
         self.completed = Some(epoch);
-        if save {
-            self.save(epoch);
-            self.keeper.cuts.borrow_mut().remove(&epoch);
+        if self.keeper.borders.is_some() {
+            self.write(Entry::Completed(completion));
             self.resume();
         }
-        (rows, rejects)
-    }
-
-    fn save(&self, epoch: Epoch) {
-        let state = self.keeper.state.borrow();
-        let partitions = state.save_partitions();
-        let send = |groups, last| {
-            // Without a receiver nobody wants the state.
-            let _ = self.keeper.capture.send(Captured::State(Box::new(StateSlice {
-                worker: self.keeper.worker,
-                epoch,
-                groups,
-                last,
-                partitions: partitions.clone(),
-            })));
-        };
-        state.save(|groups| send(groups, false));
-        send(BTreeMap::new(), true);
-    }
-
-    /// Applies what was set aside, up to the next cut.
-    fn resume(&mut self) {
-        let next = self.keeper.cuts.borrow().first().copied();
-        let mut state = self.keeper.state.borrow_mut();
-        while let Some(entry) = self.aside.first_entry() {
-            if next.is_some_and(|cut| *entry.key() > cut.0) {
-                return;
-            }
-            self.applied = self.applied.max(*entry.key());
-            entry.remove().iter().for_each(|batch| state.apply(batch));
+        if last {
+            self.give_round();
         }
+        (rows, rejects)
     }
 }

@@ -32,6 +32,11 @@ impl SeriesState {
     /// Takes a batch. Batches of one partition come in the order of its log.
     pub fn apply(&mut self, batch: &Batch) {
         self.learn(batch);
+        self.apply_learned(batch);
+    }
+
+    /// Takes a batch whose numbers are known.
+    pub(super) fn apply_learned(&mut self, batch: &Batch) {
         let (mut from, mut unshaped) = (0, batch.metric.as_slice());
         while from < batch.messages.len() {
             let to = (from + CHUNK).min(batch.messages.len());
@@ -50,7 +55,8 @@ impl SeriesState {
         self.advance(batch);
     }
 
-    fn learn(&mut self, batch: &Batch) {
+    /// Learns what a batch's numbers mean.
+    pub(super) fn learn(&mut self, batch: &Batch) {
         let origin = batch.origin as usize;
         if self.origins.len() <= origin {
             self.origins.resize(origin + 1, Origin::default());

@@ -62,7 +62,7 @@ impl Chunk {
         }
     }
 
-    fn range(&self, at: usize) -> std::ops::Range<usize> {
+    pub(super) fn range(&self, at: usize) -> std::ops::Range<usize> {
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         start.into()..self.ends[at].into()
     }

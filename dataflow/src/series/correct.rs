@@ -11,12 +11,14 @@ use tidewatch_proto::row::{Job, Status};
 use tidewatch_proto::time::PaneNo;
 
 impl SeriesState {
-    /// Publishes pending corrections, at most once in their interval unless it must be `now`.
-    pub(super) fn publish_corrections(&mut self, epoch: Epoch, now: bool, rows: &mut Rows) {
+    /// Whether corrections are pending and may leave: at most once in their interval, unless it must be `now`.
+    pub(super) fn are_corrections_due(&self, epoch: Epoch, now: bool) -> bool {
         let interval = epochs_of(self.config.correction_interval_ms);
-        if self.dirty.is_empty() || (epoch.0 < self.corrected_at.0 + interval && !now) {
-            return;
-        }
+        !self.dirty.is_empty() && (now || epoch.0 >= self.corrected_at.0 + interval)
+    }
+
+    /// Publishes pending corrections.
+    pub(super) fn publish_corrections(&mut self, epoch: Epoch, rows: &mut Rows) {
         self.corrected_at = epoch;
         let changes = self.dirty.take();
         let mut ends: BTreeSet<(u32, PaneNo, Job)> = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! Panes that changed after a window with them was published, until the correction is.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use tidewatch_proto::time::PaneNo;
 
 /// What a published pane's change means for the windows that it is part of.
@@ -37,13 +37,14 @@ impl Dirty {
             .is_some_and(|change| end <= change.fresh_through)
     }
 
-    /// The changes by slot.
-    pub fn by_slot(&self) -> HashMap<usize, Vec<(PaneNo, Change)>> {
-        let mut slots: HashMap<usize, Vec<(PaneNo, Change)>> = HashMap::new();
-        for ((slot, pane), change) in &self.panes {
-            slots.entry(*slot as usize).or_default().push((*pane, *change));
+    /// The changes of a slot.
+    pub fn of(&self, slot: usize) -> Vec<(PaneNo, Change)> {
+        if self.panes.is_empty() {
+            return Vec::new();
         }
-        slots
+        let of_slot = (slot as u32, PaneNo::NONE)..=(slot as u32, PaneNo(i32::MAX));
+        let changes = self.panes.range(of_slot);
+        changes.map(|((_, pane), change)| (*pane, *change)).collect()
     }
 
     /// Puts back a change that was saved.

@@ -3,7 +3,7 @@
 //! * `apply`: batches in. Panes take readings and close as the log says, record by record.
 //! * `publish`, `correct`, `expire`: windows out, at the end of an epoch: closed ones once, corrected ones
 //!   again; and what is beyond the horizon is forgotten.
-//! * `snapshot`: all of it by key group, and back.
+//! * `save`, `snapshot`: all of it, slice by slice and by key group, and back. `replay`: the journal on top of it.
 //! * `give`, `feed`, `minutes`: published panes as differences, for what crosses series.
 //! * `live`: open windows as they stand, and those that have changed.
 
@@ -24,6 +24,7 @@ mod opened;
 mod packed;
 mod paged;
 mod publish;
+mod replay;
 mod rows;
 mod save;
 mod shapes;
@@ -34,6 +35,7 @@ mod walk;
 pub use feed::{Feed, PaneChange};
 pub use minutes::{Given, Minutes, PaneRecord};
 pub use names::{NameTable, Names};
+pub use replay::Replay;
 pub use rows::Rows;
 pub use snapshot::{DeviceSnapshot, GroupState, PartitionSnapshot, SeriesSnapshot};
 

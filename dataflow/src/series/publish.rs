@@ -6,6 +6,7 @@ use super::hours::{first_pane, hour_of, last_pane};
 use super::rows::Rows;
 use super::walk::together;
 use crate::config::HOP_PANES;
+use crate::journal::Completion;
 use std::collections::BTreeSet;
 use tidewatch_proto::aggregate::{Aggregate, add_pane_to, pane_quantiles};
 use tidewatch_proto::block::BlockHead;
@@ -44,32 +45,42 @@ impl Window {
 type Panes = (PaneNo, PaneNo);
 
 impl SeriesState {
-    /// Publishes what epoch `epoch` has completed: windows that have become due, corrections of windows that
-    /// were published before, and the expiry of what is beyond the horizon. With `last` corrections don't wait
-    /// for their interval.
-    pub fn publish(&mut self, epoch: Epoch, last: bool) -> Rows {
-        let mut rows = Rows::default();
-        let bounds: Vec<PaneNo> = self
-            .partitions
-            .iter()
-            .map(|partition| self.next_expiry(partition))
-            .collect();
-        let expiring = bounds
-            .iter()
-            .zip(&self.partitions)
-            .any(|(bound, partition)| *bound > partition.expired);
+    /// What completing an epoch comes to. With `last` corrections don't wait for their interval.
+    pub fn completion(&self, epoch: Epoch, last: bool) -> Completion {
+        let expired = self.partitions.iter().map(|partition| self.next_expiry(partition));
+        let expired: Vec<PaneNo> = expired.collect();
         // What spans partitions forgets panes when all changes of them are known.
+        let flushing = self.feed.is_on() && self.expired_everywhere() > self.feed.flushed();
+        let now = self.is_expiring(&expired) || flushing || last;
+        Completion {
+            epoch,
+            corrections: self.are_corrections_due(epoch, now),
+            expired,
+        }
+    }
+
+    fn is_expiring(&self, bounds: &[PaneNo]) -> bool {
+        let mut bounds = bounds.iter().zip(&self.partitions);
+        bounds.any(|(bound, partition)| *bound > partition.expired)
+    }
+
+    /// Completes an epoch: publishes windows that have become due and corrections of windows that were published
+    /// before, and lets expire what is beyond the horizon.
+    pub fn complete(&mut self, completion: &Completion) -> Rows {
+        let mut rows = Rows::default();
+        let epoch = completion.epoch;
         let everywhere = self.expired_everywhere();
-        let flushing = self.feed.is_on() && everywhere > self.feed.flushed();
-        self.publish_corrections(epoch, expiring || flushing || last, &mut rows);
+        if completion.corrections {
+            self.publish_corrections(epoch, &mut rows);
+        }
         for partition in 0..self.partitions.len() {
             self.publish_due(Partition(partition as u32), epoch, &mut rows);
         }
         self.give_published();
         self.stats.rollup_panes_missed.add(self.feed.take_missed());
         self.feed.flush(everywhere);
-        if expiring {
-            self.expire(&bounds);
+        if self.is_expiring(&completion.expired) {
+            self.expire(&completion.expired);
         }
         rows
     }

@@ -2,16 +2,14 @@
 //! where it lies.
 
 use super::closed::Block;
-use super::dirty::Change;
 use super::hours::HourWindow;
 use super::snapshot::PartitionSnapshot;
 use super::walk::{Found, Walk};
 use super::{FINGERPRINTS, PartitionState, SeriesState};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use tidewatch_proto::ids::{KeyGroup, Name, Partition};
 use tidewatch_proto::pane::Pane;
-use tidewatch_proto::time::PaneNo;
 
 /// What postcard writes, one thing after the other: structs have no frame, sequences have their length before them.
 #[derive(Default)]
@@ -33,20 +31,16 @@ impl Writer {
     }
 }
 
-/// What is looked up again and again while the state is written.
+/// What is looked up again and again while devices are written.
 struct Source<'a> {
     state: &'a SeriesState,
     /// By partition its blocks, each walked once: slots come in their order and so do the panes of a block.
     walks: Vec<Vec<Walk<'a>>>,
     hours: Vec<i32>,
-    changes: HashMap<usize, Vec<(PaneNo, Change)>>,
     /// The closed panes of one series.
     closed: Vec<Found<'a>>,
     room: Vec<u8>,
 }
-
-/// How many devices are written before what was written is given out.
-const SLICE_DEVICES: usize = 4_096;
 
 impl SeriesState {
     /// How far each partition has come.
@@ -54,50 +48,54 @@ impl SeriesState {
         let partitions = self.partitions.iter().map(|p| PartitionSnapshot {
             watermark_ms: p.watermark_ms,
             closed: p.closed,
+            due: p.due,
             published: p.published,
             expired: p.expired,
         });
         partitions.collect()
     }
 
-    /// Gives out all series, a slice of the devices at a time: by key group what [`super::GroupState`] is in postcard.
-    pub fn save(&self, mut give: impl FnMut(BTreeMap<KeyGroup, Vec<u8>>)) {
+    /// How many slices there are. A device is always part of the same one.
+    pub fn slices(&self) -> u32 {
+        self.slots.capacity().div_ceil(self.config.slice_slots) as u32
+    }
+
+    /// The series of a slice of the devices, by key group: what [`super::GroupState`] is in postcard.
+    pub fn save_slice(&self, number: u32) -> BTreeMap<KeyGroup, Vec<u8>> {
+        let from = number as usize * self.config.slice_slots;
+        let slots = from..self.slots.capacity().min(from + self.config.slice_slots);
         let mut source = Source {
             state: self,
-            walks: self.partitions.iter().map(walks).collect(),
+            walks: self.partitions.iter().map(|partition| walks(partition, from)).collect(),
             hours: self.hours.numbers(),
-            changes: self.dirty.by_slot(),
             closed: Vec::new(),
             room: Vec::new(),
         };
         let names = self.names.borrow();
-        let apart = self.slots.apart();
-        let each = self.bytes_per_device();
-        let mut placed = self.placed();
-        loop {
-            let numbers = placed.by_ref().take(SLICE_DEVICES);
-            let slice: Vec<(KeyGroup, u32)> = numbers
-                .map(|number| (KeyGroup::of(names.devices.name(number).as_bytes()), number))
-                .collect();
-            if slice.is_empty() {
-                return;
-            }
-            let mut groups = begin_groups(&slice, each);
-            for (group, number) in slice {
-                let out = groups.entry(group).or_default();
-                let apart = apart.get(&number).map_or(&[][..], Vec::as_slice);
-                source.write_device(out, number, names.devices.name(number), apart);
-            }
-            give(groups.into_iter().map(|(group, out)| (group, out.bytes)).collect());
+        let numbered = self.placed(slots).map(|number| {
+            let group = KeyGroup::of(names.devices.name(number).as_bytes());
+            (group, number)
+        });
+        let slice: Vec<(KeyGroup, u32)> = numbered.collect();
+        let mut groups = begin_groups(&slice, self.bytes_per_device());
+        for (group, number) in slice {
+            let out = groups.entry(group).or_default();
+            source.write_device(out, number, names.devices.name(number));
         }
+        groups.into_iter().map(|(group, out)| (group, out.bytes)).collect()
     }
 
-    /// The devices with series, in the order of their first slots.
-    fn placed(&self) -> impl Iterator<Item = u32> {
-        let used = (0..self.slots.capacity()).filter(|slot| self.slots.is_used(*slot));
+    /// The devices whose first series lies in one of these slots, in their order.
+    fn placed(&self, slots: std::ops::Range<usize>) -> impl Iterator<Item = u32> {
+        let used = slots.filter(|slot| self.slots.is_used(*slot));
         let devices = used.map(|slot| (self.slots.device(slot), slot));
         let first = devices.filter(|(number, slot)| self.devices[*number as usize].base() == *slot);
         first.map(|(number, _)| number)
+    }
+
+    /// About how many bytes all slices take.
+    pub fn save_bytes(&self) -> usize {
+        self.bytes_per_device() * self.settled
     }
 
     /// About how many bytes a device takes when it is written.
@@ -128,12 +126,13 @@ fn begin_groups(slice: &[(KeyGroup, u32)], each: usize) -> BTreeMap<KeyGroup, Wr
     begun.collect()
 }
 
-fn walks(partition: &PartitionState) -> Vec<Walk<'_>> {
-    partition.blocks.values().map(Block::walk).collect()
+fn walks(partition: &PartitionState, from: usize) -> Vec<Walk<'_>> {
+    partition.blocks.values().map(|block| Walk::from(block, from)).collect()
 }
 
 impl Source<'_> {
-    fn write_device(&mut self, out: &mut Writer, number: u32, name: &Name, apart: &[usize]) {
+    fn write_device(&mut self, out: &mut Writer, number: u32, name: &Name) {
+        let apart = self.state.slots.apart(number);
         let device = self.state.devices[number as usize];
         out.put(name);
         out.put(&device.home);
@@ -146,8 +145,8 @@ impl Source<'_> {
             self.write_series(out, slot);
         }
         for slot in apart {
-            self.find_closed(device.home, *slot);
-            self.write_series(out, *slot);
+            self.find_closed(device.home, *slot as usize);
+            self.write_series(out, *slot as usize);
         }
     }
 
@@ -176,6 +175,6 @@ impl Source<'_> {
             .filter_map(|hour| Some((*hour, state.hours.get(*hour, slot)?)))
             .collect();
         out.put(&hours);
-        out.put(self.changes.get(&slot).map_or(&[][..], Vec::as_slice));
+        out.put(&state.dirty.of(slot));
     }
 }

@@ -61,6 +61,8 @@ pub struct Slots {
     places: Vec<u32>,
     /// Series that don't lie together with their device's first ones, by device and metric.
     apart: HashMap<(u32, u32), u32>,
+    /// The same by device, ascending.
+    apart_of: HashMap<u32, Vec<u32>>,
     series: usize,
 }
 
@@ -91,6 +93,7 @@ impl Slots {
         let slot = self.allocate(device.home, 1);
         self.fill(slot, number, metric);
         self.apart.insert((number, metric), slot);
+        self.apart_of.entry(number).or_default().push(slot);
         slot as usize
     }
 
@@ -102,15 +105,9 @@ impl Slots {
         self.apart.get(&(number, metric)).map(|slot| *slot as usize)
     }
 
-    /// The slots by device that don't lie together with the device's first ones.
-    pub fn apart(&self) -> HashMap<u32, Vec<usize>> {
-        let mut slots: HashMap<u32, Vec<usize>> = HashMap::new();
-        for ((number, _), slot) in &self.apart {
-            slots.entry(*number).or_default().push(*slot as usize);
-        }
-        // In the order of their first readings, so that equal states give equal bytes.
-        slots.values_mut().for_each(|slots| slots.sort_unstable());
-        slots
+    /// The slots of a device that don't lie together with its first ones, in the order of their first readings.
+    pub fn apart(&self, number: u32) -> &[u32] {
+        self.apart_of.get(&number).map_or(&[], Vec::as_slice)
     }
 
     /// Gives a new device its home and its first series, together: those of the metrics of a shape.

@@ -69,6 +69,8 @@ pub struct PartitionSnapshot {
     pub watermark_ms: i64,
     /// The last closed pane.
     pub closed: PaneNo,
+    /// The last pane whose windows are to be published.
+    pub due: PaneNo,
     /// The last pane whose windows were published.
     pub published: PaneNo,
     /// The last pane that can't change any more.
@@ -80,6 +82,7 @@ impl PartitionSnapshot {
     pub const FRESH: PartitionSnapshot = PartitionSnapshot {
         watermark_ms: i64::MIN,
         closed: PaneNo::NONE,
+        due: PaneNo::NONE,
         published: PaneNo::NONE,
         expired: PaneNo::NONE,
     };
@@ -89,9 +92,19 @@ impl PartitionSnapshot {
     pub fn widen(&mut self, other: &PartitionSnapshot) {
         self.watermark_ms = self.watermark_ms.max(other.watermark_ms);
         self.closed = self.closed.max(other.closed);
+        self.due = self.due.max(other.due);
         self.published = self.published.max(other.published);
         self.expired = self.expired.max(other.expired);
     }
+}
+
+/// What a series had still to publish.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pending {
+    /// Corrections of the windows that a pane is part of.
+    Change(usize, PaneNo, Change),
+    /// The first row of an hour.
+    Hour(usize, i32),
 }
 
 impl SeriesState {
@@ -100,14 +113,15 @@ impl SeriesState {
         for (state, saved) in self.partitions.iter_mut().zip(partitions) {
             state.watermark_ms = saved.watermark_ms;
             state.closed = saved.closed;
-            state.due = saved.published;
+            state.due = saved.due;
             state.published = saved.published;
             state.expired = saved.expired;
         }
     }
 
-    /// Takes back a group that this worker owns.
-    pub fn restore_group(&mut self, group: GroupState) {
+    /// Takes back a group that this worker owns. Gives what the devices had pending, by slot.
+    pub(super) fn restore_devices(&mut self, group: GroupState) -> Vec<Pending> {
+        let mut pending = Vec::new();
         for device in group.devices {
             let number = {
                 let mut names = self.names.borrow_mut();
@@ -130,12 +144,32 @@ impl SeriesState {
             for ((place, metric), series) in metrics.into_iter().enumerate().zip(device.series) {
                 let slot = self.slots.slot(number, &settled, metric, place);
                 self.open.grow(self.slots.capacity());
-                self.restore_series(device.home, slot, series);
+                self.restore_series(device.home, slot, series, &mut pending);
             }
+        }
+        pending
+    }
+
+    /// Takes back a group that this worker owns.
+    pub fn restore_group(&mut self, group: GroupState) {
+        let pending = self.restore_devices(group);
+        pending.into_iter().for_each(|pending| self.restore_pending(pending));
+    }
+
+    /// Takes back what is still to be published.
+    pub(super) fn restore_pending(&mut self, pending: Pending) {
+        match pending {
+            Pending::Change(slot, pane, change) => {
+                let expired = self.partitions[self.home(slot).index()].expired;
+                if pane > expired {
+                    self.dirty.restore(slot, pane, change);
+                }
+            }
+            Pending::Hour(slot, hour) => self.hours.window(hour, slot).published = false,
         }
     }
 
-    fn restore_series(&mut self, home: Partition, slot: usize, series: SeriesSnapshot) {
+    fn restore_series(&mut self, home: Partition, slot: usize, series: SeriesSnapshot, pending: &mut Vec<Pending>) {
         for pane in series.open {
             let opened = &mut self.partitions[home.index()].opened;
             opened.note(pane.0.number, self.slots.local(slot));
@@ -152,10 +186,12 @@ impl SeriesState {
                 .insert(slot, pane);
         }
         for (hour, window) in series.hours {
+            if !window.published {
+                pending.push(Pending::Hour(slot, hour));
+            }
             *self.hours.window(hour, slot) = window;
         }
-        for (pane, change) in series.changes.into_iter().filter(|(pane, _)| *pane > expired) {
-            self.dirty.restore(slot, pane, change);
-        }
+        let changes = series.changes.into_iter();
+        pending.extend(changes.map(|(pane, change)| Pending::Change(slot, pane, change)));
     }
 }

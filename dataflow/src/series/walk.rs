@@ -99,7 +99,7 @@ pub struct Walk<'a> {
     chunk: usize,
     at: usize,
     begin: usize,
-    overlay: Peekable<btree_map::Iter<'a, u32, Sketched>>,
+    overlay: Peekable<btree_map::Range<'a, u32, Sketched>>,
 }
 
 impl<'a> Walk<'a> {
@@ -109,7 +109,24 @@ impl<'a> Walk<'a> {
             chunk: 0,
             at: 0,
             begin: 0,
-            overlay: block.overlay.iter().peekable(),
+            overlay: block.overlay.range(..).peekable(),
+        }
+    }
+
+    /// A walk that begins with a slot.
+    pub(super) fn from(block: &'a Block, slot: usize) -> Walk<'a> {
+        let slot = slot as u32;
+        let chunk = block
+            .chunks
+            .partition_point(|chunk| chunk.slots.last().is_some_and(|last| *last < slot));
+        let found = block.chunks.get(chunk);
+        let at = found.map_or(0, |chunk| chunk.slots.partition_point(|other| *other < slot));
+        Walk {
+            block,
+            chunk,
+            at,
+            begin: found.map_or(0, |chunk| chunk.range(at).start),
+            overlay: block.overlay.range(slot..).peekable(),
         }
     }
 

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use tidewatch_dataflow::capture::{Captured, StateSlice};
+use tidewatch_dataflow::capture::Captured;
+use tidewatch_dataflow::checkpoint::{Meta, Part};
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Restored, Saved};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
@@ -159,7 +160,9 @@ pub type Key = (Job, String, String, i64);
 pub struct Outcome {
     pub rows: Vec<Row>,
     pub rejects: Vec<Reject>,
-    pub states: Vec<StateSlice>,
+    pub parts: Vec<Part>,
+    pub partitions: usize,
+    pub workers: usize,
     pub positions: BTreeMap<Partition, tidewatch_dataflow::batch::Position>,
     pub through: u64,
     pub late: u64,
@@ -185,14 +188,29 @@ impl Outcome {
         last
     }
 
+    /// What the run saved at its end.
+    pub fn saved(&self) -> Saved {
+        Saved {
+            meta: Meta {
+                generation: Generation(1),
+                epoch: Epoch(self.through),
+                workers: self.workers,
+                settings: 42,
+                partition_names: (0..self.partitions).map(|p| format!("log/{p}")).collect(),
+                positions: self.positions.values().copied().collect(),
+                delivered: Epoch(self.through),
+            },
+            parts: self.parts.clone(),
+        }
+    }
+
     /// What a later run goes on from.
     pub fn restored(&self) -> Restored {
-        let names: Vec<String> = (0..self.states[0].partitions.len())
-            .map(|p| format!("log/{p}"))
-            .collect();
-        let positions = self.positions.values().copied().collect();
-        let saved = Saved::gather(Generation(1), 0, names.clone(), positions, self.states.clone());
-        saved.into_restored(&names).unwrap()
+        let saved = self.saved();
+        saved
+            .clone()
+            .into_restored(&saved.meta.partition_names, &EngineConfig::default())
+            .unwrap()
     }
 }
 
@@ -207,10 +225,13 @@ pub fn drain(captured: &std::sync::mpsc::Receiver<Captured>, threads: usize, out
                 outcome.positions.insert(p.partition, p);
             }),
             Captured::Through { epoch, .. } => outcome.through = outcome.through.max(epoch.0),
-            Captured::State(state) => {
-                outcome.through = outcome.through.max(state.epoch.0);
-                outcome.states.push(*state);
+            Captured::State(slice) => {
+                outcome.through = outcome.through.max(slice.through.0);
+                outcome.workers = threads;
+                outcome.partitions = slice.partitions.len();
+                outcome.parts.push(Part::State(*slice));
             }
+            Captured::Journal { .. } => unreachable!("it is off"),
             Captured::Ended { error, .. } => {
                 outcome.errors.extend(error);
                 running -= 1;

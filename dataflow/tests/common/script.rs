@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tidewatch_dataflow::batch::Position;
-use tidewatch_dataflow::capture::{Captured, StateSlice};
+use tidewatch_dataflow::capture::Captured;
+use tidewatch_dataflow::checkpoint::{Meta, Part, Recorder};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Handle, Restored, Saved};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
@@ -152,7 +153,8 @@ pub struct Run {
     pub rows: Vec<(Epoch, Row)>,
     pub rejects: Vec<(Epoch, Reject)>,
     pub positions: BTreeMap<Partition, BTreeMap<Epoch, Position>>,
-    pub states: Vec<StateSlice>,
+    pub parts: Vec<Part>,
+    recorder: Recorder,
     pub errors: Vec<String>,
     running: usize,
     read: u64,
@@ -202,7 +204,8 @@ impl Run {
             rows: Vec::new(),
             rejects: Vec::new(),
             positions: BTreeMap::new(),
-            states: Vec::new(),
+            parts: Vec::new(),
+            recorder: Recorder::default(),
             errors: Vec::new(),
             running: config.threads,
             read,
@@ -268,7 +271,8 @@ impl Run {
                 assert!(self.through[worker] <= epoch.0, "worker {worker} has gone back");
                 self.through[worker] = epoch.0;
             }
-            Captured::State(state) => self.states.push(*state),
+            Captured::State(slice) => self.parts.push(Part::State(*slice)),
+            Captured::Journal { worker, entry } => self.parts.extend(self.recorder.take(worker, &entry)),
             Captured::Ended { error, .. } => {
                 self.errors.extend(error);
                 self.running -= 1;
@@ -307,23 +311,29 @@ impl Run {
         let epoch = self.handle.stop();
         self.clock.epoch.store(epoch.0 + 1, Ordering::SeqCst);
         self.end();
-        let last = self.states.iter().map(|state| state.epoch).max().unwrap();
-        self.cut_at(last).expect("every worker has saved its state")
+        let slices = self.parts.iter().filter_map(|part| match part {
+            Part::State(slice) => Some(slice.through),
+            _ => None,
+        });
+        let last = slices.max().unwrap();
+        self.saved(last)
     }
 
-    /// What was saved at an epoch, if every worker has saved it exactly then.
-    pub fn cut_at(&mut self, epoch: Epoch) -> Option<Saved> {
-        let (cut, others) = std::mem::take(&mut self.states)
-            .into_iter()
-            .partition(|state| state.epoch == epoch);
-        self.states = others;
-        let cut: Vec<StateSlice> = cut;
-        (cut.iter().filter(|state| state.last).count() == self.threads).then(|| self.saved(epoch, cut))
-    }
-
-    fn saved(&self, epoch: Epoch, states: Vec<StateSlice>) -> Saved {
+    /// A checkpoint of an epoch that all workers have completed.
+    pub fn saved(&mut self, epoch: Epoch) -> Saved {
         let last = |positions: &BTreeMap<Epoch, Position>| positions.range(..=epoch).next_back().map(|(_, p)| *p);
-        let positions = self.positions.values().filter_map(last).collect();
-        Saved::gather(Generation(1), 0, self.log.names.clone(), positions, states)
+        self.parts.extend(self.recorder.flush());
+        Saved {
+            meta: Meta {
+                generation: Generation(1),
+                epoch,
+                workers: self.threads,
+                settings: 0,
+                partition_names: self.log.names.clone(),
+                positions: self.positions.values().filter_map(last).collect(),
+                delivered: epoch,
+            },
+            parts: self.parts.clone(),
+        }
     }
 }

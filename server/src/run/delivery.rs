@@ -1,17 +1,23 @@
-//! From captured epochs to sinks: an epoch leaves when every worker has completed it.
+//! From what the workers give out to checkpoints: what epochs have brought is sealed when every worker has completed
+//! them, and reaches sinks when it is durable.
 
+use super::sinks::{Confirmed, Surroundings};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tidewatch_checkpoints::{Checkpoints, Event, Owner, Pace};
 use tidewatch_dataflow::batch::Position;
-use tidewatch_dataflow::capture::{Captured, StateSlice, reject_bytes};
+use tidewatch_dataflow::capture::{Captured, reject_bytes};
+use tidewatch_dataflow::checkpoint::{Meta, Outbox};
+use tidewatch_dataflow::journal::Entry;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_proto::block::RowList;
-use tidewatch_proto::ids::{EPOCH_MS, Epoch, Generation, Partition};
+use tidewatch_proto::ids::{Epoch, Generation, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
-
-/// How many epochs may pass without rows before sinks are told that time goes on.
-const PROGRESS_EPOCHS: u64 = 1_000 / EPOCH_MS;
+use tidewatch_sources::kafka::KafkaFactory;
 
 /// A delivery on its way to sinks. What it weighs leaves the outbox's gauge with the last of them.
 #[derive(Debug)]
@@ -31,101 +37,211 @@ impl<T> Drop for Parcel<T> {
 /// Where a sink's thread takes its deliveries from.
 pub type Inbox<T> = mpsc::Sender<Arc<Parcel<T>>>;
 
-/// Collects what the workers yield, and passes on whole epochs.
+impl<T> Parcel<T> {
+    /// A delivery, of which so many bytes are in the outbox's gauge already.
+    pub fn new(delivery: Delivery<T>, bytes: i64, stats: &Arc<Stats>) -> Arc<Parcel<T>> {
+        Arc::new(Parcel {
+            delivery,
+            bytes,
+            stats: stats.clone(),
+        })
+    }
+}
+
+/// What comes with a checkpoint: its rows and its rejects.
+pub type Cargo = (Arc<Parcel<Row>>, Arc<Parcel<Reject>>);
+
+/// Gives sinks what is durable.
+pub struct Outlet {
+    /// Where rows go.
+    pub rows_to: Vec<Inbox<Row>>,
+    /// Where rejects go.
+    pub rejects_to: Vec<Inbox<Reject>>,
+    /// What sinks have taken.
+    pub confirmed: Confirmed,
+    /// What it shares with sinks.
+    pub around: Surroundings,
+    /// Where positions are committed for lag tools.
+    pub kafka: Option<Arc<KafkaFactory>>,
+}
+
+impl Outlet {
+    /// Gives sinks nothing more.
+    pub fn close(&mut self) {
+        (self.rows_to, self.rejects_to) = (Vec::new(), Vec::new());
+    }
+}
+
+impl Owner for Outlet {
+    type Cargo = Cargo;
+
+    fn durable(&mut self, meta: &Meta, (rows, rejects): Cargo) {
+        // A sink that has ended has said why.
+        self.rows_to.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
+        self.rejects_to
+            .iter()
+            .for_each(|inbox| drop(inbox.send(rejects.clone())));
+        if let Some(kafka) = &self.kafka {
+            let positions = meta
+                .positions
+                .iter()
+                .map(|position| (position.partition, position.next));
+            kafka.commit(&positions.collect::<Vec<_>>());
+        }
+    }
+
+    fn delivered(&self) -> Epoch {
+        self.confirmed.through()
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Failed(error, wait) => {
+                self.around.outages.fetch_add(1, Ordering::SeqCst);
+                let again = wait.as_millis();
+                self.around.terminal.news(&format!(
+                    "a checkpoint can't be written: {error}; nothing is lost, sinks wait, the next try is in {again} ms"
+                ));
+            }
+            Event::Recovered => {
+                self.around.outages.fetch_sub(1, Ordering::SeqCst);
+                self.around.terminal.news("checkpoints can be written again");
+            }
+        }
+    }
+
+    fn gives_up(&self) -> bool {
+        self.around.give_up.load(Ordering::SeqCst)
+    }
+}
+
+/// What an earlier run had not delivered, as of the epoch at which it was saved.
+pub fn inherited(outbox: Outbox, generation: Generation, through: Epoch, stats: &Arc<Stats>) -> Cargo {
+    let rows = outbox.rows.into_values().flatten().collect();
+    let rejects = outbox.rejects.into_values().flatten().collect();
+    (
+        Parcel::new(
+            Delivery {
+                generation,
+                through,
+                items: rows,
+            },
+            0,
+            stats,
+        ),
+        Parcel::new(
+            Delivery {
+                generation,
+                through,
+                items: rejects,
+            },
+            0,
+            stats,
+        ),
+    )
+}
+
+/// Collects what the workers yield, and makes checkpoints of it.
 pub struct Collector {
-    generation: Generation,
+    /// What every checkpoint says alike.
+    meta: Meta,
     stats: Arc<Stats>,
+    checkpoints: Checkpoints<Cargo>,
+    pace: Pace,
+    /// Checkpoints are of epochs that are multiples of this.
+    border_epochs: u64,
     rows: BTreeMap<Epoch, Vec<RowList>>,
     rejects: BTreeMap<Epoch, Vec<Reject>>,
+    positions: BTreeMap<Epoch, Vec<Position>>,
+    /// By partition where reading stood at the last checkpoint.
+    stood: BTreeMap<Partition, Position>,
     through: Vec<Option<Epoch>>,
     running: usize,
-    delivered: Epoch,
-    rows_to: Vec<Inbox<Row>>,
-    rejects_to: Vec<Inbox<Reject>>,
-    positions: BTreeMap<Partition, Position>,
-    states: Vec<StateSlice>,
+    sealed: Epoch,
+    /// The last epoch that has brought anything.
+    newest: Epoch,
+    /// The last epoch of which there is state.
+    state_of: Epoch,
     errors: Vec<String>,
 }
 
-/// How a run of the engine ended.
-pub struct Ended {
-    /// Where reading stood.
-    pub positions: Vec<Position>,
-    /// What each worker saved.
-    pub states: Vec<StateSlice>,
-    /// What went wrong, the first first.
-    pub errors: Vec<String>,
-}
-
 impl Collector {
-    /// A collector of so many workers' results, for these sinks.
+    /// A collector of the results of as many workers as `meta` says, which goes on from these positions.
     pub fn new(
-        generation: Generation,
+        meta: Meta,
         stats: Arc<Stats>,
-        workers: usize,
-        rows_to: Vec<Inbox<Row>>,
-        rejects_to: Vec<Inbox<Reject>>,
+        checkpoints: Checkpoints<Cargo>,
+        pace: Pace,
+        border_epochs: u64,
     ) -> Collector {
+        let stood = meta
+            .positions
+            .iter()
+            .map(|position| (position.partition, *position))
+            .collect();
         Collector {
-            generation,
+            through: vec![None; meta.workers],
+            running: meta.workers,
+            sealed: meta.epoch,
+            newest: Epoch(0),
+            meta,
             stats,
+            checkpoints,
+            pace,
+            border_epochs,
             rows: BTreeMap::new(),
             rejects: BTreeMap::new(),
-            through: vec![None; workers],
-            running: workers,
-            delivered: Epoch(0),
-            rows_to,
-            rejects_to,
             positions: BTreeMap::new(),
-            states: Vec::new(),
+            stood,
+            state_of: Epoch(0),
             errors: Vec::new(),
         }
     }
 
-    /// Collects until every worker has ended. `each` sees the last epoch that was completed.
-    pub fn run(mut self, captured: &mpsc::Receiver<Captured>, mut each: impl FnMut(Epoch)) -> Ended {
+    /// Collects until every worker has ended, and gives what went wrong, the first first. `each` sees the last epoch
+    /// that was completed.
+    pub fn run(mut self, captured: &mpsc::Receiver<Captured>, mut each: impl FnMut(Epoch)) -> Vec<String> {
         while self.running > 0 {
-            let Ok(message) = captured.recv() else {
-                self.errors.push("the engine ended without saying why".to_owned());
-                break;
-            };
-            self.take(message);
+            match captured.recv_timeout(self.pace.wait(self.is_new()).max(Duration::from_millis(1))) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.errors.push("the engine ended without saying why".to_owned());
+                    break;
+                }
+            }
             let complete = self.through.iter().copied().min().flatten();
             if let Some(complete) = complete.filter(|complete| complete.0 != u64::MAX) {
-                self.deliver(complete);
                 each(complete);
+                let border = Epoch(complete.0 / self.border_epochs * self.border_epochs);
+                if self.pace.wait(self.is_new()).is_zero() && border > self.sealed {
+                    self.seal(border);
+                }
             }
         }
         // What a worker that failed left behind is not whole: it is read again.
         if self.errors.is_empty() {
-            let last = self
-                .states
-                .iter()
-                .map(|state| state.epoch)
-                .max()
-                .unwrap_or(self.delivered);
-            self.deliver_all(last.max(self.delivered));
+            self.seal(self.state_of.max(self.sealed));
         }
-        Ended {
-            positions: self.positions.into_values().collect(),
-            states: self.states,
-            errors: self.errors,
-        }
+        self.errors
+    }
+
+    /// Whether anything came that no checkpoint has.
+    fn is_new(&self) -> bool {
+        self.newest > self.sealed
     }
 
     fn take(&mut self, message: Captured) {
+        self.newest = self.newest.max(brought(&message));
         match message {
             Captured::Rows(epoch, list) => self.rows.entry(epoch).or_default().push(list),
             Captured::Rejects(epoch, rejects) => self.rejects.entry(epoch).or_default().extend(rejects),
-            Captured::Positions(_, positions) => {
-                self.positions
-                    .extend(positions.into_iter().map(|position| (position.partition, position)));
-            }
+            Captured::Positions(epoch, positions) => self.positions.entry(epoch).or_default().extend(positions),
             Captured::Through { worker, epoch } => self.through[worker] = Some(epoch),
-            Captured::State(state) => {
-                self.states
-                    .retain(|older| older.epoch == state.epoch || older.worker != state.worker);
-                self.states.push(*state);
+            Captured::Journal { worker, entry } => self.checkpoints.journal(worker, &entry),
+            Captured::State(slice) => {
+                self.state_of = self.state_of.max(slice.through);
+                self.checkpoints.state(*slice);
             }
             Captured::Ended { worker, error } => {
                 self.running -= 1;
@@ -136,65 +252,80 @@ impl Collector {
         }
     }
 
-    fn deliver(&mut self, complete: Epoch) {
-        let due = self.rows.keys().next().is_some_and(|epoch| *epoch <= complete)
-            || self.rejects.keys().next().is_some_and(|epoch| *epoch <= complete)
-            || complete.0 >= self.delivered.0.saturating_add(PROGRESS_EPOCHS);
-        if due {
-            self.deliver_all(complete);
-        }
-    }
-
-    fn deliver_all(&mut self, through: Epoch) {
-        self.delivered = through;
-        let later = self.rows.split_off(&Epoch(through.0 + 1));
-        let lists = std::mem::replace(&mut self.rows, later);
-        let lists: Vec<RowList> = lists.into_values().flatten().collect();
-        let (taken, count) = lists
+    /// Makes a checkpoint of all that epochs through this one have brought.
+    fn seal(&mut self, through: Epoch) {
+        self.sealed = through;
+        let lists = taken(&mut self.rows, through);
+        let (lists_bytes, count) = lists
             .iter()
             .fold((0, 0), |(bytes, rows), list| (bytes + list.bytes(), rows + list.len()));
         let mut rows = Vec::with_capacity(count);
         lists.into_iter().for_each(|list| list.append_to(&mut rows));
-        let later = self.rejects.split_off(&Epoch(through.0 + 1));
-        let rejects: Vec<Reject> = std::mem::replace(&mut self.rejects, later)
-            .into_values()
-            .flatten()
-            .collect();
         let row_bytes = (count * size_of::<Row>()) as i64;
         // From here on they weigh what they weigh as rows of their own.
-        self.stats.outbox_bytes.add(row_bytes - taken as i64);
+        self.stats.outbox_bytes.add(row_bytes - lists_bytes as i64);
+        let rejects = taken(&mut self.rejects, through);
         let rejects_bytes = rejects.iter().map(reject_bytes).sum();
-        self.send(rows, through, row_bytes, |collector| &collector.rows_to);
-        self.send(rejects, through, rejects_bytes, |collector| &collector.rejects_to);
+        let positions = taken(&mut self.positions, through).into_iter();
+        self.stood
+            .extend(positions.map(|position| (position.partition, position)));
+        self.meta.epoch = through;
+        self.meta.positions = self.stood.values().copied().collect();
+        let generation = self.meta.generation;
+        let rows = Parcel::new(
+            Delivery {
+                generation,
+                through,
+                items: rows,
+            },
+            row_bytes,
+            &self.stats,
+        );
+        let rejects = Parcel::new(
+            Delivery {
+                generation,
+                through,
+                items: rejects,
+            },
+            rejects_bytes,
+            &self.stats,
+        );
+        let cargo = (rows.clone(), rejects.clone());
+        let (rows, rejects) = (&rows.delivery.items, &rejects.delivery.items);
+        self.checkpoints.seal(self.meta.clone(), rows, rejects, cargo);
+        self.pace.made();
     }
+}
 
-    fn send<T>(&self, items: Vec<T>, through: Epoch, bytes: i64, to: impl Fn(&Collector) -> &Vec<Inbox<T>>) {
-        let delivery = Delivery {
-            generation: self.generation,
-            through,
-            items,
-        };
-        let parcel = Arc::new(Parcel {
-            delivery,
-            bytes,
-            stats: self.stats.clone(),
-        });
-        for inbox in to(self) {
-            // A sink that has ended has said why.
-            let _ = inbox.send(parcel.clone());
-        }
+/// The epoch that has brought what a message says, if it says more than that time goes on.
+fn brought(message: &Captured) -> Epoch {
+    match message {
+        Captured::Rows(epoch, _) | Captured::Rejects(epoch, _) => *epoch,
+        Captured::Journal { entry, .. } => match *entry {
+            Entry::Applied(epoch, _) => epoch,
+            Entry::Completed(_) => Epoch(0),
+        },
+        Captured::Positions(..) | Captured::State(_) | Captured::Through { .. } | Captured::Ended { .. } => Epoch(0),
     }
+}
+
+/// Takes out what there is of epochs through this one, in their order.
+fn taken<T>(by_epoch: &mut BTreeMap<Epoch, Vec<T>>, through: Epoch) -> Vec<T> {
+    let later = by_epoch.split_off(&Epoch(through.0 + 1));
+    let taken = std::mem::replace(by_epoch, later);
+    taken.into_values().flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidewatch_proto::row::{Job, Status, Values};
+    use tidewatch_checkpoints::Job;
+    use tidewatch_proto::row::{Status, Values};
     use tidewatch_proto::time::EventTime;
 
     fn row(epoch: u64) -> Row {
         Row {
-            job: Job::Minute,
+            job: tidewatch_proto::row::Job::Minute,
             key: "d".into(),
             metric: "m".into(),
             window_start: EventTime(0),
@@ -206,39 +337,43 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_leaves_when_every_worker_has_completed_it() {
+    fn an_epoch_is_sealed_when_every_worker_has_completed_it() {
         let stats = Arc::new(Stats::new(1));
-        let (rows_to, inbox) = mpsc::channel();
+        let (to_writer, jobs) = mpsc::channel();
         let (sender, captured) = mpsc::channel();
         stats.outbox_bytes.add(2 * size_of::<Row>() as i64);
+        let through = |worker, epoch| Captured::Through {
+            worker,
+            epoch: Epoch(epoch),
+        };
         for message in [
             Captured::Rows(Epoch(3), RowList::Rows(vec![row(3)])),
-            Captured::Through {
-                worker: 0,
-                epoch: Epoch(5),
-            },
+            through(0, 5),
             Captured::Rows(Epoch(4), RowList::Rows(vec![row(4)])),
-            Captured::Through {
-                worker: 1,
-                epoch: Epoch(3),
-            },
-            Captured::Through {
-                worker: 1,
-                epoch: Epoch(4),
-            },
+            through(1, 3),
+            through(1, 4),
             Captured::Ended { worker: 0, error: None },
-            Captured::Ended { worker: 1, error: None },
         ] {
             sender.send(message).expect("the receiver is here");
         }
-        let collector = Collector::new(Generation(1), stats.clone(), 2, vec![rows_to], Vec::new());
-        let ended = collector.run(&captured, |_| {});
-        assert!(ended.errors.is_empty());
-        let through: Vec<(u64, usize)> = inbox
-            .try_iter()
-            .map(|p| (p.delivery.through.0, p.delivery.items.len()))
-            .collect();
-        assert_eq!(through[..2], [(3, 1), (4, 1)]);
+        let generation = Generation(1);
+        let meta = Meta {
+            generation,
+            workers: 2,
+            ..Meta::default()
+        };
+        let checkpoints = Checkpoints::new(generation, to_writer);
+        let collector = Collector::new(meta, stats.clone(), checkpoints, Pace::new(2), 2);
+        let collecting = std::thread::spawn(move || collector.run(&captured, |_| {}));
+        let first = jobs.iter().find_map(|job| match job {
+            Job::Seal(meta, cargo) => Some((meta.epoch, cargo.0.delivery.items.len())),
+            Job::Segment { .. } => None,
+        });
+        assert_eq!(first, Some((Epoch(4), 2)));
         assert_eq!(stats.outbox_bytes.get(), 0, "what was delivered weighs nothing");
+        sender
+            .send(Captured::Ended { worker: 1, error: None })
+            .expect("the receiver is here");
+        assert!(collecting.join().expect("it ends").is_empty());
     }
 }

@@ -1,32 +1,31 @@
 //! A run: source → engine → sinks, with the API beside it, and how it all ends.
 //!
-//! It ends in this order: the source reads no further, the workers complete their epochs and give their state,
-//! the sinks deliver what is left, the state is saved, the API closes.
+//! It ends in this order: the source reads no further, the workers complete their epochs and give their state, a last
+//! checkpoint is made, the sinks deliver what is left, the API closes.
 
 mod clock;
 mod delivery;
 mod log;
 mod reader;
 mod sinks;
-mod state;
 mod status;
 
 use crate::config::{ConfigError, RegistrySettings, Settings, SourceSettings};
 use crate::registry::RegistryFile;
 use clock::{SystemClock, wall_ms};
-use delivery::{Collector, Ended};
+use delivery::{Collector, Outlet};
 use log::Terminal;
 use sinks::{Sinks, Surroundings};
-use state::StateFolder;
 use status::StatusLine;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tidewatch_api::{BuildInfo, Handles, Readiness};
-use tidewatch_dataflow::checkpoint::Saved;
+use tidewatch_checkpoints::{self as checkpoints, Checkpoints, Folder, Pace, Writer};
+use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Engine, Handle};
-use tidewatch_proto::ids::Generation;
+use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::registry::RegistryChange;
 use tidewatch_proto::source::SourceFactory;
 use tidewatch_sources::file::FileFactory;
@@ -70,10 +69,10 @@ pub fn run(settings: Settings, exit_at_end: bool) -> Result<(), RunError> {
 struct Run;
 
 impl Run {
-    async fn start(settings: Settings, exit_at_end: bool) -> Result<(), RunError> {
+    async fn start(mut settings: Settings, exit_at_end: bool) -> Result<(), RunError> {
         let terminal = Arc::new(Terminal::default());
         settings.advice.iter().for_each(|line| terminal.news(line));
-        let folder = StateFolder::open(&settings.state_folder)?;
+        let folder = Arc::new(Folder::open(&settings.state_folder)?);
         let port = tidewatch_api::listen(&settings.api).await;
         let port = port.map_err(|error| error.to_string())?;
         let around = Surroundings {
@@ -85,7 +84,16 @@ impl Run {
         let mut stop = Signals::listen(around.give_up.clone())?;
         let (source, kafka) = source(&settings.source, &terminal)?;
         let partitions = source.partitions().to_vec();
-        let saved = folder.load()?;
+        let unusable = |problem: &dyn std::fmt::Display| {
+            let folder = settings.state_folder.display();
+            format!("{problem}; move the files in {folder} away to start over, or set another state.folder")
+        };
+        let found = tokio::task::block_in_place(|| checkpoints::load(&*folder));
+        let found = found.map_err(|problem| unusable(&problem))?;
+        for problem in &found.refused {
+            terminal.news(&format!("{problem}; the checkpoint before it is used"));
+        }
+        let saved = found.saved;
         let clock = Arc::new(SystemClock::starting_after(
             saved.as_ref().map(|saved| saved.meta.epoch),
         ));
@@ -95,8 +103,14 @@ impl Run {
         if saved.as_ref().is_some_and(|saved| saved.meta.settings != fingerprint) {
             terminal.news("[engine] has changed since the state was saved: windows that were open are made by both");
         }
-        let restored = saved.map(|saved| saved.into_restored(&partitions)).transpose();
-        let restored = restored.map_err(|error| folder.unusable(&error))?;
+        settings.engine.journal = true;
+        let border_epochs = settings.engine.border_epochs;
+        let was = saved.as_ref().map(|saved| (saved.meta.epoch, saved.meta.delivered));
+        let restored = tokio::task::block_in_place(|| {
+            let restored = saved.map(|saved| saved.into_restored(&partitions, &settings.engine));
+            restored.transpose()
+        });
+        let mut restored = restored.map_err(|error| unusable(&error))?;
         if restored.is_some() {
             terminal.news(&format!(
                 "going on from the state in {}",
@@ -107,8 +121,46 @@ impl Run {
         let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
         stop.begun();
         let (mut tending, first) = Tending::start(&settings.registry, &terminal)?;
+        let outbox = restored.as_mut().map(|restored| std::mem::take(&mut restored.outbox));
+        let meta = Meta {
+            generation,
+            epoch: was.map_or(Epoch(0), |(epoch, _)| epoch),
+            workers: threads,
+            settings: fingerprint,
+            partition_names: partitions.clone(),
+            positions: restored
+                .as_ref()
+                .map_or_else(Vec::new, |restored: &Restored| restored.positions.clone()),
+            delivered: Epoch(0),
+        };
         let (engine, captured) = Engine::start_with(settings.engine, source, clock, restored, &first);
         let handle = engine.handle();
+        let (to_writer, jobs) = mpsc::channel();
+        let mut filling = Checkpoints::new(generation, to_writer);
+        if let (Some(outbox), Some((epoch, delivered))) = (outbox, was) {
+            filling.inherit(&outbox);
+            sinks.confirmed.begin(delivered);
+            let (rows, rejects) = delivery::inherited(outbox, generation, epoch, &handle.stats);
+            // A sink that has ended has said why.
+            sinks.rows.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
+            sinks.rejects.iter().for_each(|inbox| drop(inbox.send(rejects.clone())));
+        }
+        let outlet = Outlet {
+            rows_to: sinks.rows.clone(),
+            rejects_to: sinks.rejects.clone(),
+            confirmed: sinks.confirmed.clone(),
+            around: around.clone(),
+            kafka,
+        };
+        let mut writer = Writer::new(folder.clone(), generation, handle.stats.clone(), outlet);
+        let failed = around.failed.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            let ended = writer.run(&jobs);
+            // Sinks end when they have no more to wait for.
+            writer.owner().close();
+            failed.fetch_or(ended.is_err(), Ordering::SeqCst);
+            (writer, ended)
+        });
         let as_of = Arc::new(AtomicU64::new(0));
         let ready = Arc::new(Ready {
             engine: handle.clone(),
@@ -144,13 +196,8 @@ impl Run {
             api.local_addr()
         ));
 
-        let collector = Collector::new(
-            generation,
-            handle.stats.clone(),
-            threads,
-            sinks.rows.clone(),
-            sinks.rejects.clone(),
-        );
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let collector = Collector::new(meta, handle.stats.clone(), filling, Pace::new(cores), border_epochs);
         let completed = as_of.clone();
         let mut collecting = tokio::task::spawn_blocking(move || {
             collector.run(&captured, |epoch| completed.store(epoch.0, Ordering::Relaxed))
@@ -183,28 +230,13 @@ impl Run {
                 }
             }
         }
-        let mut ended = ended.unwrap_or(Ended {
-            positions: Vec::new(),
-            states: Vec::new(),
-            errors: Vec::new(),
-        });
+        let mut errors = ended.unwrap_or_default();
         tokio::task::block_in_place(|| engine.join());
-        let mut errors = std::mem::take(&mut ended.errors);
+        let (writer, written) = writing.await.map_err(|error| error.to_string())?;
+        errors.extend(written.err());
         errors.extend(tokio::task::block_in_place(|| sinks.finish()));
+        errors.extend(tokio::task::block_in_place(|| writer.finish()).err());
         let input_ended = !stopping && errors.is_empty();
-        if errors.is_empty() {
-            let positions: Vec<_> = ended.positions.iter().map(|p| (p.partition, p.next)).collect();
-            folder.save(&Saved::gather(
-                generation,
-                fingerprint,
-                partitions,
-                ended.positions,
-                ended.states,
-            ))?;
-            if let Some(kafka) = kafka {
-                kafka.commit(&positions);
-            }
-        }
         if input_ended {
             terminal.news(&status::total(&handle.stats));
             if !exit_at_end {

@@ -3,7 +3,7 @@
 use super::delivery::{Inbox, Parcel};
 use super::log::Terminal;
 use crate::config::{DeadLetterSettings, Settings, StoreKind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -30,8 +30,38 @@ pub struct Sinks {
     pub stats: Vec<Arc<SinkStats>>,
     /// Where published rows are read.
     pub store: Arc<dyn HotStore>,
+    /// What they have taken.
+    pub confirmed: Confirmed,
     generation: Generation,
     threads: Vec<JoinHandle<Result<(), SinkError>>>,
+}
+
+/// Through which epoch each sink has taken what it was given.
+#[derive(Clone, Debug, Default)]
+pub struct Confirmed {
+    sinks: Vec<Arc<AtomicU64>>,
+}
+
+impl Confirmed {
+    /// One more sink: what says through which epoch it has taken everything.
+    pub fn add(&mut self) -> Arc<AtomicU64> {
+        let sink = Arc::new(AtomicU64::new(0));
+        self.sinks.push(sink.clone());
+        sink
+    }
+
+    /// The last epoch that all of them have taken.
+    pub fn through(&self) -> Epoch {
+        let sinks = self.sinks.iter().map(|sink| sink.load(Ordering::SeqCst));
+        Epoch(sinks.min().unwrap_or(0))
+    }
+
+    /// Says that all of them had taken everything through an epoch before.
+    pub fn begin(&self, through: Epoch) {
+        self.sinks
+            .iter()
+            .for_each(|sink| sink.store(through.0, Ordering::SeqCst));
+    }
 }
 
 /// What the sinks share.
@@ -65,6 +95,7 @@ impl Sinks {
             stats: Vec::new(),
             store: Arc::new(memory.clone()),
             threads: Vec::new(),
+            confirmed: Confirmed::default(),
             generation,
         };
         if let Some(postgres) = &settings.postgres {
@@ -125,12 +156,14 @@ impl Sinks {
         sink.deliver(&nothing(self.generation))?;
         let name = sink.name();
         let (inbox, deliveries) = mpsc::channel::<Arc<Parcel<T>>>();
+        let confirmed = self.confirmed.add();
         let failed = EndsBadly(around.failed.clone());
         let work = move || {
             for parcel in deliveries {
                 let begun = Instant::now();
                 sink.deliver(&parcel.delivery)?;
                 stats.delivered(parcel.delivery.items.len() as u64, begun.elapsed());
+                confirmed.store(parcel.delivery.through.0, Ordering::SeqCst);
             }
             failed.well();
             Ok(())
@@ -142,7 +175,7 @@ impl Sinks {
         Ok(inbox)
     }
 
-    /// Waits until all that was sent is delivered, and gives what went wrong.
+    /// Waits until all that was sent is delivered, and gives what went wrong. Nobody holds their inboxes any more.
     pub fn finish(self) -> Vec<String> {
         drop((self.rows, self.rejects));
         let ended = self.threads.into_iter().map(JoinHandle::join);

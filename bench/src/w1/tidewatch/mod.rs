@@ -3,6 +3,7 @@
 mod clock;
 mod collect;
 mod output;
+mod saving;
 mod set;
 mod taker;
 
@@ -17,12 +18,14 @@ use super::topic;
 use crate::fetch::Client;
 use anyhow::Result;
 use output::{Output, kafka_sink};
+use saving::Saving;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use tidewatch_dataflow::Engine;
 use tidewatch_dataflow::config::epochs_of;
 use tidewatch_dataflow::engine::EFFECT_AFTER;
+use tidewatch_dataflow::{Engine, EngineConfig};
 use tidewatch_proto::ids::{Epoch, Offset};
 use tidewatch_proto::source::SourceFactory;
 use tidewatch_sinks::kafka::KafkaSink;
@@ -121,6 +124,8 @@ pub struct Log<'a> {
     pub client: Client,
     /// A topic for the rows, which are discarded otherwise.
     pub output: Option<&'a str>,
+    /// A folder for checkpoints, which are not made otherwise.
+    pub checkpoints: Option<&'a Path>,
 }
 
 impl<'a> Log<'a> {
@@ -131,6 +136,7 @@ impl<'a> Log<'a> {
             topic,
             client: Client::Rdkafka,
             output: None,
+            checkpoints: None,
         }
     }
 }
@@ -142,17 +148,18 @@ pub fn run_topic(log: Log<'_>, job: Job) -> Result<Outcome> {
         topic,
         client,
         output,
+        checkpoints,
     } = log;
     let begun = Instant::now();
     let sink = output.map(|topic| kafka_sink(brokers, topic)).transpose()?;
     let ends = topic::ends(brokers, topic)?;
     let factory = client.connect(brokers, topic)?;
-    run_into(begun, job, Arc::new(factory), End::Offsets(ends), sink)
+    run_into(begun, job, Arc::new(factory), End::Offsets(ends), sink, checkpoints)
 }
 
 /// Runs the engine over a source until its end; seconds are counted from `begun`.
 pub fn run(begun: Instant, job: Job, source: Arc<dyn SourceFactory>, end: End) -> Result<Outcome> {
-    run_into(begun, job, source, end, None)
+    run_into(begun, job, source, end, None, None)
 }
 
 fn run_into(
@@ -161,14 +168,20 @@ fn run_into(
     source: Arc<dyn SourceFactory>,
     end: End,
     sink: Option<KafkaSink>,
+    checkpoints: Option<&Path>,
 ) -> Result<Outcome> {
-    let config = job.set.config(job.threads);
-    let interval = epochs_of(config.correction_interval_ms);
+    let config = EngineConfig {
+        journal: checkpoints.is_some(),
+        ..job.set.config(job.threads)
+    };
+    let (interval, border) = (epochs_of(config.correction_interval_ms), config.border_epochs);
     let clock = Arc::new(RunClock::start());
     let (engine, captured) = Engine::start_with(config, source, clock.clone(), None, &job.set.first_commands(job.spec));
     let handle = engine.handle();
     let output = sink.map(|sink| Output::start(sink, handle.stats.clone())).transpose()?;
-    let mut taker = Taker::new(&captured, handle.stats.clone(), job)?.with_output(output);
+    let saving = checkpoints.map(|folder| Saving::start(folder, job.threads, border, handle.stats.clone()));
+    let taker = Taker::new(&captured, handle.stats.clone(), job)?;
+    let mut taker = taker.with_output(output).with_saving(saving.transpose()?);
     if let End::Offsets(ends) = &end {
         while !taker.has_read(ends) {
             taker.take()?;
@@ -187,5 +200,6 @@ fn run_into(
     }
     engine.join();
     taker.finish_output()?;
+    taker.finish_saving()?;
     taker.outcome(begun)
 }

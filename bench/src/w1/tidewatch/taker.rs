@@ -1,6 +1,7 @@
 //! Takes what the engine yields: rows into tallies, positions, how far the workers have come.
 
 use super::output::Output;
+use super::saving::Saving;
 use super::{Collector, Job, Outcome};
 use crate::measure::{Usage, own_rss_bytes};
 use anyhow::{Context, Result, bail, ensure};
@@ -25,6 +26,7 @@ pub struct Taker<'a> {
     stats: Arc<Stats>,
     collector: Collector,
     output: Option<Output>,
+    saving: Option<Saving>,
     positions: BTreeMap<Partition, Position>,
     /// By worker the last epoch that it has completed.
     through: Vec<Epoch>,
@@ -64,6 +66,7 @@ impl<'a> Taker<'a> {
             stats,
             collector: Collector::until(job.spec.map_or(i64::MAX, |spec| spec.end_ms())),
             output: None,
+            saving: None,
             positions: BTreeMap::new(),
             through: vec![Epoch(0); job.threads],
             running: job.threads,
@@ -78,6 +81,11 @@ impl<'a> Taker<'a> {
     /// Gives rows to an output too.
     pub(super) fn with_output(self, output: Option<Output>) -> Self {
         Self { output, ..self }
+    }
+
+    /// Makes checkpoints too.
+    pub(super) fn with_saving(self, saving: Option<Saving>) -> Self {
+        Self { saving, ..self }
     }
 
     /// Takes one message of the engine.
@@ -112,8 +120,15 @@ impl<'a> Taker<'a> {
                 if let (Some(output), Some(complete)) = (&mut self.output, self.through.iter().min()) {
                     output.deliver(*complete)?;
                 }
+                if let (Some(saving), Some(complete)) = (&mut self.saving, self.through.iter().min()) {
+                    saving.complete(*complete, self.positions.values().copied());
+                }
             }
-            Captured::State(_) => {}
+            Captured::State(_) | Captured::Journal { .. } => {
+                if let Some(saving) = &mut self.saving {
+                    saving.take(captured);
+                }
+            }
             Captured::Ended { worker, error } => {
                 if let Some(error) = error {
                     bail!("worker {worker} ended: {error}");
@@ -160,6 +175,15 @@ impl<'a> Taker<'a> {
         ensure!(written == rows, "{written} rows were written of {rows}");
         self.last_row = Mark::now()?;
         Ok(())
+    }
+
+    /// Waits until the last checkpoint, if there are any, is durable; all workers have ended.
+    pub(super) fn finish_saving(&mut self) -> Result<()> {
+        let last = self.through.iter().max().copied().unwrap_or_default();
+        let positions = self.positions.values().copied();
+        self.saving
+            .take()
+            .map_or(Ok(()), |saving| saving.finish(last, positions))
     }
 
     /// What the run did, of which seconds are counted from `begun`; all workers have ended.

@@ -1,0 +1,129 @@
+//! Checkpoints in a folder.
+
+use super::store::{Store, StoreError};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// The name of the file that a run keeps locked.
+const LOCK: &str = "lock";
+/// What a file that is being written is called until it is whole.
+const FRESH: &str = "new";
+
+/// A folder of files, ours as long as this is.
+#[derive(Debug)]
+pub struct Folder {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// The folder, which is made when it isn't there and is ours from now on.
+    ///
+    /// # Errors
+    /// A line that names the folder and what is wrong with it.
+    pub fn open(folder: &Path) -> Result<Folder, String> {
+        let at = |problem: String| format!("state.folder {}: {problem}", folder.display());
+        fs::create_dir_all(folder).map_err(|error| at(error.to_string()))?;
+        let lock = File::create(folder.join(LOCK)).map_err(|error| at(error.to_string()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(at(
+                    "another tidewatch runs on it: stop that one, or give this one its own".to_owned(),
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(at(format!("it can't be locked: {error}"))),
+        }
+        Ok(Folder {
+            folder: folder.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    fn error(&self, name: &str, error: &io::Error) -> StoreError {
+        StoreError::new(self.folder.join(name).display(), error)
+    }
+
+    /// Writes a file beside its name, whole and on disk.
+    fn write_fresh(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let fresh = self.folder.join(format!("{name}.{FRESH}"));
+        let mut file = File::create(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(fresh)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+impl Store for Folder {
+    fn place(&self) -> String {
+        self.folder.display().to_string()
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let put = self.write_fresh(name, bytes).and_then(|fresh| {
+            fs::rename(&fresh, self.folder.join(name))?;
+            self.sync()
+        });
+        put.map_err(|error| self.error(name, &error))
+    }
+
+    fn get(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        fs::read(self.folder.join(name)).map_err(|error| self.error(name, &error))
+    }
+
+    fn list(&self) -> Result<Vec<String>, StoreError> {
+        let names = fs::read_dir(&self.folder).and_then(|entries| {
+            let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            names.collect::<io::Result<Vec<String>>>()
+        });
+        let mut names = names.map_err(|error| self.error("", &error))?;
+        names.retain(|name| name != LOCK);
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        match fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.error(name, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = Folder::open(folder.path()).expect("it is free");
+        let problem = Folder::open(folder.path()).expect_err("it is taken");
+        assert!(problem.contains("another tidewatch runs on it"), "{problem}");
+        drop(first);
+        Folder::open(folder.path()).expect("it is free again");
+    }
+
+    #[test]
+    fn what_is_put_is_there_and_nothing_else() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(place.path()).expect("it is free");
+        folder.put("b", b"old").expect("put");
+        folder.put("b", b"new").expect("put");
+        folder.put("a", b"").expect("put");
+        assert_eq!(folder.list().expect("names"), ["a", "b"]);
+        assert_eq!(folder.get("b").expect("bytes"), b"new");
+        folder.remove("b").expect("removed");
+        folder.remove("b").expect("it may be gone");
+        let problem = folder.get("b").expect_err("it is gone").to_string();
+        assert!(
+            problem.contains(&place.path().join("b").display().to_string()),
+            "{problem}"
+        );
+    }
+}

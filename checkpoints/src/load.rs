@@ -1,0 +1,64 @@
+//! The newest checkpoint that is whole.
+
+use super::names::FileName;
+use super::store::Store;
+use tidewatch_dataflow::checkpoint::file::{self, Manifest};
+use tidewatch_dataflow::checkpoint::{CheckpointError, Saved};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The newest checkpoint that is whole, if there is any.
+    pub saved: Option<Saved>,
+    /// What is wrong with newer ones, each with its file.
+    pub refused: Vec<String>,
+}
+
+/// Looks for the newest whole checkpoint.
+///
+/// # Errors
+/// When the store can't be read, or there are checkpoints and none of them is whole: starting over is the user's
+/// decision.
+pub fn load(store: &dyn Store) -> Result<Found, String> {
+    let names = store.list().map_err(|error| error.to_string())?;
+    let manifests = names
+        .iter()
+        .rev()
+        .filter(|name| matches!(FileName::parse(name), Some(FileName::Manifest(..))));
+    let mut found = Found::default();
+    for name in manifests {
+        match read(store, name) {
+            Ok(saved) => {
+                found.saved = Some(saved);
+                return Ok(found);
+            }
+            Err(problem) => found.refused.push(problem),
+        }
+    }
+    match found.refused.is_empty() {
+        true => Ok(found),
+        false => Err(found.refused.join("; ")),
+    }
+}
+
+fn read(store: &dyn Store, name: &str) -> Result<Saved, String> {
+    let get = |name: &str| store.get(name).map_err(|error| error.to_string());
+    let wrong = |name: &str, error: CheckpointError| format!("{}/{name}: {error}", store.place());
+    let manifest: Manifest = file::read_manifest(&get(name)?).map_err(|error| wrong(name, error))?;
+    let generation = manifest.meta.generation;
+    let mut parts = Vec::new();
+    for segment in &manifest.segments {
+        let name = FileName::Segment(generation, segment.number).to_string();
+        let bytes = get(&name)?;
+        if bytes.len() as u64 != segment.bytes {
+            let problem = format!("it has {} bytes, not {}", bytes.len(), segment.bytes);
+            return Err(format!("{}/{name}: the checkpoint is torn: {problem}", store.place()));
+        }
+        let read = file::read_segment(&bytes, generation, segment.number);
+        parts.extend(read.map_err(|error| wrong(&name, error))?);
+    }
+    Ok(Saved {
+        meta: manifest.meta,
+        parts,
+    })
+}

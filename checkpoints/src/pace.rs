@@ -1,0 +1,83 @@
+//! How often checkpoints are made: every second, less often when that costs too much.
+
+use std::time::{Duration, Instant};
+
+/// The shortest time between two checkpoints.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest time between two checkpoints.
+const LONGEST: Duration = Duration::from_secs(10);
+/// The share of all cores that making checkpoints may take before they are made less often.
+const SHARE_MAX: f64 = 0.05;
+
+/// When the next checkpoint is due.
+#[derive(Debug)]
+pub struct Pace {
+    interval: Duration,
+    last: Instant,
+    /// The CPU time of the thread that makes them, at the last one.
+    cpu: Duration,
+    cores: f64,
+}
+
+impl Pace {
+    /// A pace on so many cores, from now on.
+    pub fn new(cores: usize) -> Pace {
+        Pace {
+            interval: SHORTEST,
+            last: Instant::now(),
+            cpu: thread_cpu(),
+            cores: cores.max(1) as f64,
+        }
+    }
+
+    /// How long until the next checkpoint is due: of something that is new, or of time alone.
+    pub fn wait(&self, is_new: bool) -> Duration {
+        let interval = if is_new { self.interval } else { LONGEST };
+        interval.saturating_sub(self.last.elapsed())
+    }
+
+    /// A checkpoint was made, by this thread.
+    pub fn made(&mut self) {
+        let (cpu, now) = (thread_cpu(), Instant::now());
+        let share = share(cpu.saturating_sub(self.cpu), now - self.last, self.cores);
+        self.interval = next(self.interval, share);
+        (self.cpu, self.last) = (cpu, now);
+    }
+}
+
+fn share(cpu: Duration, wall: Duration, cores: f64) -> f64 {
+    cpu.as_secs_f64() / (wall.as_secs_f64().max(f64::MIN_POSITIVE) * cores)
+}
+
+fn next(interval: Duration, share: f64) -> Duration {
+    let factor = if share > SHARE_MAX { 1.5 } else { 0.8 };
+    interval.mul_f64(factor).clamp(SHORTEST, LONGEST)
+}
+
+/// The CPU time of this thread, where the system tells it.
+fn thread_cpu() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let ran = told.and_then(|told| told.split_whitespace().next()?.parse().ok());
+    Duration::from_nanos(ran.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_grows_with_the_cost_and_shrinks_again() {
+        let second = Duration::from_secs(1);
+        let dear = share(Duration::from_millis(300), second, 2.0);
+        let cheap = share(Duration::from_millis(50), second, 2.0);
+        let mut interval = SHORTEST;
+        for _ in 0..20 {
+            interval = next(interval, dear);
+        }
+        assert_eq!(interval, LONGEST);
+        for _ in 0..20 {
+            interval = next(interval, cheap);
+        }
+        assert_eq!(interval, SHORTEST);
+    }
+}

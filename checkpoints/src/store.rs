@@ -1,0 +1,49 @@
+//! Where checkpoints are kept: named runs of bytes.
+
+/// A place for files that are written whole or not at all.
+pub trait Store: Send + Sync {
+    /// What it is, for a person.
+    fn place(&self) -> String;
+
+    /// Writes a file. It is durable when this returns; after an error it is as before or as it should be.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    fn get(&self, name: &str) -> Result<Vec<u8>, StoreError>;
+
+    /// The names of all files, ascending; those of writes that were cut short too.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn list(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    fn remove(&self, name: &str) -> Result<(), StoreError>;
+}
+
+/// A file could not be written, read or removed.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {problem}")]
+pub struct StoreError {
+    file: String,
+    problem: String,
+}
+
+impl StoreError {
+    /// A file and what is wrong with it.
+    pub fn new(file: impl ToString, problem: impl ToString) -> StoreError {
+        StoreError {
+            file: file.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+}
