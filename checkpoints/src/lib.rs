@@ -3,7 +3,7 @@
 //!
 //! * [`Checkpoints`] fills segments.
 //! * [`Writer`], on a thread of its own, makes them durable, one after the other, then manifests.
-//! * [`load`] finds the newest whole checkpoint.
+//! * [`load()`] finds the newest whole checkpoint.
 //! * [`Store`] is where they are kept; a [`Folder`] is one.
 
 mod folder;

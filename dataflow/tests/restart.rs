@@ -244,3 +244,31 @@ fn what_came_after_the_epoch_is_left_out() {
     }
     run.finish();
 }
+
+#[test]
+fn messages_without_readings_owe_no_end_of_slices() {
+    let log = Growing::new(1);
+    let journaled = EngineConfig {
+        journal: true,
+        border_epochs: 1,
+        ..config(1)
+    };
+    let mut run = Run::start(log.clone(), Arc::new(HandClock::default()), &journaled, None);
+    for offset in 0..20 {
+        let payload = Msg::new("d", offset * 1_000, &[]).bytes();
+        run.put(
+            0,
+            Put {
+                offset,
+                log: None,
+                payload,
+            },
+        );
+        run.tick(1);
+    }
+    let saved = run.saved(Epoch(run.through_all()));
+    let restored = saved.into_restored(&log.names, &journaled).unwrap();
+    assert_eq!(restored.positions[0].next.0, 20);
+    assert!(restored.groups.values().all(|group| group.devices.is_empty()));
+    run.finish();
+}

@@ -2,7 +2,7 @@
 //!
 //! It is written as it comes, in segments: slices of the workers' state, each as it was at a point of its worker's
 //! journal, the journals, and what sinks have still to take. A manifest says at last which segments make up the state
-//! at the end of which epoch. [`file`] is how both look as bytes.
+//! at the end of which epoch. [`mod@file`] is how both look as bytes.
 
 pub mod file;
 mod recorder;

@@ -145,6 +145,9 @@ struct Given {
 /// Rounds are made so quickly that the journal since the last one stays about this large.
 const JOURNAL_BYTES: usize = 256 << 20;
 
+/// About what a slice takes beside its series.
+const SLICE_BYTES: usize = 256;
+
 impl Applied {
     fn new(keeper: Keeper) -> Applied {
         Applied {
@@ -202,7 +205,7 @@ impl Applied {
         let state = self.keeper.state.borrow().save_bytes();
         self.given.owed += bytes / 4 + (bytes as f64 * state.min(JOURNAL_BYTES) as f64 / JOURNAL_BYTES as f64) as usize;
         while self.given.owed > state / self.keeper.state.borrow().slices().max(1) as usize {
-            let given = self.give_slice();
+            let given = self.give_slice() + SLICE_BYTES;
             self.given.owed = self.given.owed.saturating_sub(given);
         }
     }
