@@ -99,6 +99,8 @@ impl<T> Checkpoints<T> {
     /// Makes a checkpoint of what came so far, with the rows and rejects that sinks are to get from it.
     pub fn seal(&mut self, meta: Meta, rows: &[Row], rejects: &[Reject], cargo: T) {
         self.recorder.flush().iter().for_each(|part| self.write(part));
+        // Rows may be needed for longer than the state beside them.
+        self.end_segment();
         if !rows.is_empty() {
             self.write(&Part::Rows(meta.epoch, rows.to_vec()));
         }

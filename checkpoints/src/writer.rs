@@ -3,7 +3,7 @@
 use super::Job;
 use super::names::FileName;
 use super::store::{Store, StoreError};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tidewatch_dataflow::checkpoint::file::{self, Manifest, SegmentRef};
@@ -87,17 +87,14 @@ struct Kept {
 }
 
 impl Kept {
-    /// The first segment that a checkpoint of an epoch needs; `None` while a worker has no whole round of slices.
-    fn needed_from(&self, through: Epoch, workers: usize, delivered: Epoch) -> Option<u64> {
-        let of_worker = |worker| self.needed_of(worker, through);
-        let state = (0..workers)
-            .map(of_worker)
-            .try_fold(u64::MAX, |least, own| Some(least.min(own?)))?;
-        let mut outbox = self
-            .segments
-            .iter()
-            .filter(|(_, (_, contents))| contents.outbox > Some(delivered));
-        Some(outbox.next().map_or(state, |(number, _)| state.min(*number)))
+    /// The segments that a checkpoint of an epoch needs; `None` while a worker has no whole round of slices.
+    fn needed(&self, through: Epoch, workers: usize, delivered: Epoch) -> Option<BTreeSet<u64>> {
+        let mut from = (0..workers).map(|worker| self.needed_of(worker, through));
+        let from = from.try_fold(u64::MAX, |least, own| Some(least.min(own?)))?;
+        let is_needed = |number: &u64, contents: &Contents| *number >= from || contents.outbox > Some(delivered);
+        let segments = self.segments.iter();
+        let needed = segments.filter(|(number, (_, contents))| is_needed(number, contents));
+        Some(needed.map(|(number, _)| *number).collect())
     }
 
     fn needed_of(&self, worker: usize, through: Epoch) -> Option<u64> {
@@ -137,8 +134,8 @@ pub struct Writer<O: Owner> {
     stats: Arc<Stats>,
     owner: O,
     kept: Kept,
-    /// The manifests that are there: their names, and the first segment that each needs.
-    manifests: VecDeque<(String, u64)>,
+    /// The manifests that are there: their names, and the segments that each needs.
+    manifests: VecDeque<(String, BTreeSet<u64>)>,
     /// Checkpoints that could not be made yet.
     waiting: Vec<(Box<Meta>, O::Cargo)>,
     last: Option<Manifest>,
@@ -197,19 +194,16 @@ impl<O: Owner> Writer<O> {
             return Ok(());
         };
         meta.delivered = self.owner.delivered();
-        let Some(from) = self.kept.needed_from(meta.epoch, meta.workers, meta.delivered) else {
+        let Some(needed) = self.kept.needed(meta.epoch, meta.workers, meta.delivered) else {
             return Ok(());
         };
-        let segments = self.kept.segments.range(from..);
+        let segments = self.kept.segments.iter().filter(|(number, _)| needed.contains(number));
         let segments = segments.map(|(number, (bytes, _))| SegmentRef {
             number: *number,
             bytes: *bytes,
         });
-        let manifest = Manifest {
-            meta,
-            segments: segments.collect(),
-        };
-        self.write(manifest, from)?;
+        let segments = segments.collect();
+        self.write(Manifest { meta, segments })?;
         for (meta, cargo) in std::mem::take(&mut self.waiting) {
             self.owner.durable(&meta, cargo);
         }
@@ -217,14 +211,15 @@ impl<O: Owner> Writer<O> {
     }
 
     /// Makes a manifest durable, and forgets what no checkpoint needs any more.
-    fn write(&mut self, manifest: Manifest, from: u64) -> Result<(), String> {
+    fn write(&mut self, manifest: Manifest) -> Result<(), String> {
         let name = FileName::Manifest(self.generation, manifest.meta.epoch).to_string();
         self.put(&name, &file::write_manifest(&manifest))?;
         self.stats.checkpoint_epoch.set(manifest.meta.epoch.0 as i64);
         self.stats.checkpoints.add(1);
+        let needed = manifest.segments.iter().map(|segment| segment.number).collect();
         self.last = Some(manifest);
         self.manifests.retain(|(other, _)| *other != name);
-        self.manifests.push_back((name, from));
+        self.manifests.push_back((name, needed));
         while self.manifests.len() > KEPT {
             self.manifests.pop_front();
         }
@@ -234,14 +229,16 @@ impl<O: Owner> Writer<O> {
         Ok(())
     }
 
-    /// Removes the files that the kept checkpoints don't need. What can't be removed stays for the next time.
+    /// Removes the files of checkpoints that the kept ones don't need, and nothing else. What can't be removed stays
+    /// for the next time.
     fn forget(&mut self) {
-        let from = self.manifests.iter().map(|(_, from)| *from).min().unwrap_or_default();
-        self.kept.segments = self.kept.segments.split_off(&from);
+        let needed: BTreeSet<u64> = self.manifests.iter().flat_map(|(_, needed)| needed).copied().collect();
+        self.kept.segments.retain(|number, _| needed.contains(number));
         let is_needed = |name: &str| match FileName::parse(name) {
-            Some(FileName::Segment(generation, number)) => generation == self.generation && number >= from,
+            Some(FileName::Segment(generation, number)) => generation == self.generation && needed.contains(&number),
             Some(FileName::Manifest(..)) => self.manifests.iter().any(|(kept, _)| kept == name),
-            None => false,
+            // A write that was cut short, or somebody else's.
+            None => name.strip_suffix(".new").and_then(FileName::parse).is_none(),
         };
         let names = self.store.list().unwrap_or_default();
         // Manifests first: one must never be there without its segments.
@@ -263,8 +260,7 @@ impl<O: Owner> Writer<O> {
             return Ok(());
         }
         manifest.meta.delivered = delivered;
-        let from = manifest.segments.first().map_or(0, |segment| segment.number);
-        self.write(manifest, from)
+        self.write(manifest)
     }
 
     /// Puts a file, again and again while that fails.
@@ -477,10 +473,23 @@ mod tests {
     #[test]
     fn what_no_checkpoint_needs_is_removed_and_what_sinks_lack_is_kept() {
         let mut bench = Bench::new();
+        let foreign = ["tidewatch.toml", "manifest-of-mine", "segment-1-2.new"];
+        let cut_short = format!("{}.new", FileName::Segment(Generation(3), 4));
+        let others = foreign.into_iter().chain([cut_short.as_str()]);
+        others.for_each(|name| bench.store.put(name, b"").expect("written"));
         [10, 20, 30, 40].into_iter().for_each(|epoch| bench.seal(epoch));
         bench.write();
+        let names = bench.store.list().expect("names");
+        assert!(
+            foreign.iter().all(|name| names.iter().any(|there| there == name)),
+            "{names:?}"
+        );
+        assert!(!names.contains(&cut_short), "{names:?}");
+        bench.store.remove("manifest-of-mine").expect("removed");
+        bench.store.remove("segment-1-2.new").expect("removed");
         assert_eq!(bench.files("manifest").len(), KEPT);
-        assert_eq!(bench.files("segment").len(), 4, "their rows are not delivered");
+        // Rows lie apart from state: of the state only the last two rounds are there.
+        assert_eq!(bench.files("segment").len(), 6, "their rows are not delivered");
         let restored = load(&*bench.store)
             .expect("whole")
             .saved
@@ -499,7 +508,7 @@ mod tests {
         bench.told.delivered.store(25, Ordering::SeqCst);
         [10, 20, 30, 40].into_iter().for_each(|epoch| bench.seal(epoch));
         bench.write();
-        assert_eq!(bench.files("segment").len(), 2, "what sinks have is needed no more");
+        assert_eq!(bench.files("segment").len(), 4, "what sinks have is needed no more");
         bench.told.delivered.store(40, Ordering::SeqCst);
         let store = bench.store.clone();
         bench.writer.finish().expect("written");

@@ -15,6 +15,7 @@ use tidewatch_dataflow::rollup::Level;
 use tidewatch_dataflow::{EngineConfig, Restored, Saved};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::registry::{Placement, RegistryChange};
+use tidewatch_proto::row::{Job, Status};
 use tidewatch_proto::time::EventTime;
 
 fn config(threads: usize) -> EngineConfig {
@@ -271,4 +272,46 @@ fn messages_without_readings_owe_no_end_of_slices() {
     assert_eq!(restored.positions[0].next.0, 20);
     assert!(restored.groups.values().all(|group| group.devices.is_empty()));
     run.finish();
+}
+
+#[test]
+fn a_stop_before_the_first_poll_publishes_what_a_kill_had_left() {
+    let journaled = |threads| EngineConfig {
+        journal: true,
+        border_epochs: 1,
+        correction_interval_ms: 600_000,
+        ..config(threads)
+    };
+    for threads in [1, 2, 1, 2, 1, 2, 1, 2] {
+        let log = Growing::new(1);
+        let clock = Arc::new(HandClock::default());
+        clock.epoch.store(100, Ordering::SeqCst);
+        let mut first = Run::start(log.clone(), clock, &journaled(1), None);
+        // A window that is published, and then a late reading of it.
+        for (offset, ts) in [0, 80_000, 5_000].into_iter().enumerate() {
+            let put = Put {
+                offset: offset as i64,
+                log: None,
+                payload: Msg::new("d", ts, &[("a", 1.0)]).bytes(),
+            };
+            first.put(0, put);
+            first.tick(1);
+        }
+        let epoch = Epoch(first.through_all());
+        let saved = first.saved(epoch);
+        assert_eq!(first.rows.len(), 2, "the minute and its five, not corrected yet");
+        first.stop();
+
+        let clock = Arc::new(HandClock::default());
+        clock.epoch.store(epoch.0 + 1, Ordering::SeqCst);
+        let restored = restored(&saved, &log, 2_048);
+        let mut second = Run::start(log.clone(), clock, &journaled(threads), Some(restored));
+        second.stop();
+        let minutes = second.rows.iter().map(|(_, row)| row);
+        let minutes: Vec<_> = minutes.filter(|row| row.job == Job::Minute).collect();
+        assert!(
+            matches!(&minutes[..], [row] if row.values.count == 2 && row.status == Status::Corrected && row.revision > epoch),
+            "{minutes:?}"
+        );
+    }
 }

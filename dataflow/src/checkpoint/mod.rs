@@ -13,7 +13,7 @@ pub use recorder::Recorder;
 use crate::batch::Position;
 use crate::capture::StateSlice;
 use crate::config::EngineConfig;
-use crate::journal;
+use crate::journal::{self, Entry};
 use crate::series::{GroupState, Names, PartitionSnapshot, Replay, SeriesState};
 use crate::stats::Stats;
 use file::content_error;
@@ -241,6 +241,11 @@ impl Renamed {
     }
 }
 
+/// What is wrong with a device whose windows no partition closes.
+const HOMELESS: &str = "a device is at home on no partition";
+/// More workers than any run has.
+const WORKERS_MAX: u32 = 1 << 16;
+
 /// A worker's state at the end of an epoch.
 struct Recovered {
     partitions: Vec<PartitionSnapshot>,
@@ -270,7 +275,11 @@ fn recover(
     let mut replay = Replay::new(state, &base.partitions, base.entries, through);
     for slice in base.slices.into_values() {
         for (group, content) in slice.groups {
-            replay.restore(parse_group(group, &content)?, slice.entries);
+            let state = parse_group(group, &content)?;
+            if state.devices.iter().any(|device| device.home.index() >= partitions) {
+                return Err(content_error(&format!("key group {}", group.0), HOMELESS));
+            }
+            replay.restore(state, slice.entries);
         }
     }
     'journal: for chunk in saved.chunks {
@@ -279,6 +288,16 @@ fn recover(
             return Err(content_error("a journal", "a part of it is not there"));
         }
         for entry in &entries {
+            let fits = match entry {
+                Entry::Applied(_, batch) => batch.partition.index() < partitions && batch.origin < WORKERS_MAX,
+                Entry::Completed(completion) => completion.expired.len() == partitions,
+            };
+            if !fits {
+                return Err(content_error(
+                    "a journal",
+                    "partitions and their names don't fit together",
+                ));
+            }
             if !replay.apply(entry) {
                 break 'journal;
             }

@@ -89,11 +89,11 @@ pub fn ingest<'scope>(
                         .session(&*positions)
                         .give_iterator(where_it_stood.into_iter());
                 }
-                if !stopped {
-                    batches.downgrade(&now);
-                    positions.downgrade(&now);
-                    rejects.downgrade(&now);
-                }
+                // The last epoch is the same for all workers, also for one that hears of it before it has begun.
+                let next = stop_after.map_or(now, |last| now.min(last.0)).max(epoch);
+                batches.downgrade(&next);
+                positions.downgrade(&next);
+                rejects.downgrade(&next);
             }
             let full = behind > config.epochs_ahead_max
                 || epoch_bytes >= config.epoch_bytes_max

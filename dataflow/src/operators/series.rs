@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
+use tidewatch_proto::time::PaneNo;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
@@ -145,6 +146,9 @@ struct Given {
 /// Rounds are made so quickly that the journal since the last one stays about this large.
 const JOURNAL_BYTES: usize = 256 << 20;
 
+/// A round takes no longer than about so many borders, however little is read: each adds a file to a checkpoint.
+const ROUND_BORDERS: usize = 600;
+
 /// About what a slice takes beside its series.
 const SLICE_BYTES: usize = 256;
 
@@ -199,24 +203,35 @@ impl Applied {
         if self.keeper.borders.is_none() {
             return;
         }
-        let bytes = batch.bytes();
-        self.keeper.stats.outbox_bytes.add(bytes as i64);
+        self.keeper.stats.outbox_bytes.add(batch.bytes() as i64);
         self.write(Entry::Applied(Epoch(epoch), Box::new(batch)));
-        let state = self.keeper.state.borrow().save_bytes();
-        self.given.owed += bytes / 4 + (bytes as f64 * state.min(JOURNAL_BYTES) as f64 / JOURNAL_BYTES as f64) as usize;
-        while self.given.owed > state / self.keeper.state.borrow().slices().max(1) as usize {
-            let given = self.give_slice() + SLICE_BYTES;
-            self.given.owed = self.given.owed.saturating_sub(given);
-        }
     }
 
+    /// Gives out an entry of the journal, and the slices that are due with it.
     fn write(&mut self, entry: Entry) {
         self.given.entries += 1;
+        let (bytes, borders) = match &entry {
+            Entry::Applied(_, batch) => (batch.bytes(), 0),
+            Entry::Completed(completion) => {
+                let is_border = |every| completion.epoch.0.is_multiple_of(every);
+                let bytes = completion.expired.len() * size_of::<PaneNo>();
+                (bytes, usize::from(self.keeper.borders.is_some_and(is_border)))
+            }
+        };
         // Without a receiver nobody wants it.
         let _ = self.keeper.capture.send(Captured::Journal {
             worker: self.keeper.worker,
             entry,
         });
+        let state = self.keeper.state.borrow();
+        let (whole, slices) = (state.save_bytes(), state.slices().max(1) as usize);
+        drop(state);
+        let share = whole.min(JOURNAL_BYTES) as f64 / JOURNAL_BYTES as f64;
+        self.given.owed += bytes / 4 + (bytes as f64 * share) as usize + borders * (whole / ROUND_BORDERS + 1);
+        while self.given.owed > whole / slices {
+            let given = self.give_slice() + SLICE_BYTES;
+            self.given.owed = self.given.owed.saturating_sub(given);
+        }
     }
 
     /// Gives out the next slice of the state, and says how large it is.

@@ -128,6 +128,14 @@ impl Hours {
         }
     }
 
+    /// Says that no row of a window was published, if there is one.
+    pub fn unpublish(&mut self, hour: i32, slot: usize) {
+        let windows = self.hours.get_mut(&hour).map(|hour| &mut hour.windows);
+        if let Some(window) = windows.and_then(|windows| windows.get_mut(slot)?.as_mut()) {
+            window.published = false;
+        }
+    }
+
     /// The window of a slot, if it has anything.
     pub fn get(&self, hour: i32, slot: usize) -> Option<&HourWindow> {
         self.hours.get(&hour)?.windows.get(slot)?.as_deref()

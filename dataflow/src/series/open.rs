@@ -107,7 +107,9 @@ impl OpenPanes {
         added
     }
 
-    fn put(&mut self, slot: usize, pane: Sketched) {
+    fn put(&mut self, slot: usize, (pane, sketch): Sketched) {
+        // It was saved when quantiles were kept.
+        let pane = (pane, sketch.filter(|_| self.quantiles));
         let table = &mut self.tables[parity(pane.0.number)];
         if table.panes.at(slot).is_vacant() {
             table.put(slot, pane);

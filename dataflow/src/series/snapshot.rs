@@ -2,7 +2,7 @@
 
 use super::closed::Block;
 use super::dirty::Change;
-use super::hours::HourWindow;
+use super::hours::{HourWindow, hour_of};
 use super::open::Sketched;
 use super::packed;
 use super::{FINGERPRINTS, SeriesState};
@@ -165,11 +165,17 @@ impl SeriesState {
                     self.dirty.restore(slot, pane, change);
                 }
             }
-            Pending::Hour(slot, hour) => self.hours.window(hour, slot).published = false,
+            Pending::Hour(slot, hour) => self.hours.unpublish(hour, slot),
         }
     }
 
     fn restore_series(&mut self, home: Partition, slot: usize, series: SeriesSnapshot, pending: &mut Vec<Pending>) {
+        let published = series.hours.iter().filter(|(_, window)| window.published);
+        let published: Vec<i32> = published.map(|(hour, _)| *hour).collect();
+        let hours = series.open.iter().map(|pane| hour_of(pane.0.number));
+        let hours = hours.chain(series.hours.iter().map(|(hour, _)| *hour));
+        let unpublished = hours.filter(|hour| !published.contains(hour));
+        pending.extend(unpublished.map(|hour| Pending::Hour(slot, hour)));
         for pane in series.open {
             let opened = &mut self.partitions[home.index()].opened;
             opened.note(pane.0.number, self.slots.local(slot));
@@ -186,9 +192,6 @@ impl SeriesState {
                 .insert(slot, pane);
         }
         for (hour, window) in series.hours {
-            if !window.published {
-                pending.push(Pending::Hour(slot, hour));
-            }
             *self.hours.window(hour, slot) = window;
         }
         let changes = series.changes.into_iter();

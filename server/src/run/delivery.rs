@@ -117,8 +117,11 @@ impl Owner for Outlet {
 
 /// What an earlier run had not delivered, as of the epoch at which it was saved.
 pub fn inherited(outbox: Outbox, generation: Generation, through: Epoch, stats: &Arc<Stats>) -> Cargo {
-    let rows = outbox.rows.into_values().flatten().collect();
-    let rejects = outbox.rejects.into_values().flatten().collect();
+    let rows: Vec<Row> = outbox.rows.into_values().flatten().collect();
+    let rejects: Vec<Reject> = outbox.rejects.into_values().flatten().collect();
+    let row_bytes = (rows.len() * size_of::<Row>()) as i64;
+    let reject_bytes: i64 = rejects.iter().map(reject_bytes).sum();
+    stats.outbox_bytes.add(row_bytes + reject_bytes);
     (
         Parcel::new(
             Delivery {
@@ -126,7 +129,7 @@ pub fn inherited(outbox: Outbox, generation: Generation, through: Epoch, stats: 
                 through,
                 items: rows,
             },
-            0,
+            row_bytes,
             stats,
         ),
         Parcel::new(
@@ -135,7 +138,7 @@ pub fn inherited(outbox: Outbox, generation: Generation, through: Epoch, stats: 
                 through,
                 items: rejects,
             },
-            0,
+            reject_bytes,
             stats,
         ),
     )
