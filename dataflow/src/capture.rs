@@ -65,6 +65,7 @@ pub struct StateSlice {
     /// How far partitions had come.
     pub partitions: Vec<PartitionSnapshot>,
     /// Series by key group: what [`crate::series::GroupState`] is in postcard.
+    #[serde(with = "crate::bytes::values")]
     pub groups: BTreeMap<KeyGroup, Vec<u8>>,
 }
 

@@ -16,6 +16,7 @@
 //! shared arrangement, on which [`rollup`] builds a dataflow a job, at runtime.
 
 pub mod batch;
+mod bytes;
 pub mod capture;
 pub mod checkpoint;
 pub mod command;

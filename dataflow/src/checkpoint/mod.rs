@@ -68,6 +68,7 @@ pub struct Chunk {
     /// How many entries its journal had before.
     pub entries: u64,
     /// The entries: see [`crate::journal`].
+    #[serde(with = "crate::bytes")]
     pub bytes: Vec<u8>,
 }
 

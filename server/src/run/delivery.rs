@@ -373,10 +373,10 @@ mod tests {
             Job::Segment { .. } => None,
         });
         assert_eq!(first, Some((Epoch(4), 2)));
-        assert_eq!(stats.outbox_bytes.get(), 0, "what was delivered weighs nothing");
         sender
             .send(Captured::Ended { worker: 1, error: None })
             .expect("the receiver is here");
         assert!(collecting.join().expect("it ends").is_empty());
+        assert_eq!(stats.outbox_bytes.get(), 0, "what was delivered weighs nothing");
     }
 }
