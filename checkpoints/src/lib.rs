@@ -78,6 +78,7 @@ impl<T> Checkpoints<T> {
         for (epoch, rejects) in &outbox.rejects {
             self.write(&Part::Rejects(*epoch, rejects.clone()));
         }
+        self.end_segment();
     }
 
     /// Takes what a worker has done to its series.

@@ -9,6 +9,7 @@ use common::{Log, Msg, Outcome};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tidewatch_dataflow::checkpoint::Part;
 use tidewatch_dataflow::checkpoint::file::{decode, encode};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::rollup::Level;
@@ -314,4 +315,50 @@ fn a_stop_before_the_first_poll_publishes_what_a_kill_had_left() {
             "{minutes:?}"
         );
     }
+}
+
+#[test]
+fn a_chunk_that_is_kept_for_other_reasons_is_no_gap() {
+    let log = Growing::new(1);
+    let clock = Arc::new(HandClock::default());
+    clock.epoch.store(100, Ordering::SeqCst);
+    let journaled = EngineConfig {
+        journal: true,
+        border_epochs: 1,
+        ..config(1)
+    };
+    let mut run = Run::start(log.clone(), clock, &journaled, None);
+    let mut saved = Saved::default();
+    for offset in 0..300 {
+        let payload = Msg::new("d", offset * 1_000, &[("a", 1.0)]).bytes();
+        run.put(
+            0,
+            Put {
+                offset,
+                log: None,
+                payload,
+            },
+        );
+        run.tick(1);
+        // Each ends a chunk.
+        saved = run.saved(Epoch(run.through_all()));
+    }
+    let slices = saved.parts.iter().filter_map(|part| match part {
+        Part::State(slice) if slice.is_last => Some(slice.entries),
+        _ => None,
+    });
+    let newest = slices.max().unwrap();
+    let chunks = saved.parts.iter().filter_map(|part| match part {
+        Part::Journal(chunk) if chunk.entries <= newest => Some(chunk.entries),
+        _ => None,
+    });
+    let wanted = chunks.max().unwrap();
+    assert!(wanted > 100, "a later round: {wanted}");
+    saved.parts.retain(|part| match part {
+        Part::Journal(chunk) => chunk.entries == 0 || chunk.entries >= wanted,
+        _ => true,
+    });
+    let restored = saved.into_restored(&log.names, &journaled).unwrap();
+    assert_eq!(restored.positions[0].next.0, 300);
+    run.finish();
 }

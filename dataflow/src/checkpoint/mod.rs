@@ -111,18 +111,18 @@ struct OfWorker {
 }
 
 /// The slices of a worker's state to begin with.
-pub struct Base {
+struct Base {
     /// The slices, by their numbers.
-    pub slices: BTreeMap<u32, StateSlice>,
+    slices: BTreeMap<u32, StateSlice>,
     /// The journal is wanted from here on.
-    pub entries: u64,
+    entries: u64,
     /// How far partitions had come there.
-    pub partitions: Vec<PartitionSnapshot>,
+    partitions: Vec<PartitionSnapshot>,
 }
 
 impl Base {
     /// The newest of a worker's slices that make up all of its state and hold nothing of epochs after `through`.
-    pub fn choose(slices: impl IntoIterator<Item = StateSlice>, through: Epoch) -> Option<Base> {
+    fn choose(slices: impl IntoIterator<Item = StateSlice>, through: Epoch) -> Option<Base> {
         let slices = slices.into_iter().filter(|slice| slice.through <= through);
         let mut rounds: BTreeMap<u64, BTreeMap<u32, StateSlice>> = BTreeMap::new();
         for slice in slices {
@@ -283,7 +283,10 @@ fn recover(
             replay.restore(state, slice.entries);
         }
     }
-    'journal: for chunk in saved.chunks {
+    // A segment that is kept for its rows may hold more of the journal, with a gap behind it.
+    let before = |chunk: &Chunk| chunk.entries <= base.entries;
+    let first = saved.chunks.iter().rposition(before).unwrap_or(0);
+    'journal: for chunk in saved.chunks.into_iter().skip(first) {
         let entries = journal::read(&chunk.bytes).map_err(|problem| content_error("a journal", problem))?;
         if !replay.begin_chunk(chunk.entries) {
             return Err(content_error("a journal", "a part of it is not there"));
