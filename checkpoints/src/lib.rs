@@ -7,6 +7,7 @@
 //! * [`Store`] is where they are kept; a [`Folder`] is one.
 
 mod folder;
+mod kept;
 mod load;
 mod names;
 mod pace;
@@ -14,6 +15,7 @@ mod store;
 mod writer;
 
 pub use folder::Folder;
+pub use kept::Contents;
 pub use load::{Found, load};
 pub use pace::Pace;
 pub use store::{Store, StoreError};
@@ -27,7 +29,6 @@ use tidewatch_dataflow::journal::Entry;
 use tidewatch_proto::ids::Generation;
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
-pub use writer::Contents;
 
 /// What the writer is given to do. A checkpoint comes with a cargo, which its owner gets back when it is durable.
 pub enum Job<T> {

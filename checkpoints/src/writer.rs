@@ -1,13 +1,14 @@
 //! Makes segments and manifests durable, in order.
 
 use super::Job;
+use super::kept::Kept;
 use super::names::FileName;
 use super::store::{Store, StoreError};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use tidewatch_dataflow::checkpoint::file::{self, Manifest, SegmentRef};
-use tidewatch_dataflow::checkpoint::{Meta, Part};
+use tidewatch_dataflow::checkpoint::Meta;
+use tidewatch_dataflow::checkpoint::file::{self, Manifest};
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_proto::ids::{Epoch, Generation};
 
@@ -36,92 +37,6 @@ pub enum Event<'a> {
     Failed(&'a StoreError, Duration),
     /// Files can be written again.
     Recovered,
-}
-
-/// What is in a segment, as far as it matters for how long it is needed.
-#[derive(Debug, Default)]
-pub struct Contents {
-    /// What it weighs in the outbox until it is durable.
-    pub weight: i64,
-    slices: Vec<SliceInfo>,
-    /// Of each chunk of a journal the worker and how many entries came before it.
-    chunks: Vec<(usize, u64)>,
-    /// The last epoch of which there are rows or rejects.
-    outbox: Option<Epoch>,
-}
-
-/// A slice without what it holds.
-#[derive(Clone, Copy, Debug)]
-struct SliceInfo {
-    worker: usize,
-    round: u64,
-    number: u32,
-    is_last: bool,
-    entries: u64,
-    through: Epoch,
-}
-
-impl Contents {
-    /// Notes a part.
-    pub fn note(&mut self, part: &Part) {
-        match part {
-            Part::Begin(..) => {}
-            Part::State(slice) => self.slices.push(SliceInfo {
-                worker: slice.worker,
-                round: slice.round,
-                number: slice.number,
-                is_last: slice.is_last,
-                entries: slice.entries,
-                through: slice.through,
-            }),
-            Part::Journal(chunk) => self.chunks.push((chunk.worker, chunk.entries)),
-            Part::Rows(epoch, _) | Part::Rejects(epoch, _) => self.outbox = self.outbox.max(Some(*epoch)),
-        }
-    }
-}
-
-/// The segments that are durable.
-#[derive(Debug, Default)]
-struct Kept {
-    segments: BTreeMap<u64, (u64, Contents)>,
-}
-
-impl Kept {
-    /// The segments that a checkpoint of an epoch needs; `None` while a worker has no whole round of slices.
-    fn needed(&self, through: Epoch, workers: usize, delivered: Epoch) -> Option<BTreeSet<u64>> {
-        let mut from = (0..workers).map(|worker| self.needed_of(worker, through));
-        let from = from.try_fold(u64::MAX, |least, own| Some(least.min(own?)))?;
-        let is_needed = |number: &u64, contents: &Contents| *number >= from || contents.outbox > Some(delivered);
-        let segments = self.segments.iter();
-        let needed = segments.filter(|(number, (_, contents))| is_needed(number, contents));
-        Some(needed.map(|(number, _)| *number).collect())
-    }
-
-    fn needed_of(&self, worker: usize, through: Epoch) -> Option<u64> {
-        let slices = self.segments.iter().flat_map(|(number, (_, contents))| {
-            let own = contents
-                .slices
-                .iter()
-                .filter(move |slice| slice.worker == worker && slice.through <= through);
-            own.map(move |slice| (*number, *slice))
-        });
-        let mut rounds: BTreeMap<u64, (u32, bool, u64, u64)> = BTreeMap::new();
-        for (segment, slice) in slices {
-            let round = rounds.entry(slice.round).or_insert((0, false, segment, slice.entries));
-            round.0 += 1;
-            round.1 |= slice.is_last && slice.number + 1 == round.0;
-        }
-        let whole = rounds.values().rev().find(|round| round.1)?;
-        let (_, _, segment, entries) = *whole;
-        let chunks = self.segments.iter().flat_map(|(number, (_, contents))| {
-            let own = contents
-                .chunks
-                .iter()
-                .filter(move |chunk| chunk.0 == worker && chunk.1 <= entries);
-            own.map(move |_| *number)
-        });
-        Some(chunks.last().map_or(segment, |chunk| segment.min(chunk)))
-    }
 }
 
 /// How many checkpoints are kept.
@@ -173,7 +88,7 @@ impl<O: Owner> Writer<O> {
                     let name = FileName::Segment(self.generation, number).to_string();
                     self.put(&name, &bytes)?;
                     self.stats.outbox_bytes.add(-contents.weight);
-                    self.kept.segments.insert(number, (bytes.len() as u64, contents));
+                    self.kept.insert(number, bytes.len() as u64, contents);
                 }
                 Job::Seal(meta, cargo) => {
                     self.waiting.push((meta, cargo));
@@ -197,13 +112,7 @@ impl<O: Owner> Writer<O> {
         let Some(needed) = self.kept.needed(meta.epoch, meta.workers, meta.delivered) else {
             return Ok(());
         };
-        let segments = self.kept.segments.iter().filter(|(number, _)| needed.contains(number));
-        let segments = segments.map(|(number, (bytes, _))| SegmentRef {
-            number: *number,
-            bytes: *bytes,
-        });
-        let segments = segments.collect();
-        self.write(Manifest { meta, segments })?;
+        self.write(Manifest { meta, segments: needed })?;
         for (meta, cargo) in std::mem::take(&mut self.waiting) {
             self.owner.durable(&meta, cargo);
         }
@@ -233,7 +142,7 @@ impl<O: Owner> Writer<O> {
     /// for the next time.
     fn forget(&mut self) {
         let needed: BTreeSet<u64> = self.manifests.iter().flat_map(|(_, needed)| needed).copied().collect();
-        self.kept.segments.retain(|number, _| needed.contains(number));
+        self.kept.retain(&needed);
         let is_needed = |name: &str| match FileName::parse(name) {
             Some(FileName::Segment(generation, number)) => generation == self.generation && needed.contains(&number),
             Some(FileName::Manifest(..)) => self.manifests.iter().any(|(kept, _)| kept == name),
