@@ -4,14 +4,14 @@
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewatch_proto::wire::Telemetry;
+use tidewatch_tests::running::{LIMIT, Running};
 use tidewatch_tests::sinks::postgres::Database;
 use tidewatch_tests::sinks::{component, kafka, unique};
 use tidewatch_tests::sources::Topic;
@@ -20,8 +20,6 @@ const START: i64 = 1_750_003_200_000;
 const MINUTE: i64 = 60_000;
 const PARTITIONS: usize = 3;
 const MESSAGES: usize = 6_000;
-/// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// One message of the test's fleet: its partition, device, event time and values.
 struct Sent {
@@ -77,139 +75,6 @@ fn telemetry(device: &str, ts: i64, values: &[(&str, f64)]) -> Vec<u8> {
         metrics,
         raw: vec![7],
     })
-}
-
-/// A running `tidewatch`.
-struct Running {
-    child: Child,
-    api: String,
-    said: Arc<Mutex<Vec<String>>>,
-}
-
-impl Running {
-    fn start(variables: &[(&str, String)], folder: &Path) -> Running {
-        let mut command = Command::new(component("TIDEWATCH_BIN"));
-        command.current_dir(folder).env_clear().stdout(Stdio::piped());
-        command.envs(
-            variables
-                .iter()
-                .map(|(key, value)| (format!("TIDEWATCH__{key}"), value)),
-        );
-        let mut child = command.spawn().expect("the binary starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
-        let api = loop {
-            let line = lines.next().expect("it says where it answers").expect("text");
-            if let Some((_, api)) = line.split_once("answers on http://") {
-                break api.to_owned();
-            }
-        };
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let hearing = said.clone();
-        std::thread::spawn(move || {
-            lines.for_each(|line| hearing.lock().expect("not poisoned").extend(line));
-        });
-        Running { child, api, said }
-    }
-
-    fn wait_until_it_says(&self, words: &str) {
-        let begun = Instant::now();
-        while !self
-            .said
-            .lock()
-            .expect("not poisoned")
-            .iter()
-            .any(|line| line.contains(words))
-        {
-            assert!(begun.elapsed() < LIMIT, "no {words:?} in {:?}", self.said);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.api).expect("the api listens");
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.api
-        )
-        .expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-
-    fn counter(&self, name: &str) -> u64 {
-        let page = self.get("/metrics");
-        let line = page
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_else(|| panic!("no {name} in {page}"));
-        line.rsplit(' ')
-            .next()
-            .and_then(|value| value.parse().ok())
-            .expect("a number")
-    }
-
-    fn wait_for_messages(&self, count: u64) {
-        let begun = Instant::now();
-        while self.counter("tidewatch_messages_total") < count {
-            assert!(
-                begun.elapsed() < LIMIT,
-                "{} of {count}",
-                self.counter("tidewatch_messages_total")
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Waits until so many more checkpoints have been made.
-    fn wait_for_checkpoints(&self, count: usize) {
-        let begun = Instant::now();
-        let mut last = self.counter("tidewatch_checkpoint_epoch");
-        for _ in 0..count {
-            while self.counter("tidewatch_checkpoint_epoch") == last {
-                assert!(begun.elapsed() < LIMIT, "no checkpoint after {last}");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            last = self.counter("tidewatch_checkpoint_epoch");
-        }
-    }
-
-    /// Kills it as a machine that loses its power does.
-    fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it is our child");
-    }
-
-    /// Ends it as an operator does.
-    fn stop(self) {
-        self.terminate();
-        let status = self.ended();
-        assert!(status.success(), "{status}");
-    }
-
-    fn terminate(&self) {
-        let killed = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.child.id().to_string())
-            .status()
-            .expect("kill runs");
-        assert!(killed.success());
-    }
-
-    fn ended(mut self) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            match self.child.try_wait().expect("it is our child") {
-                Some(status) => break status,
-                None if begun.elapsed() > LIMIT => {
-                    let _ = self.child.kill();
-                    panic!("it did not stop");
-                }
-                None => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
-    }
 }
 
 /// A device, a metric, and where a window begins.

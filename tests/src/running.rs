@@ -1,0 +1,152 @@
+//! The binary as a process of its own.
+
+use crate::sinks::component;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// A running `tidewatch`.
+pub struct Running {
+    child: Child,
+    api: String,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Running {
+    /// Starts it in a folder with these keys of its configuration, and waits until it answers.
+    pub fn start(variables: &[(&str, String)], folder: &Path) -> Running {
+        let mut command = Command::new(component("TIDEWATCH_BIN"));
+        command.current_dir(folder).env_clear().stdout(Stdio::piped());
+        command.envs(
+            variables
+                .iter()
+                .map(|(key, value)| (format!("TIDEWATCH__{key}"), value)),
+        );
+        let mut child = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+        let api = loop {
+            let line = lines.next().expect("it says where it answers").expect("text");
+            if let Some((_, api)) = line.split_once("answers on http://") {
+                break api.to_owned();
+            }
+        };
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let hearing = said.clone();
+        std::thread::spawn(move || {
+            lines.for_each(|line| hearing.lock().expect("not poisoned").extend(line));
+        });
+        Running { child, api, said }
+    }
+
+    /// Waits until a line of what it says has these words.
+    pub fn wait_until_it_says(&self, words: &str) {
+        let begun = Instant::now();
+        while !self
+            .said
+            .lock()
+            .expect("not poisoned")
+            .iter()
+            .any(|line| line.contains(words))
+        {
+            assert!(begun.elapsed() < LIMIT, "no {words:?} in {:?}", self.said);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The answer to a GET, its head too.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.api).expect("the api listens");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.api
+        )
+        .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// A number from its page of metrics.
+    pub fn counter(&self, name: &str) -> u64 {
+        let page = self.get("/metrics");
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("no {name} in {page}"));
+        line.rsplit(' ')
+            .next()
+            .and_then(|value| value.parse().ok())
+            .expect("a number")
+    }
+
+    /// Waits until it has taken in so many messages.
+    pub fn wait_for_messages(&self, count: u64) {
+        let begun = Instant::now();
+        while self.counter("tidewatch_messages_total") < count {
+            assert!(
+                begun.elapsed() < LIMIT,
+                "{} of {count}",
+                self.counter("tidewatch_messages_total")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until so many more checkpoints have been made.
+    pub fn wait_for_checkpoints(&self, count: usize) {
+        let begun = Instant::now();
+        let mut last = self.counter("tidewatch_checkpoint_epoch");
+        for _ in 0..count {
+            while self.counter("tidewatch_checkpoint_epoch") == last {
+                assert!(begun.elapsed() < LIMIT, "no checkpoint after {last}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            last = self.counter("tidewatch_checkpoint_epoch");
+        }
+    }
+
+    /// Kills it as a machine that loses its power does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Ends it as an operator does.
+    pub fn stop(self) {
+        self.terminate();
+        let status = self.ended();
+        assert!(status.success(), "{status}");
+    }
+
+    /// Sends it SIGTERM.
+    pub fn terminate(&self) {
+        let killed = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("kill runs");
+        assert!(killed.success());
+    }
+
+    /// Waits for its end.
+    pub fn ended(mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            match self.child.try_wait().expect("it is our child") {
+                Some(status) => break status,
+                None if begun.elapsed() > LIMIT => {
+                    let _ = self.child.kill();
+                    panic!("it did not stop");
+                }
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
