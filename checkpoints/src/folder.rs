@@ -1,19 +1,24 @@
 //! Checkpoints in a folder.
 
+use super::direct::Direct;
 use super::store::{Store, StoreError};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The name of the file that a run keeps locked.
 const LOCK: &str = "lock";
 /// What a file that is being written is called until it is whole.
 const FRESH: &str = "new";
+/// From so many bytes on a file is written past the page cache.
+const LARGE: usize = 256 << 10;
 
 /// A folder of files, ours as long as this is.
 #[derive(Debug)]
 pub struct Folder {
     folder: PathBuf,
+    direct: Mutex<Direct>,
     _lock: File,
 }
 
@@ -37,6 +42,7 @@ impl Folder {
         }
         Ok(Folder {
             folder: folder.to_owned(),
+            direct: Mutex::default(),
             _lock: lock,
         })
     }
@@ -48,8 +54,19 @@ impl Folder {
     /// Writes a file beside its name, whole and on disk.
     fn write_fresh(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
         let fresh = self.folder.join(format!("{name}.{FRESH}"));
-        let mut file = File::create(&fresh)?;
-        file.write_all(bytes)?;
+        let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match bytes.len() >= LARGE {
+            true => direct.write(&fresh, bytes)?,
+            false => None,
+        };
+        let file = match written {
+            Some(file) => file,
+            None => {
+                let mut file = File::create(&fresh)?;
+                file.write_all(bytes)?;
+                file
+            }
+        };
         file.sync_all()?;
         Ok(fresh)
     }
@@ -114,6 +131,9 @@ mod tests {
         let place = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(place.path()).expect("it is free");
         folder.put("b", b"old").expect("put");
+        let large: Vec<u8> = (0..LARGE as u32 + 77).map(|n| (n / 3) as u8).collect();
+        folder.put("b", &large).expect("put");
+        assert_eq!(folder.get("b").expect("bytes"), large);
         folder.put("b", b"new").expect("put");
         folder.put("a", b"").expect("put");
         assert_eq!(folder.list().expect("names"), ["a", "b"]);

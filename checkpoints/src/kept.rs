@@ -42,8 +42,13 @@ impl Contents {
                 through: slice.through,
             }),
             Part::Journal(chunk) => self.chunks.push((chunk.worker, chunk.entries)),
-            Part::Rows(epoch, _) | Part::Rejects(epoch, _) => self.outbox = self.outbox.max(Some(*epoch)),
+            Part::Rows(epoch, _) | Part::Rejects(epoch, _) => self.note_outbox(*epoch),
         }
+    }
+
+    /// Notes rows or rejects of an epoch.
+    pub fn note_outbox(&mut self, epoch: Epoch) {
+        self.outbox = self.outbox.max(Some(epoch));
     }
 }
 

@@ -6,6 +6,8 @@
 //! * [`load()`] finds the newest whole checkpoint.
 //! * [`Store`] is where they are kept; a [`Folder`] is one.
 
+mod buffers;
+mod direct;
 mod folder;
 mod kept;
 mod load;
@@ -14,6 +16,8 @@ mod pace;
 mod store;
 mod writer;
 
+pub use buffers::Buffer;
+use buffers::Buffers;
 pub use folder::Folder;
 pub use kept::Contents;
 pub use load::{Found, load};
@@ -26,7 +30,7 @@ use tidewatch_dataflow::capture::StateSlice;
 use tidewatch_dataflow::checkpoint::file::SegmentWriter;
 use tidewatch_dataflow::checkpoint::{Meta, Outbox, Part, Recorder};
 use tidewatch_dataflow::journal::Entry;
-use tidewatch_proto::ids::Generation;
+use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
 
@@ -37,7 +41,7 @@ pub enum Job<T> {
         /// Its number.
         number: u64,
         /// All of it.
-        bytes: Vec<u8>,
+        bytes: Buffer,
         /// What is in it.
         contents: Contents,
     },
@@ -55,16 +59,19 @@ pub struct Checkpoints<T> {
     segment: SegmentWriter,
     number: u64,
     contents: Contents,
+    buffers: Buffers,
     to_writer: mpsc::Sender<Job<T>>,
 }
 
 impl<T> Checkpoints<T> {
     /// Checkpoints of a run, which go to its writer.
     pub fn new(generation: Generation, to_writer: mpsc::Sender<Job<T>>) -> Checkpoints<T> {
+        let mut buffers = Buffers::default();
         Checkpoints {
             generation,
             recorder: Recorder::default(),
-            segment: SegmentWriter::new(generation, 0),
+            segment: SegmentWriter::over(buffers.take(), generation, 0),
+            buffers,
             number: 0,
             contents: Contents::default(),
             to_writer,
@@ -73,12 +80,11 @@ impl<T> Checkpoints<T> {
 
     /// Takes over what an earlier run had not delivered.
     pub fn inherit(&mut self, outbox: &Outbox) {
-        for (epoch, rows) in &outbox.rows {
-            self.write(&Part::Rows(*epoch, rows.clone()));
-        }
-        for (epoch, rejects) in &outbox.rejects {
-            self.write(&Part::Rejects(*epoch, rejects.clone()));
-        }
+        outbox.rows.iter().for_each(|(epoch, rows)| self.rows(*epoch, rows));
+        outbox
+            .rejects
+            .iter()
+            .for_each(|(epoch, rejects)| self.rejects(*epoch, rejects));
         self.end_segment();
     }
 
@@ -89,6 +95,7 @@ impl<T> Checkpoints<T> {
         }
         if let Some(part) = self.recorder.take(worker, entry) {
             self.write(&part);
+            self.recorder.reuse(part);
         }
     }
 
@@ -100,22 +107,41 @@ impl<T> Checkpoints<T> {
 
     /// Makes a checkpoint of what came so far, with the rows and rejects that sinks are to get from it.
     pub fn seal(&mut self, meta: Meta, rows: &[Row], rejects: &[Reject], cargo: T) {
-        self.recorder.flush().iter().for_each(|part| self.write(part));
+        for part in self.recorder.flush() {
+            self.write(&part);
+            self.recorder.reuse(part);
+        }
         // Rows may be needed for longer than the state beside them.
         self.end_segment();
         if !rows.is_empty() {
-            self.write(&Part::Rows(meta.epoch, rows.to_vec()));
+            self.rows(meta.epoch, rows);
         }
         if !rejects.is_empty() {
-            self.write(&Part::Rejects(meta.epoch, rejects.to_vec()));
+            self.rejects(meta.epoch, rejects);
         }
         self.end_segment();
         self.send(Job::Seal(Box::new(meta), cargo));
     }
 
+    fn rows(&mut self, epoch: Epoch, rows: &[Row]) {
+        self.contents.note_outbox(epoch);
+        self.segment.write_rows(epoch, rows);
+        self.end_full_segment();
+    }
+
+    fn rejects(&mut self, epoch: Epoch, rejects: &[Reject]) {
+        self.contents.note_outbox(epoch);
+        self.segment.write_rejects(epoch, rejects);
+        self.end_full_segment();
+    }
+
     fn write(&mut self, part: &Part) {
         self.contents.note(part);
         self.segment.write(part);
+        self.end_full_segment();
+    }
+
+    fn end_full_segment(&mut self) {
         if self.segment.len() >= SEGMENT_BYTES {
             self.end_segment();
         }
@@ -127,8 +153,8 @@ impl<T> Checkpoints<T> {
         }
         let number = self.number;
         self.number += 1;
-        let bytes = self.segment.take();
-        self.segment = SegmentWriter::new(self.generation, self.number);
+        let bytes = self.buffers.lend(self.segment.take());
+        self.segment = SegmentWriter::over(self.buffers.take(), self.generation, self.number);
         let contents = std::mem::take(&mut self.contents);
         self.send(Job::Segment {
             number,

@@ -9,6 +9,8 @@
 //! may have come long before.
 
 use crate::batch::{Batch, Messages, NO_SHAPE, Progress};
+pub use crate::packing::Malformed;
+use crate::packing::{read_integers, read_values, write_integers, write_values};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use tidewatch_proto::ids::{Epoch, Name, Offset, Partition};
@@ -34,9 +36,6 @@ pub struct Completion {
     pub expired: Vec<PaneNo>,
 }
 
-/// Why bytes are no chunk of a journal.
-pub type Malformed = &'static str;
-
 /// Writes a worker's journal, chunk by chunk.
 #[derive(Debug, Default)]
 pub struct JournalWriter {
@@ -50,7 +49,9 @@ pub struct JournalWriter {
 /// What a sending worker's numbers mean, and in which chunk each was last explained.
 #[derive(Debug, Default)]
 struct Vocabulary {
-    devices: Vec<(Name, u32)>,
+    devices: Vec<Name>,
+    /// Apart from the names: it is looked up for every message.
+    devices_said: Vec<u32>,
     metrics: Vec<(Name, u32)>,
     shapes: Vec<(Box<[u32]>, u32)>,
 }
@@ -88,6 +89,14 @@ impl JournalWriter {
         std::mem::take(&mut self.bytes)
     }
 
+    /// Gives back the memory of a chunk, if there is no other for the next.
+    pub fn reuse(&mut self, mut chunk: Vec<u8>) {
+        if self.bytes.capacity() == 0 {
+            chunk.clear();
+            self.bytes = chunk;
+        }
+    }
+
     /// Writes an entry.
     pub fn write(&mut self, entry: &Entry) {
         self.entries += 1;
@@ -113,16 +122,19 @@ impl JournalWriter {
         let names = |names: &[Box<str>]| -> Vec<(Name, u32)> {
             names.iter().map(|name| (Name::from(name.as_ref()), never)).collect()
         };
-        vocabulary.devices.extend(names(&batch.new_devices));
+        let devices = batch.new_devices.iter();
+        vocabulary.devices.extend(devices.map(|name| Name::from(name.as_ref())));
+        vocabulary.devices_said.resize(vocabulary.devices.len(), never);
         vocabulary.metrics.extend(names(&batch.new_metrics));
         let shapes = batch.new_shapes.iter();
         vocabulary.shapes.extend(shapes.map(|shape| (shape.clone(), never)));
         let (chunk, mut explained) = (self.chunk, Explained::default());
         for number in &batch.messages.device {
-            let (name, said) = &mut vocabulary.devices[*number as usize];
+            let said = &mut vocabulary.devices_said[*number as usize];
             if *said != chunk {
                 *said = chunk;
-                explained.devices.push((*number, name.clone()));
+                let name = vocabulary.devices[*number as usize].clone();
+                explained.devices.push((*number, name));
             }
         }
         let mut metric = |number: u32| {
@@ -164,29 +176,14 @@ fn write_columns(out: &mut Vec<u8>, batch: &Batch) {
         out,
         (0..messages.len()).map(|message| batch.readings(message).len() as u32),
     );
-    let base = messages.event_time.first().copied().unwrap_or_default();
-    let near = |time: &i64| i32::try_from(time.wrapping_sub(base)).is_ok();
-    let all_near = messages.event_time.iter().all(near);
-    put(out, &(base, all_near));
-    for time in &messages.event_time {
-        match all_near {
-            true => out.extend_from_slice(&(time.wrapping_sub(base) as i32).to_le_bytes()),
-            false => out.extend_from_slice(&time.to_le_bytes()),
-        }
-    }
-    fixed(out, &messages.device, |number| number.to_le_bytes());
-    fixed(out, &messages.fingerprint, |hash| hash.to_le_bytes());
-    fixed(out, &batch.metric, |number| number.to_le_bytes());
-    fixed(out, &batch.value, |value| value.to_le_bytes());
-}
-
-fn fixed<T: Copy, const N: usize>(out: &mut Vec<u8>, column: &[T], bytes: impl Fn(T) -> [u8; N]) {
-    let from = out.len();
-    out.resize(from + column.len() * N, 0);
-    let (places, _) = out[from..].as_chunks_mut::<N>();
-    for (place, value) in places.iter_mut().zip(column) {
-        *place = bytes(*value);
-    }
+    write_integers(out, messages.event_time.iter().copied());
+    write_integers(out, messages.device.iter().map(|number| i64::from(*number)));
+    messages
+        .fingerprint
+        .iter()
+        .for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
+    write_integers(out, batch.metric.iter().map(|number| i64::from(*number)));
+    write_values(out, &batch.value);
 }
 
 fn runs<T: Copy + PartialEq + Serialize>(out: &mut Vec<u8>, column: impl Iterator<Item = T>) {
@@ -288,23 +285,18 @@ impl ChunkReader<'_> {
         }
         let unshaped = shape.iter().zip(&readings).filter(|(shape, _)| **shape == NO_SHAPE);
         let metrics = unshaped.map(|(_, readings)| *readings as usize).sum();
-        let (base, near): (i64, bool) = self.take()?;
-        let event_time = match near {
-            true => self.fixed(count, |bytes| base.wrapping_add(i32::from_le_bytes(bytes).into()))?,
-            false => self.fixed(count, i64::from_le_bytes)?,
-        };
         Ok(Batch {
             messages: Messages {
-                device: self.fixed(count, u32::from_le_bytes)?,
                 shape,
-                event_time,
+                event_time: read_integers(&mut self.rest, count)?,
                 closed: closed.into_iter().map(PaneNo).collect(),
-                fingerprint: self.fixed(count, u64::from_le_bytes)?,
+                device: self.numbers(count)?,
+                fingerprint: self.fingerprints(count)?,
                 offset: vec![Offset(0); count],
                 readings_end,
             },
-            metric: self.fixed(metrics, u32::from_le_bytes)?,
-            value: self.fixed(values, f64::from_le_bytes)?,
+            metric: self.numbers(metrics)?,
+            value: read_values(&mut self.rest, values)?,
             ..Batch::default()
         })
     }
@@ -315,10 +307,17 @@ impl ChunkReader<'_> {
         Ok(value)
     }
 
-    fn fixed<T, const N: usize>(&mut self, count: usize, value: impl Fn([u8; N]) -> T) -> Result<Vec<T>, Malformed> {
-        let bytes = self.rest.split_at_checked(count * N).ok_or("a column is cut short")?;
-        self.rest = bytes.1;
-        Ok(bytes.0.as_chunks::<N>().0.iter().map(|bytes| value(*bytes)).collect())
+    fn numbers(&mut self, count: usize) -> Result<Vec<u32>, Malformed> {
+        let numbers = read_integers(&mut self.rest, count)?.into_iter();
+        let numbers = numbers.map(|number| u32::try_from(number).map_err(|_| "a number is none of ours"));
+        numbers.collect()
+    }
+
+    fn fingerprints(&mut self, count: usize) -> Result<Vec<u64>, Malformed> {
+        let (hashes, rest) = self.rest.split_at_checked(count * 8).ok_or("a column is cut short")?;
+        self.rest = rest;
+        let hashes = hashes.as_chunks::<8>().0;
+        Ok(hashes.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
     }
 
     fn runs<T: Copy + for<'de> Deserialize<'de>>(&mut self, count: usize) -> Result<Vec<T>, Malformed> {

@@ -26,6 +26,7 @@ pub mod ingest;
 pub mod journal;
 pub mod live;
 pub mod operators;
+mod packing;
 mod prefetch;
 pub mod render;
 pub mod rollup;

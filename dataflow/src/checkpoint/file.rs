@@ -7,12 +7,14 @@
 use super::{Meta, Part, Saved};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
-use tidewatch_proto::ids::Generation;
+use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::Row;
 
 /// The first bytes of every file.
 const MAGIC: [u8; 8] = *b"TIDEWCKP";
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 /// Magic, version, kind, CRC32C of these.
 const HEADER_BYTES: usize = 8 + 4 + 4 + 4;
 /// Section number, length of its content, CRC32C of the content, CRC32C of these.
@@ -106,6 +108,16 @@ pub enum CheckpointError {
     },
 }
 
+/// Some of [`Part`], of what somebody else has; the places of the others are kept.
+#[derive(Serialize)]
+enum Borrowed<'a> {
+    _Begin,
+    _State,
+    _Journal,
+    Rows(Epoch, &'a [Row]),
+    Rejects(Epoch, &'a [Reject]),
+}
+
 /// Writes a segment, part by part.
 #[derive(Debug)]
 pub struct SegmentWriter {
@@ -117,8 +129,15 @@ pub struct SegmentWriter {
 impl SegmentWriter {
     /// Begins a run's segment.
     pub fn new(generation: Generation, number: u64) -> SegmentWriter {
+        SegmentWriter::over(Vec::new(), generation, number)
+    }
+
+    /// Begins a run's segment in memory that was used before: what is touched for the first time is dear.
+    pub fn over(mut bytes: Vec<u8>, generation: Generation, number: u64) -> SegmentWriter {
+        bytes.clear();
+        header(&mut bytes, Kind::Segment);
         let mut writer = SegmentWriter {
-            bytes: header(Kind::Segment),
+            bytes,
             parts: 0,
             taken: 0,
         };
@@ -129,6 +148,18 @@ impl SegmentWriter {
     /// Writes a part.
     pub fn write(&mut self, part: &Part) {
         section(&mut self.bytes, self.parts, part);
+        self.parts += 1;
+    }
+
+    /// Writes rows of an epoch: what [`Part::Rows`] is.
+    pub fn write_rows(&mut self, epoch: Epoch, rows: &[Row]) {
+        section(&mut self.bytes, self.parts, &Borrowed::Rows(epoch, rows));
+        self.parts += 1;
+    }
+
+    /// Writes rejects of an epoch: what [`Part::Rejects`] is.
+    pub fn write_rejects(&mut self, epoch: Epoch, rejects: &[Reject]) {
+        section(&mut self.bytes, self.parts, &Borrowed::Rejects(epoch, rejects));
         self.parts += 1;
     }
 
@@ -174,7 +205,8 @@ pub fn read_segment(bytes: &[u8], generation: Generation, number: u64) -> Result
 
 /// A manifest as bytes.
 pub fn write_manifest(manifest: &Manifest) -> Vec<u8> {
-    let mut bytes = header(Kind::Manifest);
+    let mut bytes = Vec::new();
+    header(&mut bytes, Kind::Manifest);
     section(&mut bytes, 0, manifest);
     bytes
 }
@@ -216,13 +248,11 @@ pub fn decode(manifest: &[u8], segment: &[u8]) -> Result<Saved, CheckpointError>
     })
 }
 
-fn header(kind: Kind) -> Vec<u8> {
-    let mut bytes = Vec::new();
+fn header(bytes: &mut Vec<u8>, kind: Kind) {
     bytes.extend(MAGIC);
     bytes.extend(FORMAT_VERSION.to_le_bytes());
     bytes.extend((kind as u32).to_le_bytes());
-    seal(&mut bytes, 0);
-    bytes
+    seal(bytes, 0);
 }
 
 fn section(bytes: &mut Vec<u8>, number: u32, content: &impl Serialize) {

@@ -16,8 +16,8 @@ struct Journal {
     before: u64,
 }
 
-/// A chunk is given out when it has grown to so many bytes.
-const CHUNK_BYTES: usize = 1 << 20;
+/// A chunk is given out when it has grown to so many bytes: each says all its names again.
+const CHUNK_BYTES: usize = 4 << 20;
 
 impl Recorder {
     /// Takes what a worker has done; gives a part when there is enough for one.
@@ -28,6 +28,15 @@ impl Recorder {
         let journal = &mut self.journals[worker];
         journal.writer.write(entry);
         (journal.writer.len() >= CHUNK_BYTES).then(|| journal.part(worker))
+    }
+
+    /// Takes back the memory of a part that it gave and that is written.
+    pub fn reuse(&mut self, part: Part) {
+        if let Part::Journal(chunk) = part
+            && let Some(journal) = self.journals.get_mut(chunk.worker)
+        {
+            journal.writer.reuse(chunk.bytes);
+        }
     }
 
     /// Gives out what there is.
