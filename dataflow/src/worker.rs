@@ -208,7 +208,10 @@ impl Own {
             }
             Command::Peek { device, metric, answer } => {
                 if KeyGroup::of(device.as_bytes()).worker(worker.peers()) == worker.index() {
-                    let as_of = shared.clock.epoch();
+                    // What is shown holds all of the last epoch that was completed, and more.
+                    let next = self.main.with_frontier(|frontier| frontier.first().copied());
+                    let completed = next.unwrap_or_default().max(shared.begun.0).saturating_sub(1);
+                    let as_of = Epoch(completed);
                     // The one who asked may have left.
                     let _ = answer.send(self.state.borrow().live(&device, &metric, as_of));
                 }

@@ -15,11 +15,7 @@ fn main() -> ExitCode {
     if let Some(command) = &cli.command {
         return command.run(&input);
     }
-    let ended = match config::load(&input) {
-        Ok(loaded) => run(loaded.settings, cli.exit_at_end),
-        Err(error) => Err(RunError::Config(error)),
-    };
-    match ended {
+    match run(|| Ok(config::load(&input)?.settings), cli.exit_at_end) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(error)) => refuse(&error),
         Err(RunError::Failed(problems)) => {

@@ -13,6 +13,13 @@ pub enum SourceEvent {
         /// What is wrong.
         problem: String,
     },
+    /// The log doesn't have what comes next, and the settings say to go on without it.
+    Skipped {
+        /// The topic or the partition, with its position.
+        object: String,
+        /// What is missing, and where reading goes on.
+        problem: String,
+    },
     /// Positions could not be committed for lag tools. Nothing depends on them; the next commit carries newer ones.
     CommitFailed {
         /// The topic and the consumer group.
@@ -26,6 +33,7 @@ impl fmt::Display for SourceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourceEvent::Retrying { object, problem } => write!(f, "{object}: {problem}; trying again"),
+            SourceEvent::Skipped { object, problem } => write!(f, "{object}: {problem}"),
             SourceEvent::CommitFailed { object, problem } => {
                 write!(f, "{object}: positions not committed for lag tools: {problem}")
             }

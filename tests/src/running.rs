@@ -14,7 +14,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// A running `tidewatch`.
 pub struct Running {
     child: Child,
-    api: String,
+    api: Arc<Mutex<String>>,
     said: Arc<Mutex<Vec<String>>>,
 }
 
@@ -22,7 +22,8 @@ impl Running {
     /// Starts it in a folder with these keys of its configuration, and waits until it answers.
     pub fn start(variables: &[(&str, String)], folder: &Path) -> Running {
         let mut command = Command::new(component("TIDEWATCH_BIN"));
-        command.current_dir(folder).env_clear().stdout(Stdio::piped());
+        command.current_dir(folder).env_clear();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(
             variables
                 .iter()
@@ -30,16 +31,28 @@ impl Running {
         );
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (errors, heard) = (child.stderr.take().expect("it was piped"), said.clone());
+        std::thread::spawn(move || {
+            BufReader::new(errors).lines().map_while(Result::ok).for_each(|line| {
+                eprintln!("{line}");
+                heard.lock().expect("not poisoned").push(line);
+            });
+        });
         let api = loop {
             let line = lines.next().expect("it says where it answers").expect("text");
             if let Some((_, api)) = line.split_once("answers on http://") {
-                break api.to_owned();
+                break Arc::new(Mutex::new(api.to_owned()));
             }
         };
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let hearing = said.clone();
+        let (hearing, moved) = (said.clone(), api.clone());
         std::thread::spawn(move || {
-            lines.for_each(|line| hearing.lock().expect("not poisoned").extend(line));
+            lines.map_while(Result::ok).for_each(|line| {
+                if let Some((_, api)) = line.split_once("answers on http://") {
+                    api.clone_into(&mut moved.lock().expect("not poisoned"));
+                }
+                hearing.lock().expect("not poisoned").push(line);
+            });
         });
         Running { child, api, said }
     }
@@ -61,11 +74,11 @@ impl Running {
 
     /// The answer to a GET, its head too.
     pub fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.api).expect("the api listens");
+        let api = self.api.lock().expect("not poisoned").clone();
+        let mut stream = TcpStream::connect(&api).expect("the api listens");
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.api
+            "GET {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n"
         )
         .expect("sent");
         let mut answer = String::new();
@@ -148,5 +161,14 @@ impl Running {
                 None => std::thread::sleep(Duration::from_millis(20)),
             }
         }
+    }
+}
+
+impl Drop for Running {
+    /// What a failed test leaves behind doesn't go on.
+    fn drop(&mut self) {
+        // It has ended already when it was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

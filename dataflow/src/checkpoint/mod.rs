@@ -39,7 +39,10 @@ pub struct Meta {
     pub settings: u64,
     /// The names of the source's partitions: the numbers elsewhere are places in this list.
     pub partition_names: Vec<String>,
-    /// Where reading goes on; a partition that never had a record has none.
+    /// Which log the positions are of, as its source tells it from one of the same name: a topic's id. Empty when the
+    /// source doesn't tell.
+    pub log: String,
+    /// Where reading goes on; where a source doesn't say where it begins, a partition that never had a record has none.
     pub positions: Vec<Position>,
     /// All sinks have taken what epochs through this one have brought.
     pub delivered: Epoch,
@@ -92,6 +95,16 @@ pub struct Restored {
     pub groups: BTreeMap<KeyGroup, GroupState>,
     /// What sinks may not have taken yet.
     pub outbox: Outbox,
+}
+
+impl Restored {
+    /// Nothing yet, for a source of so many partitions.
+    pub fn fresh(partitions: usize) -> Restored {
+        Restored {
+            partitions: vec![PartitionSnapshot::FRESH; partitions],
+            ..Restored::default()
+        }
+    }
 }
 
 /// Rows and rejects that sinks may not have taken, by epoch.
@@ -161,9 +174,8 @@ impl Saved {
         let now = Renamed::new(&self.meta.partition_names, partition_names)?;
         let mut workers: Vec<OfWorker> = (0..self.meta.workers).map(|_| OfWorker::default()).collect();
         let mut restored = Restored {
-            partitions: vec![PartitionSnapshot::FRESH; partition_names.len()],
             positions: self.meta.positions,
-            ..Restored::default()
+            ..Restored::fresh(partition_names.len())
         };
         for part in self.parts {
             let undelivered = |epoch: Epoch| epoch > self.meta.delivered && epoch <= self.meta.epoch;

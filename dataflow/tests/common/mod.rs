@@ -197,6 +197,7 @@ impl Outcome {
                 workers: self.workers,
                 settings: 42,
                 partition_names: (0..self.partitions).map(|p| format!("log/{p}")).collect(),
+                log: String::new(),
                 positions: self.positions.values().copied().collect(),
                 delivered: Epoch(self.through),
             },

@@ -330,6 +330,7 @@ impl Run {
                 workers: self.threads,
                 settings: 0,
                 partition_names: self.log.names.clone(),
+                log: String::new(),
                 positions: self.positions.values().filter_map(last).collect(),
                 delivered: epoch,
             },

@@ -9,6 +9,7 @@ mod log;
 mod reader;
 mod sinks;
 mod status;
+mod topic;
 
 use crate::config::{ConfigError, RegistrySettings, Settings, SourceSettings};
 use crate::registry::RegistryFile;
@@ -32,6 +33,7 @@ use tidewatch_sources::file::FileFactory;
 use tidewatch_sources::fleet::FleetFactory;
 use tidewatch_sources::kafka::KafkaFactory;
 use tokio::sync::watch;
+use topic::{Changes, Verdict};
 
 /// How often the status line is written where it can't be rewritten in place, in seconds.
 const PLAIN_STATUS_S: u64 = 10;
@@ -53,35 +55,52 @@ impl From<String> for RunError {
     }
 }
 
-/// Runs until a signal, the end of the input (with `exit_at_end`), or a failure.
+/// How a run ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// By a signal, or at the end of the input.
+    Done,
+    /// At a border, for the next to begin at once: the topic has more partitions than were read.
+    Again,
+}
+
+/// Runs until a signal, the end of the input (with `exit_at_end`) or a failure. When the source has got more partitions
+/// a run ends, and the next begins with what `load` gives then.
 ///
 /// # Errors
 /// Why it could not begin, or what went wrong.
-pub fn run(settings: Settings, exit_at_end: bool) -> Result<(), RunError> {
+pub fn run(load: impl Fn() -> Result<Settings, ConfigError>, exit_at_end: bool) -> Result<(), RunError> {
+    let mut settings = load().map_err(RunError::Config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| format!("can't start the runtime: {error}"))?;
-    runtime.block_on(Run::start(settings, exit_at_end))
+    runtime.block_on(async {
+        let mut stop = Signals::listen()?;
+        while Run::start(settings, exit_at_end, &mut stop).await? == Ended::Again && !stop.came() {
+            settings = load().map_err(RunError::Config)?;
+        }
+        Ok(())
+    })
 }
 
 struct Run;
 
 impl Run {
-    async fn start(mut settings: Settings, exit_at_end: bool) -> Result<(), RunError> {
+    async fn start(mut settings: Settings, exit_at_end: bool, stop: &mut Signals) -> Result<Ended, RunError> {
         let terminal = Arc::new(Terminal::default());
         settings.advice.iter().for_each(|line| terminal.news(line));
         let folder = Arc::new(Folder::open(&settings.state_folder)?);
         let port = tidewatch_api::listen(&settings.api).await;
         let port = port.map_err(|error| error.to_string())?;
         let around = Surroundings {
-            give_up: Arc::default(),
+            give_up: stop.give_up.clone(),
             failed: Arc::default(),
             outages: Arc::default(),
             terminal: terminal.clone(),
         };
-        let mut stop = Signals::listen(around.give_up.clone())?;
+        stop.begun(false);
         let (source, kafka) = source(&settings.source, &terminal)?;
         let partitions = source.partitions().to_vec();
         let unusable = |problem: &dyn std::fmt::Display| {
@@ -105,7 +124,7 @@ impl Run {
         }
         settings.engine.journal = true;
         let border_epochs = settings.engine.border_epochs;
-        let was = saved.as_ref().map(|saved| (saved.meta.epoch, saved.meta.delivered));
+        let was = saved.as_ref().map(|saved| saved.meta.clone());
         let restored = tokio::task::block_in_place(|| {
             let restored = saved.map(|saved| saved.into_restored(&partitions, &settings.engine));
             restored.transpose()
@@ -117,17 +136,23 @@ impl Run {
                 settings.state_folder.display()
             ));
         }
+        let changes = Changes::watch(kafka.as_deref()).map_err(|error| error.to_string())?;
+        if let Some(kafka) = &kafka {
+            let begun = tokio::task::block_in_place(|| topic::begin(kafka, was.as_ref(), restored, partitions.len()));
+            restored = Some(begun.map_err(|error| error.to_string())?);
+        }
         let sinks = tokio::task::block_in_place(|| Sinks::start(&settings, &partitions, generation, &around));
         let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
-        stop.begun();
+        stop.begun(true);
         let (mut tending, first) = Tending::start(&settings.registry, &terminal)?;
         let outbox = restored.as_mut().map(|restored| std::mem::take(&mut restored.outbox));
         let meta = Meta {
             generation,
-            epoch: was.map_or(Epoch(0), |(epoch, _)| epoch),
+            epoch: was.as_ref().map_or(Epoch(0), |was| was.epoch),
             workers: threads,
             settings: fingerprint,
             partition_names: partitions.clone(),
+            log: kafka.as_ref().map_or_else(String::new, |kafka| kafka.log().to_owned()),
             positions: restored
                 .as_ref()
                 .map_or_else(Vec::new, |restored: &Restored| restored.positions.clone()),
@@ -137,10 +162,10 @@ impl Run {
         let handle = engine.handle();
         let (to_writer, jobs) = mpsc::channel();
         let mut filling = Checkpoints::new(generation, to_writer);
-        if let (Some(outbox), Some((epoch, delivered))) = (outbox, was) {
+        if let (Some(outbox), Some(was)) = (outbox, was) {
             filling.inherit(&outbox);
-            sinks.confirmed.begin(delivered);
-            let (rows, rejects) = delivery::inherited(outbox, generation, epoch, &handle.stats);
+            sinks.confirmed.begin(was.delivered);
+            let (rows, rejects) = delivery::inherited(outbox, generation, was.epoch, &handle.stats);
             // A sink that has ended has said why.
             sinks.rows.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
             sinks.rejects.iter().for_each(|inbox| drop(inbox.send(rejects.clone())));
@@ -205,6 +230,7 @@ impl Run {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         let mut seconds = 0;
         let mut stopping = false;
+        let mut verdict = None;
         let mut ended = None;
         while ended.is_none() {
             tokio::select! {
@@ -223,7 +249,10 @@ impl Run {
                     if terminal.is_in_place() || seconds % PLAIN_STATUS_S == 1 {
                         terminal.status(&tending.status.line(&handle.stats));
                     }
-                    if around.failed.load(Ordering::SeqCst) && !stopping {
+                    if !stopping {
+                        verdict = changes.verdict(around.outages.load(Ordering::SeqCst) > 0);
+                    }
+                    if (verdict.is_some() || around.failed.load(Ordering::SeqCst)) && !stopping {
                         stopping = true;
                         handle.stop();
                     }
@@ -231,6 +260,12 @@ impl Run {
             }
         }
         let mut errors = ended.unwrap_or_default();
+        let again = matches!(verdict, Some(Verdict::Again(_)));
+        match verdict {
+            Some(Verdict::Again(news)) => terminal.news(&news),
+            Some(Verdict::Stop(problem)) => errors.insert(0, problem),
+            None => {}
+        }
         tokio::task::block_in_place(|| engine.join());
         let (writer, written) = writing.await.map_err(|error| error.to_string())?;
         errors.extend(written.err());
@@ -248,10 +283,10 @@ impl Run {
         let _ = close.send(true);
         api.stopped().await;
         tokio::task::block_in_place(|| drop(store));
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(RunError::Failed(errors))
+        match errors.is_empty() {
+            true if again => Ok(Ended::Again),
+            true => Ok(Ended::Done),
+            false => Err(RunError::Failed(errors)),
         }
     }
 }
@@ -354,17 +389,20 @@ impl Readiness for Ready {
 struct Signals {
     count: watch::Receiver<u32>,
     begun: Arc<AtomicBool>,
+    /// Set when sinks are to give up.
+    give_up: Arc<AtomicBool>,
 }
 
 impl Signals {
-    fn listen(give_up: Arc<AtomicBool>) -> Result<Signals, String> {
+    fn listen() -> Result<Signals, String> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|error| format!("can't listen for signals: {error}"));
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut terminate = listen(SignalKind::terminate())?;
         let (counter, count) = watch::channel(0);
         let begun = Arc::new(AtomicBool::new(false));
-        let has_begun = begun.clone();
+        let give_up = Arc::new(AtomicBool::new(false));
+        let (has_begun, gives_up) = (begun.clone(), give_up.clone());
         tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -373,16 +411,21 @@ impl Signals {
                 }
                 counter.send_modify(|count| *count += 1);
                 if *counter.borrow() > 1 || !has_begun.load(Ordering::SeqCst) {
-                    give_up.store(true, Ordering::SeqCst);
+                    gives_up.store(true, Ordering::SeqCst);
                 }
             }
         });
-        Ok(Signals { count, begun })
+        Ok(Signals { count, begun, give_up })
     }
 
-    /// The sinks are there.
-    fn begun(&self) {
-        self.begun.store(true, Ordering::SeqCst);
+    /// Whether the sinks are there.
+    fn begun(&self, begun: bool) {
+        self.begun.store(begun, Ordering::SeqCst);
+    }
+
+    /// Whether a signal has come.
+    fn came(&self) -> bool {
+        *self.count.borrow() > 0
     }
 
     /// Waits for the next signal.

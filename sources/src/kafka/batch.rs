@@ -1,4 +1,4 @@
-//! Reads whole batches from librdkafka's queues, borrowed from its memory. All `unsafe` of this crate is here.
+//! Reads whole batches from librdkafka's queues, borrowed from its memory. All other `unsafe` of this crate is in `describe`.
 
 use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -220,7 +220,7 @@ unsafe fn bytes<'b>(start: *const std::ffi::c_void, len: usize) -> Option<&'b [u
 ///
 /// # Safety
 /// Unless it is null, `start` points to bytes that end with a zero.
-unsafe fn text(start: *const c_char) -> String {
+pub(super) unsafe fn text(start: *const c_char) -> String {
     if start.is_null() {
         return String::new();
     }
@@ -229,7 +229,7 @@ unsafe fn text(start: *const c_char) -> String {
 }
 
 /// A queue of librdkafka that is let go of in the end.
-struct Queue(*mut native::rd_kafka_queue_t);
+pub(super) struct Queue(pub(super) *mut native::rd_kafka_queue_t);
 
 impl Drop for Queue {
     fn drop(&mut self) {
@@ -241,7 +241,7 @@ impl Drop for Queue {
 }
 
 /// An event of librdkafka that is let go of in the end.
-struct Event(*mut native::rd_kafka_event_t);
+pub(super) struct Event(pub(super) *mut native::rd_kafka_event_t);
 
 impl Drop for Event {
     fn drop(&mut self) {

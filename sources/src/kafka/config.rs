@@ -37,6 +37,8 @@ pub struct KafkaSourceConfig {
     pub client: Client,
     /// Where to start without a checkpoint: `earliest` or `latest`.
     pub start: Start,
+    /// What to do when the log doesn't have what comes next: `stop` or `skip`.
+    pub on_gap: OnGap,
     /// The consumer group that positions are committed to, for lag tools; nothing is read from it.
     pub group_id: String,
     /// Whether each batch's checksum is verified. It costs next to nothing.
@@ -57,6 +59,7 @@ impl Default for KafkaSourceConfig {
             topic: TOPIC.to_owned(),
             client: Client::Rdkafka,
             start: Start::Earliest,
+            on_gap: OnGap::Stop,
             group_id: GROUP_ID.to_owned(),
             check_crcs: true,
             queue_records_min: QUEUE_RECORDS_MIN,
@@ -87,12 +90,23 @@ pub enum Start {
     Latest,
 }
 
+/// What to do when the log doesn't have what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnGap {
+    /// To start no reading, and say what is missing.
+    Stop,
+    /// To go on with what there is, and say what is missing.
+    Skip,
+}
+
 /// A topic and how to reach it, checked, with the secrets read.
 #[derive(Clone)]
 pub struct KafkaSettings {
     pub(super) brokers: String,
     pub(super) topic: String,
     pub(super) start: Start,
+    pub(super) on_gap: OnGap,
     pub(super) group_id: String,
     /// What the native reader needs, when that is the one.
     pub(super) native: Option<NativeSettings>,
@@ -130,6 +144,7 @@ impl KafkaSourceConfig {
             brokers: connection.brokers.clone(),
             topic: self.topic.clone(),
             start: self.start,
+            on_gap: self.on_gap,
             group_id: self.group_id.clone(),
             native: self.native(connection)?,
             connection: connection.resolve()?,

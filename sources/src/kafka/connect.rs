@@ -3,8 +3,10 @@
 use super::batch::Fetcher;
 use super::commit::Committer;
 use super::config::{KafkaSettings, Start};
+use super::describe::describe;
 use super::native::NativeSource;
 use super::source::KafkaSource;
+use super::watch::TopicWatch;
 use crate::event::{EventHook, SourceEvent, unheard};
 use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
@@ -19,7 +21,7 @@ use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::{Assignment, Source, SourceError, SourceFactory};
 
 /// How long to try to reach a broker before giving up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one attempt takes, after which the reason for its failure is looked at.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long an attempt waits at most for the one before; a string, as the client wants it.
@@ -46,9 +48,11 @@ pub enum TimestampType {
 
 /// A topic that was found, ready to be read.
 pub struct KafkaFactory {
-    settings: KafkaSettings,
-    names: Vec<String>,
-    hook: EventHook,
+    pub(super) settings: KafkaSettings,
+    pub(super) names: Vec<String>,
+    /// The topic's id; empty when its brokers give none, or don't let it be described.
+    pub(super) log: String,
+    pub(super) hook: EventHook,
     /// The client that commits positions, made when it is first needed.
     committer: Mutex<Option<Committer>>,
 }
@@ -60,9 +64,13 @@ impl KafkaFactory {
     /// When no broker answers within 5 seconds, when the login or the encryption is refused, or when there is no such
     /// topic.
     pub fn connect(settings: &KafkaSettings) -> Result<KafkaFactory, SourceError> {
-        let metadata = metadata(settings)?;
+        let probe = probe(settings)?;
+        let metadata = metadata(settings, &probe)?;
         let count = partition_count(settings, &metadata)?;
+        // Brokers from before topics had ids have nothing to tell.
+        let described = describe(probe.client(), &settings.topic, CONNECT_TIMEOUT);
         Ok(KafkaFactory {
+            log: described.map_or_else(|_| String::new(), |described| described.id),
             settings: settings.clone(),
             names: (0..count).map(|index| format!("{}/{index}", settings.topic)).collect(),
             hook: unheard(),
@@ -74,6 +82,20 @@ impl KafkaFactory {
     pub fn with_events(mut self, hook: EventHook) -> KafkaFactory {
         self.hook = hook;
         self
+    }
+
+    /// Which topic it is: an id that a topic of the same name that is made anew doesn't have. Empty when the brokers
+    /// don't tell.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// What looks whether the topic changes.
+    ///
+    /// # Errors
+    /// When the client can't be set up.
+    pub fn watch(&self) -> Result<TopicWatch, SourceError> {
+        TopicWatch::new(&self.settings, &self.log, self.names.len())
     }
 
     /// Whose clock the topic's timestamps are by, as its `message.timestamp.type` says.
@@ -188,13 +210,17 @@ fn refused(settings: &KafkaSettings, error: &KafkaError) -> SourceError {
     SourceError::new(settings.object(), format!("the client can't be set up: {error}"))
 }
 
-/// Asks the brokers for the topic until one answers.
-fn metadata(settings: &KafkaSettings) -> Result<Metadata, SourceError> {
+/// A client to look for the topic with.
+fn probe(settings: &KafkaSettings) -> Result<BaseConsumer<Reason>, SourceError> {
     let mut client = settings.connection.clone();
     client.set("reconnect.backoff.max.ms", RECONNECT_BACKOFF_MAX_MS);
-    let probe: BaseConsumer<Reason> = client
+    client
         .create_with_context(Reason::default())
-        .map_err(|error| refused(settings, &error))?;
+        .map_err(|error| refused(settings, &error))
+}
+
+/// Asks the brokers for the topic until one answers.
+fn metadata(settings: &KafkaSettings, probe: &BaseConsumer<Reason>) -> Result<Metadata, SourceError> {
     let start = Instant::now();
     loop {
         let problem = match probe.fetch_metadata(Some(&settings.topic), ATTEMPT_TIMEOUT) {

@@ -13,7 +13,7 @@ use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, Source
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 /// What to do about a position that the log doesn't have.
 pub(super) const LOST: &str = "the records from there on are gone, or the topic was made anew; bring the log back, or \
-    start with an empty state folder from kafka.start";
+    set kafka.on_gap = \"skip\" and start again to go on with what it has";
 /// What to do about a topic that isn't there.
 pub(super) const MISSING: &str = "create the topic, or bring it back, and start again";
 /// What to do about a topic that may not be read.

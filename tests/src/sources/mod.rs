@@ -6,7 +6,7 @@ pub use node::Node;
 
 use crate::sinks::{component, unique};
 use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -189,6 +189,39 @@ impl Topic {
         list.add_partition_offset(&self.name, partition, At::Offset(offset))
             .expect("an offset");
         block_on(admin(&self.brokers).delete_records(&list, &AdminOptions::new())).expect("removed");
+    }
+
+    /// Adds partitions: so many are there then.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub fn grow(&mut self, partitions: i32) {
+        let more = NewPartitions::new(&self.name, partitions as usize);
+        let answers = block_on(admin(&self.brokers).create_partitions(&[more], &AdminOptions::new()));
+        answers
+            .expect("an answer")
+            .pop()
+            .expect("one answer")
+            .expect("it has more partitions");
+        self.partitions = partitions;
+        self.wait_until_led();
+    }
+
+    /// Deletes the topic and makes another one of the same name.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub fn make_anew(&self) {
+        let (admin, options) = (admin(&self.brokers), AdminOptions::new());
+        let deleted = block_on(admin.delete_topics(&[&self.name], &options)).expect("an answer");
+        deleted.into_iter().for_each(|one| drop(one.expect("deleted")));
+        let begun = Instant::now();
+        let topic = NewTopic::new(&self.name, self.partitions, TopicReplication::Fixed(1));
+        // It is gone a moment after it was deleted.
+        while block_on(admin.create_topics([&topic], &options)).expect("an answer")[0].is_err() {
+            assert!(begun.elapsed() < TIMEOUT, "{} can't be made anew", self.name);
+        }
+        self.wait_until_led();
     }
 
     /// What each partition holds, read record by record by the client library's own way.

@@ -78,9 +78,10 @@ pub(super) const ENGINE: Section = Section {
         },
         Key {
             name: "outbox_bytes",
-            kind: Kind::Size(MIB, i64::MAX),
+            kind: Kind::Size(32 * MIB, i64::MAX),
             default: "512MiB",
-            about: "How many bytes the sinks may have left to confirm before the source waits.",
+            about: "How many bytes may wait to be made durable and to be confirmed by the sinks before the source waits. \
+                    With less than 32MiB a single file of a checkpoint would hold up reading.",
         },
     ],
 };

@@ -33,7 +33,17 @@ pub(super) const KAFKA: Section = Section {
             name: "start",
             kind: Kind::OneOf(&["earliest", "latest"]),
             default: "earliest",
-            about: "Where to start when there is no state to go on from.",
+            about: "Where to start when there is no state to go on from. From then on positions are kept; a partition \
+                    that is added later is read from its first record in any case.",
+        },
+        Key {
+            name: "on_gap",
+            kind: Kind::OneOf(&["stop", "skip"]),
+            default: "stop",
+            about: "What to do when the log doesn't have what comes next: records were removed before they were read, \
+                    the log lost what was read, or the topic was made anew. `stop` ends with an error that says what \
+                    is missing; `skip` says it, and the next start goes on with what there is: behind a gap, or from \
+                    the first record of a topic that was made anew.",
         },
         Key {
             name: "group_id",

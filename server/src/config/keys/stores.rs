@@ -169,7 +169,7 @@ pub(super) const DEAD_LETTER: Section = Section {
 /// `[state]`
 pub(super) const STATE: Section = Section {
     name: "state",
-    about: "Checkpoints, made every second (less often when that costs more than a twentieth of the CPU): what the next start goes on from, after a stop as after a crash. Sinks are given what a checkpoint holds.",
+    about: "Checkpoints, made every second (less often when that costs more than a twentieth of the CPU, and every 10 s when nothing new comes): what the next start goes on from, after a stop as after a crash. Sinks are given what a checkpoint holds.",
     keys: &[Key {
         name: "folder",
         kind: Kind::Path,
