@@ -13,7 +13,7 @@ pub struct Contents {
     slices: Vec<SliceInfo>,
     /// Of each chunk of a journal the worker and how many entries came before it.
     chunks: Vec<(usize, u64)>,
-    /// The last epoch of which there are rows or rejects.
+    /// The last epoch of which sinks are given anything.
     outbox: Option<Epoch>,
 }
 
@@ -42,7 +42,7 @@ impl Contents {
                 through: slice.through,
             }),
             Part::Journal(chunk) => self.chunks.push((chunk.worker, chunk.entries)),
-            Part::Rows(epoch, _) | Part::Rejects(epoch, _) => self.note_outbox(*epoch),
+            Part::Rows(epoch, _) | Part::Rejects(epoch, _) | Part::Stragglers(epoch, _) => self.note_outbox(*epoch),
         }
     }
 

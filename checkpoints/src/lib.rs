@@ -33,6 +33,7 @@ use tidewatch_dataflow::journal::Entry;
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
+use tidewatch_proto::straggler::Straggler;
 
 /// What the writer is given to do. A checkpoint comes with a cargo, which its owner gets back when it is durable.
 pub enum Job<T> {
@@ -85,6 +86,9 @@ impl<T> Checkpoints<T> {
             .rejects
             .iter()
             .for_each(|(epoch, rejects)| self.rejects(*epoch, rejects));
+        for (epoch, stragglers) in &outbox.stragglers {
+            self.write(&Part::Stragglers(*epoch, stragglers.clone()));
+        }
         self.end_segment();
     }
 
@@ -105,8 +109,8 @@ impl<T> Checkpoints<T> {
         self.write(&Part::State(slice));
     }
 
-    /// Makes a checkpoint of what came so far, with the rows and rejects that sinks are to get from it.
-    pub fn seal(&mut self, meta: Meta, rows: &[Row], rejects: &[Reject], cargo: T) {
+    /// Makes a checkpoint of what came so far, with what sinks are to get from it.
+    pub fn seal(&mut self, meta: Meta, rows: &[Row], rejects: &[Reject], stragglers: &[Straggler], cargo: T) {
         for part in self.recorder.flush() {
             self.write(&part);
             self.recorder.reuse(part);
@@ -118,6 +122,9 @@ impl<T> Checkpoints<T> {
         }
         if !rejects.is_empty() {
             self.rejects(meta.epoch, rejects);
+        }
+        if !stragglers.is_empty() {
+            self.write(&Part::Stragglers(meta.epoch, stragglers.to_vec()));
         }
         self.end_segment();
         self.send(Job::Seal(Box::new(meta), cargo));

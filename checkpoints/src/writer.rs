@@ -342,7 +342,7 @@ mod tests {
                 workers: 1,
                 ..Meta::default()
             };
-            checkpoints.seal(meta, &[row], &[], epoch);
+            checkpoints.seal(meta, &[row], &[], &[], epoch);
         }
 
         /// Lets the writer do what it was given; nothing more can be given afterwards.

@@ -47,7 +47,8 @@ pub struct Messages {
     pub shape: Vec<u32>,
     /// The event time in milliseconds since 1970.
     pub event_time: Vec<i64>,
-    /// The last pane that the partition's watermark had closed when the message came.
+    /// The last pane that the partition's watermark had closed when the message came; [`PaneNo::NONE`] when its
+    /// windows have left memory.
     pub closed: Vec<PaneNo>,
     /// A hash of event time, metrics and value bits, whatever their order.
     pub fingerprint: Vec<u64>,

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{Epoch, KeyGroup};
-use tidewatch_proto::reject::Reject;
+use tidewatch_proto::reject::{Reason, Reject};
+use tidewatch_proto::straggler::Straggler;
+use tidewatch_proto::wire::Telemetry;
 
 /// One message of a worker. Those of one worker come in order: what an epoch has brought, then that it ended.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub enum Captured {
     Rows(Epoch, RowList),
     /// Records that can't be used.
     Rejects(Epoch, Vec<Reject>),
+    /// Readings that a store is to add to rows which it has got, or gets of this epoch.
+    Stragglers(Epoch, Vec<Straggler>),
     /// Where reading stood at the end of an epoch.
     Positions(Epoch, Vec<Position>),
     /// The worker has completed everything through this epoch.
@@ -78,6 +82,29 @@ impl StateSlice {
 
 /// Where captured messages go. It never blocks: the outbox's bound stops the source instead.
 pub type CaptureSender = mpsc::Sender<Captured>;
+
+/// The dead letter of a message that no store is there for: encoded anew, without `raw`.
+pub fn letter_of(straggler: &Straggler, detail: String) -> Reject {
+    let telemetry = Telemetry {
+        device_id: straggler.device.to_string(),
+        ts: straggler.at.0,
+        metrics: straggler
+            .readings
+            .iter()
+            .map(|(name, value)| (name.to_string(), *value))
+            .collect(),
+        raw: Vec::new(),
+    };
+    Reject {
+        partition: straggler.partition,
+        offset: straggler.offset,
+        log_time: None,
+        reason: Reason::BeyondHorizon,
+        detail,
+        key: Some(straggler.device.as_bytes().to_vec()),
+        payload: prost::Message::encode_to_vec(&telemetry),
+    }
+}
 
 /// About how many bytes a reject takes while it waits for a sink.
 pub fn reject_bytes(reject: &Reject) -> i64 {

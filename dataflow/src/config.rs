@@ -3,7 +3,7 @@
 use tidewatch_proto::ids::{EPOCH_MS, Epoch, stable_hash};
 use tidewatch_proto::limits::Limits;
 use tidewatch_proto::row::Job;
-use tidewatch_proto::time::PaneNo;
+use tidewatch_proto::time::{EventTime, PANE_MS, PaneNo};
 
 /// The panes that a five-minute window is combined from.
 pub const HOP_PANES: i32 = 5;
@@ -38,6 +38,9 @@ pub struct EngineConfig {
     pub five_minutes: bool,
     /// Whether one-hour windows are kept.
     pub hour: bool,
+    /// How long a store keeps rows, by the start of their windows, that adds readings beyond the horizon to them;
+    /// `None`: there is no such store, and these readings are dead letters.
+    pub stored_ms: Option<i64>,
     /// Whether workers give out their journals, and their state round by round: what checkpoints are made of.
     pub journal: bool,
     /// Checkpoints are of epochs that are multiples of this: rows of epochs until there hold nothing of later ones.
@@ -70,6 +73,7 @@ impl Default for EngineConfig {
             drop_duplicates: true,
             quantiles: true,
             five_minutes: true,
+            stored_ms: None,
             hour: true,
             journal: false,
             border_epochs: 1_000 / EPOCH_MS,
@@ -84,6 +88,13 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
+    /// Whether a store has rows of the windows of an event time that are long closed, and adds readings to them.
+    pub fn is_stored(&self, at: EventTime, watermark_ms: i64) -> bool {
+        let begins = at.0.saturating_sub(i64::from(HOUR_PANES) * PANE_MS);
+        self.stored_ms
+            .is_some_and(|kept| begins > watermark_ms.saturating_sub(kept))
+    }
+
     /// How many panes the longest window combined from panes spans.
     pub fn panes_per_window_max(&self) -> i32 {
         if self.five_minutes { HOP_PANES } else { 1 }
@@ -92,9 +103,7 @@ impl EngineConfig {
     /// The last pane that can't change any more when a partition's watermark stands at `watermark_ms`: its last
     /// window closed more than the horizon ago. A reading in it is beyond the horizon.
     pub fn expired_by(&self, watermark_ms: i64) -> PaneNo {
-        let closed = PaneNo::closed_by(tidewatch_proto::time::EventTime(
-            watermark_ms.saturating_sub(self.correction_horizon_ms),
-        ));
+        let closed = PaneNo::closed_by(EventTime(watermark_ms.saturating_sub(self.correction_horizon_ms)));
         closed.plus(1 - self.panes_per_window_max())
     }
 

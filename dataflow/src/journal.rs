@@ -177,6 +177,7 @@ fn write_columns(out: &mut Vec<u8>, batch: &Batch) {
         (0..messages.len()).map(|message| batch.readings(message).len() as u32),
     );
     write_integers(out, messages.event_time.iter().copied());
+    write_offsets(out, &messages.offset);
     write_integers(out, messages.device.iter().map(|number| i64::from(*number)));
     messages
         .fingerprint
@@ -184,6 +185,16 @@ fn write_columns(out: &mut Vec<u8>, batch: &Batch) {
         .for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
     write_integers(out, batch.metric.iter().map(|number| i64::from(*number)));
     write_values(out, &batch.value);
+}
+
+/// Appends offsets: the first, and the others unless they follow it one by one.
+fn write_offsets(out: &mut Vec<u8>, offsets: &[Offset]) {
+    let base = offsets.first().map_or(0, |offset| offset.0);
+    let in_a_row = (0..).zip(offsets).all(|(by, offset)| offset.0.wrapping_sub(base) == by);
+    put(out, &(base, in_a_row));
+    if !in_a_row {
+        write_integers(out, offsets.iter().map(|offset| offset.0));
+    }
 }
 
 fn runs<T: Copy + PartialEq + Serialize>(out: &mut Vec<u8>, column: impl Iterator<Item = T>) {
@@ -290,15 +301,23 @@ impl ChunkReader<'_> {
                 shape,
                 event_time: read_integers(&mut self.rest, count)?,
                 closed: closed.into_iter().map(PaneNo).collect(),
+                offset: self.offsets(count)?,
                 device: self.numbers(count)?,
                 fingerprint: self.fingerprints(count)?,
-                offset: vec![Offset(0); count],
                 readings_end,
             },
             metric: self.numbers(metrics)?,
             value: read_values(&mut self.rest, values)?,
             ..Batch::default()
         })
+    }
+
+    fn offsets(&mut self, count: usize) -> Result<Vec<Offset>, Malformed> {
+        let (base, in_a_row): (i64, bool) = self.take()?;
+        match in_a_row {
+            true => Ok((0..count as i64).map(|by| Offset(base.wrapping_add(by))).collect()),
+            false => Ok(read_integers(&mut self.rest, count)?.into_iter().map(Offset).collect()),
+        }
     }
 
     fn take<T: for<'de> Deserialize<'de>>(&mut self) -> Result<T, Malformed> {
@@ -378,7 +397,10 @@ mod tests {
             batch.messages.event_time.push(*time);
             batch.messages.closed.push(PaneNo(closed));
             batch.messages.fingerprint.push(time.unsigned_abs());
-            batch.messages.offset.push(Offset(0));
+            batch.messages.offset.push(match time % 3 {
+                0 => Offset(*time),
+                _ => Offset(batch.messages.offset.last().map_or(5, |last| last.0.wrapping_add(1))),
+            });
             if !shaped {
                 batch.metric.extend(metrics);
             }
@@ -417,6 +439,7 @@ mod tests {
                     messages.event_time[at],
                     messages.closed[at],
                     messages.fingerprint[at],
+                    messages.offset[at],
                     batch.progress,
                 );
                 told.push(format!("{device} {named:?} {values:?} {rest:?}"));

@@ -68,6 +68,8 @@ pub struct Stats {
     pub duplicates: Counter,
     /// Records in the dead letter, in the order of [`Reason::ALL`].
     dead_letters: [Counter; Reason::ALL.len()],
+    /// Messages that came too late for memory and are handed to the storing sink.
+    pub stragglers: Counter,
     /// Rows published, `final`.
     pub rows_final: Counter,
     /// Rows published, `corrected`.
@@ -112,6 +114,7 @@ impl Stats {
             late: Counter::default(),
             duplicates: Counter::default(),
             dead_letters: Default::default(),
+            stragglers: Counter::default(),
             rows_final: Counter::default(),
             rows_corrected: Counter::default(),
             rollup_panes_missed: Counter::default(),

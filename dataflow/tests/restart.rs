@@ -25,6 +25,7 @@ fn config(threads: usize) -> EngineConfig {
         threads,
         poll_records_max: 3,
         epochs_ahead_max: 500,
+        stored_ms: Some(i64::MAX),
         ..EngineConfig::default()
     }
 }
@@ -78,6 +79,8 @@ fn keep(outcome: &mut Outcome, run: &mut Run, through: Epoch) {
     outcome
         .rows
         .extend(run.rows.drain(..).filter(|(epoch, _)| kept(*epoch)).map(|(_, row)| row));
+    let stragglers = run.stragglers.drain(..).filter(|(epoch, _)| kept(*epoch));
+    outcome.stragglers.extend(stragglers);
     outcome.rejects.extend(
         run.rejects
             .drain(..)

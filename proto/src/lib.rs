@@ -4,7 +4,7 @@
 //! * [`walk`]: the same wire format walked in place, for the engine; [`template`]: compared with the form expected.
 //! * [`ids`], [`time`]: positions and times as types, never bare integers.
 //! * [`source`]: the contract between whatever holds a log and the engine.
-//! * [`limits`], [`reject`]: what is accepted, and why a record is not.
+//! * [`limits`], [`reject`]: what is accepted, and why a record is not; [`straggler`]: what came too late for memory.
 //! * [`pane`], [`aggregate`], [`sketch`], [`together`]: what readings become.
 //! * [`registry`]: which site and fleet a device belongs to, and since when.
 //! * [`row`], [`block`]: what the engine yields, and how it leaves; [`names`]: the names in it; [`query`]: what is asked of whoever keeps rows.
@@ -21,6 +21,7 @@ pub mod reject;
 pub mod row;
 pub mod sketch;
 pub mod source;
+pub mod straggler;
 pub mod template;
 pub mod time;
 pub mod together;

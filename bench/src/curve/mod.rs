@@ -19,6 +19,7 @@ use tidewatch_dataflow::rollup::Level;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Engine, EngineConfig};
 use tidewatch_proto::registry::{Placement, RegistryChange};
+use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::EventTime;
 
 /// How long the engine may be silent.
@@ -60,6 +61,10 @@ pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnM
             }
             Captured::Rejects(_, list) => {
                 let bytes: i64 = list.iter().map(reject_bytes).sum();
+                handle.stats.outbox_bytes.add(-bytes);
+            }
+            Captured::Stragglers(_, list) => {
+                let bytes: i64 = list.iter().map(Straggler::bytes).sum();
                 handle.stats.outbox_bytes.add(-bytes);
             }
             Captured::Through { epoch, .. } => {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use tidewatch_proto::ids::{Epoch, Generation, KeyGroup, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
+use tidewatch_proto::straggler::Straggler;
 
 /// What a checkpoint says beside the series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +62,8 @@ pub enum Part {
     Rows(Epoch, Vec<Row>),
     /// Records of an epoch that can't be used.
     Rejects(Epoch, Vec<Reject>),
+    /// Readings that a store is to add to its rows.
+    Stragglers(Epoch, Vec<Straggler>),
 }
 
 /// A part of a worker's journal.
@@ -107,13 +110,15 @@ impl Restored {
     }
 }
 
-/// Rows and rejects that sinks may not have taken, by epoch.
+/// What sinks may not have taken, by epoch.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Rows.
     pub rows: BTreeMap<Epoch, Vec<Row>>,
     /// Rejects.
     pub rejects: BTreeMap<Epoch, Vec<Reject>>,
+    /// Readings for the storing sink.
+    pub stragglers: BTreeMap<Epoch, Vec<Straggler>>,
 }
 
 /// What was saved of one worker.
@@ -189,7 +194,10 @@ impl Saved {
                 Part::Rejects(epoch, rejects) if undelivered(epoch) => {
                     restored.outbox.rejects.entry(epoch).or_default().extend(rejects);
                 }
-                Part::Rows(..) | Part::Rejects(..) => {}
+                Part::Stragglers(epoch, stragglers) if undelivered(epoch) => {
+                    restored.outbox.stragglers.entry(epoch).or_default().extend(stragglers);
+                }
+                Part::Rows(..) | Part::Rejects(..) | Part::Stragglers(..) => {}
             }
         }
         let (through, names) = (self.meta.epoch, &self.meta.partition_names);
@@ -246,9 +254,16 @@ impl Renamed {
         }
         for device in restored.groups.values_mut().flat_map(|group| &mut group.devices) {
             device.home = self.place(device.home, || format!("device {}", device.name))?;
+            for straggler in &mut device.waiting {
+                straggler.partition = self.place(straggler.partition, || format!("device {}", device.name))?;
+            }
         }
         for reject in restored.outbox.rejects.values_mut().flatten() {
             reject.partition = self.place(reject.partition, || "a dead letter".into())?;
+        }
+        for straggler in restored.outbox.stragglers.values_mut().flatten() {
+            let of = || format!("a reading of device {}", straggler.device);
+            straggler.partition = self.place(straggler.partition, of)?;
         }
         Ok(())
     }

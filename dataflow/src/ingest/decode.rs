@@ -197,7 +197,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes the record's times, and says which pane the log has closed with it.
+    /// Takes the record's times, and says which pane the log has closed with it: none when it is for a store.
     #[inline]
     fn admit(
         &mut self,
@@ -210,7 +210,10 @@ impl Decoder {
         let clock = &mut self.clocks[partition.index()];
         clock.advance(event_time, record.log_time, &self.config);
         if has_metrics && PaneNo::of(event_time) <= clock.expired() {
-            return Err(refusal::beyond_horizon(clock.watermark_ms()));
+            return match self.config.is_stored(event_time, clock.watermark_ms()) {
+                true => Ok(PaneNo::NONE),
+                false => Err(refusal::beyond_horizon(clock.watermark_ms())),
+            };
         }
         Ok(clock.closed())
     }

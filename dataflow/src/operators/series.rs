@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
+use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::PaneNo;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -208,6 +209,17 @@ impl Applied {
         self.write(Entry::Applied(Epoch(epoch), Box::new(batch)));
     }
 
+    /// Gives out what a store is to add to its rows.
+    fn hand_over(&self, epoch: Epoch, stragglers: Vec<Straggler>) {
+        if stragglers.is_empty() {
+            return;
+        }
+        let bytes = stragglers.iter().map(Straggler::bytes).sum();
+        self.keeper.stats.outbox_bytes.add(bytes);
+        // Without a receiver nobody wants it.
+        let _ = self.keeper.capture.send(Captured::Stragglers(epoch, stragglers));
+    }
+
     /// Gives out an entry of the journal, and the slices that are due with it.
     fn write(&mut self, entry: Entry) {
         self.given.entries += 1;
@@ -320,7 +332,7 @@ impl Applied {
         }
         let completion = state.completion(epoch, last);
         let rows = state.complete(&completion);
-        let rejects = state.take_rejects();
+        let (rejects, stragglers) = (state.take_rejects(), state.take_stragglers());
         let bounds = Bounds {
             closed: state.closed_everywhere(),
             expired: state.feed().flushed(),
@@ -330,6 +342,7 @@ impl Applied {
         bus.advance(epoch, state.feed().take(), bounds, next);
         state.report();
         drop((state, bus));
+        self.hand_over(epoch, stragglers);
         self.completed = Some(epoch);
         if self.keeper.borders.is_some() {
             self.write(Entry::Completed(completion));

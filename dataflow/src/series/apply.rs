@@ -5,11 +5,12 @@ use super::open::Added;
 use super::slots::DeviceState;
 use super::{FINGERPRINTS, Origin, SeriesState};
 use crate::batch::{Batch, NO_SHAPE};
+use crate::capture::letter_of;
 use crate::prefetch::prefetch;
 use tidewatch_proto::ids::Partition;
-use tidewatch_proto::reject::{Reason, Reject};
+use tidewatch_proto::reject::Reason;
+use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::{EventTime, PaneNo};
-use tidewatch_proto::wire::Telemetry;
 
 /// Messages whose memory is fetched together.
 const CHUNK: usize = 32;
@@ -156,8 +157,13 @@ impl SeriesState {
         }
         let at = EventTime(batch.messages.event_time[place]);
         let pane = PaneNo::of(at);
-        if pane <= self.partitions[device.home.index()].expired {
-            self.refuse(message);
+        let home = &self.partitions[device.home.index()];
+        let is_beyond = batch.messages.closed[place] == PaneNo::NONE && batch.partition == device.home;
+        if is_beyond || pane <= home.expired {
+            match self.config.is_stored(at, home.watermark_ms) || is_beyond {
+                true => self.set_aside(message),
+                false => self.refuse(message),
+            }
             return;
         }
         let values = &batch.value[batch.readings(place)];
@@ -253,31 +259,35 @@ impl SeriesState {
         Added::First
     }
 
-    /// A reading of a device that came on another partition than its home, which has left it far behind.
+    /// A message for a store.
+    fn set_aside(&mut self, message: Incoming<'_>) {
+        let straggler = self.straggler(message);
+        self.stats.stragglers.add(1);
+        self.stragglers.wait(message.device, straggler);
+    }
+
+    /// A message of a device that came on another partition than its home, which has left it far behind.
     fn refuse(&mut self, message: Incoming<'_>) {
+        let detail = "the partition the device was first seen on is past the windows; re-encoded, without raw";
+        let straggler = self.straggler(message);
+        self.stats.dead_letters(Reason::BeyondHorizon).add(1);
+        self.rejects.push(letter_of(&straggler, detail.into()));
+    }
+
+    fn straggler(&self, message: Incoming<'_>) -> Straggler {
         let Incoming { batch, at: place, .. } = message;
         let metrics = self.metrics(message);
         let names = self.names.borrow();
-        let device = names.devices.name(message.device);
-        let metrics = metrics.iter().map(|metric| names.metrics.name(*metric).to_string());
-        let telemetry = Telemetry {
-            device_id: device.to_string(),
-            ts: batch.messages.event_time[place],
-            metrics: metrics
-                .zip(batch.value[batch.readings(place)].iter().copied())
-                .collect(),
-            raw: Vec::new(),
-        };
-        self.stats.dead_letters(Reason::BeyondHorizon).add(1);
-        self.rejects.push(Reject {
+        let metrics = metrics.iter().map(|metric| names.metrics.name(*metric).clone());
+        Straggler {
             partition: batch.partition,
             offset: batch.messages.offset[place],
-            log_time: None,
-            reason: Reason::BeyondHorizon,
-            detail: "the partition the device was first seen on is past the windows; re-encoded, without raw".into(),
-            key: Some(device.as_bytes().to_vec()),
-            payload: prost::Message::encode_to_vec(&telemetry),
-        });
+            device: names.devices.name(message.device).clone(),
+            at: EventTime(batch.messages.event_time[place]),
+            readings: metrics
+                .zip(batch.value[batch.readings(place)].iter().copied())
+                .collect(),
+        }
     }
 
     /// Takes the partition's progress: closes what the log has closed.

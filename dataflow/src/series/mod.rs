@@ -5,6 +5,7 @@
 //!   again; and what is beyond the horizon is forgotten.
 //! * `save`, `snapshot`: all of it, slice by slice and by key group, and back. `replay`: the journal on top of it.
 //! * `give`, `feed`, `minutes`: published panes as differences, for what crosses series.
+//! * `stragglers`: readings for a store, until the windows that cover them can't change here any more.
 //! * `live`: open windows as they stand, and those that have changed.
 
 mod apply;
@@ -30,6 +31,7 @@ mod save;
 mod shapes;
 mod slots;
 mod snapshot;
+mod stragglers;
 mod walk;
 
 pub use feed::{Feed, PaneChange};
@@ -54,6 +56,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use stragglers::Stragglers;
 use tidewatch_proto::ids::{Epoch, Partition};
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::reject::Reject;
@@ -81,6 +84,7 @@ pub struct SeriesState {
     dirty: Dirty,
     feed: Feed,
     rejects: Vec<Reject>,
+    stragglers: Stragglers,
     corrected_at: Epoch,
     /// Slots that have taken readings since open windows were pushed, while somebody listens.
     touched: Option<Bits>,
@@ -164,6 +168,7 @@ impl SeriesState {
             dirty: Dirty::default(),
             feed: Feed::default(),
             rejects: Vec::new(),
+            stragglers: Stragglers::default(),
             corrected_at: Epoch(0),
             touched: None,
             reported: Reported::default(),

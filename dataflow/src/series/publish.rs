@@ -82,6 +82,7 @@ impl SeriesState {
         if self.is_expiring(&completion.expired) {
             self.expire(&completion.expired);
         }
+        self.release_stragglers();
         rows
     }
 

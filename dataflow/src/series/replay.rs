@@ -82,7 +82,7 @@ impl Replay {
             }
         }
         // Those that can't be used were given out when it was done first.
-        drop(self.state.take_rejects());
+        drop((self.state.take_rejects(), self.state.take_stragglers()));
         self.entries += 1;
         true
     }

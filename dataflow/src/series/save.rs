@@ -148,6 +148,7 @@ impl Source<'_> {
             self.find_closed(device.home, *slot as usize);
             self.write_series(out, *slot as usize);
         }
+        out.put(&self.state.stragglers.of(number));
     }
 
     /// Finds the closed panes of a series that doesn't lie beside its device's others.

@@ -10,6 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use tidewatch_proto::ids::{Name, Partition};
 use tidewatch_proto::sketch::Sketch;
+use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::PaneNo;
 
 /// The devices of one key group with all that is known of them.
@@ -30,6 +31,8 @@ pub struct DeviceSnapshot {
     pub fingerprints: [u64; FINGERPRINTS],
     /// Its series.
     pub series: Vec<SeriesSnapshot>,
+    /// Messages for the storing sink, which wait until their windows can't change here any more.
+    pub waiting: Vec<Straggler>,
 }
 
 /// A series.
@@ -136,6 +139,9 @@ impl SeriesState {
                     .map(|series| names.metrics.intern(&series.metric))
                     .collect()
             };
+            if !device.waiting.is_empty() {
+                self.stragglers.restore(number, device.waiting);
+            }
             let shape = self.shapes.intern(&metrics);
             let settled = self.slots.settle(number, device.home, &metrics, shape);
             self.devices[number as usize] = settled;

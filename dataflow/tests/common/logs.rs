@@ -1,11 +1,13 @@
 //! Random logs, and what runs over them should yield.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
-use super::oracle::{answer, check_row};
+use super::oracle::{Stray, answer, check_row};
 use super::{Msg, Outcome};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use tidewatch_dataflow::EngineConfig;
 use tidewatch_proto::reject::Reason;
+use tidewatch_proto::row::Row;
 
 /// When logs begin: a full hour.
 pub const START: i64 = 1_750_003_200_000;
@@ -74,6 +76,33 @@ pub fn check_rows(outcome: &Outcome, partitions: &[Vec<Msg>], config: &EngineCon
         .filter(|r| r.reason == Reason::BeyondHorizon)
         .count() as u64;
     assert_eq!(beyond, want.beyond);
+    let mut strays: BTreeMap<String, Vec<Stray>> = BTreeMap::new();
+    for (_, one) in &outcome.stragglers {
+        let metrics = one
+            .readings
+            .iter()
+            .map(|(name, value)| (name.to_string(), (value + 0.0).to_bits()));
+        let mut metrics: Vec<(String, u64)> = metrics.collect();
+        metrics.sort();
+        let stray = (one.offset.0, one.at.0, metrics);
+        strays.entry(one.device.to_string()).or_default().push(stray);
+    }
+    for (device, want) in &want.stragglers {
+        assert_eq!(
+            strays.remove(device).as_ref(),
+            Some(want),
+            "what is for a store of {device}"
+        );
+    }
+    assert!(strays.is_empty(), "nobody asked for {strays:?}");
+    for (epoch, one) in &outcome.stragglers {
+        let covers = |row: &&Row| row.window_start <= one.at && one.at < row.window_end && row.key == one.device;
+        let last = outcome.rows.iter().filter(covers).map(|row| row.revision).max();
+        assert!(
+            last <= Some(*epoch),
+            "a row of a window after what a store has added to it: {one:?}"
+        );
+    }
 }
 
 /// The same, and the counters.

@@ -17,6 +17,7 @@ use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Job, Row, Status};
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};
+use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::LogTime;
 use tidewatch_proto::wire::Telemetry;
 
@@ -160,6 +161,7 @@ pub type Key = (Job, String, String, i64);
 pub struct Outcome {
     pub rows: Vec<Row>,
     pub rejects: Vec<Reject>,
+    pub stragglers: Vec<(Epoch, Straggler)>,
     pub parts: Vec<Part>,
     pub partitions: usize,
     pub workers: usize,
@@ -222,6 +224,7 @@ pub fn drain(captured: &std::sync::mpsc::Receiver<Captured>, threads: usize, out
         match captured.recv().expect("workers say that they end") {
             Captured::Rows(_, list) => outcome.rows.extend(list.into_rows()),
             Captured::Rejects(_, rejects) => outcome.rejects.extend(rejects),
+            Captured::Stragglers(epoch, list) => outcome.stragglers.extend(list.into_iter().map(|one| (epoch, one))),
             Captured::Positions(_, list) => list.into_iter().for_each(|p| {
                 outcome.positions.insert(p.partition, p);
             }),

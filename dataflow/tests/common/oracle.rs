@@ -7,6 +7,9 @@ use tidewatch_proto::row::{Job, Row};
 
 const MINUTE: i64 = 60_000;
 
+/// An offset, an event time, and metrics with their values' bits.
+pub type Stray = (i64, i64, Vec<(String, u64)>);
+
 /// An event time, and metrics with the bits of their values, sorted.
 type Content = (i64, Vec<(String, u64)>);
 
@@ -26,6 +29,8 @@ pub struct Answer {
     pub duplicates: u64,
     pub beyond: u64,
     pub future: u64,
+    /// By device what a store is to add to its rows: offset, event time, metrics.
+    pub stragglers: BTreeMap<String, Vec<Stray>>,
 }
 
 #[derive(Default)]
@@ -68,7 +73,7 @@ pub fn answer(partitions: &[Vec<Msg>], config: &EngineConfig) -> Answer {
     for partition in partitions {
         let mut clock = i64::MIN;
         let mut last: HashMap<String, Vec<Content>> = HashMap::new();
-        for msg in partition {
+        for (offset, msg) in (0..).zip(partition) {
             if msg.log.is_some_and(|log| msg.ts > log + config.future_max_ms) {
                 answer.future += 1;
                 continue;
@@ -76,11 +81,12 @@ pub fn answer(partitions: &[Vec<Msg>], config: &EngineConfig) -> Answer {
             clock = clock.max(msg.log.map_or(msg.ts, |log| log.min(msg.ts)));
             let closed = clock - config.lateness_ms;
             let minute = msg.ts.div_euclid(MINUTE);
-            if (minute + reach) * MINUTE <= closed - config.correction_horizon_ms && !msg.metrics.is_empty() {
+            let is_beyond = (minute + reach) * MINUTE <= closed - config.correction_horizon_ms;
+            if is_beyond && config.stored_ms.is_none() && !msg.metrics.is_empty() {
                 answer.beyond += 1;
                 continue;
             }
-            let late = (minute + 1) * MINUTE <= closed;
+            let late = (minute + 1) * MINUTE <= closed && !is_beyond;
             answer.late += u64::from(late && !msg.metrics.is_empty());
             if msg.metrics.is_empty() {
                 continue;
@@ -93,6 +99,15 @@ pub fn answer(partitions: &[Vec<Msg>], config: &EngineConfig) -> Answer {
                 continue;
             }
             seen.push((msg.ts, content));
+            if is_beyond {
+                let metrics = msg.metrics.iter();
+                let metrics = metrics.map(|(name, value)| (name.clone(), (value + 0.0).to_bits()));
+                let mut metrics: Vec<(String, u64)> = metrics.collect();
+                metrics.sort();
+                let stray = (offset, msg.ts, metrics);
+                answer.stragglers.entry(msg.device.clone()).or_default().push(stray);
+                continue;
+            }
             for (metric, value) in &msg.metrics {
                 let own = series.entry((msg.device.clone(), metric.clone())).or_default();
                 if late {

@@ -14,6 +14,7 @@ use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};
+use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::LogTime;
 
 /// A clock that is moved by hand.
@@ -152,6 +153,7 @@ pub struct Run {
     pub threads: usize,
     pub rows: Vec<(Epoch, Row)>,
     pub rejects: Vec<(Epoch, Reject)>,
+    pub stragglers: Vec<(Epoch, Straggler)>,
     pub positions: BTreeMap<Partition, BTreeMap<Epoch, Position>>,
     pub parts: Vec<Part>,
     recorder: Recorder,
@@ -203,6 +205,7 @@ impl Run {
             threads: config.threads,
             rows: Vec::new(),
             rejects: Vec::new(),
+            stragglers: Vec::new(),
             positions: BTreeMap::new(),
             parts: Vec::new(),
             recorder: Recorder::default(),
@@ -261,6 +264,7 @@ impl Run {
         match captured {
             Captured::Rows(epoch, list) => self.rows.extend(list.into_rows().into_iter().map(|row| (epoch, row))),
             Captured::Rejects(epoch, list) => self.rejects.extend(list.into_iter().map(|reject| (epoch, reject))),
+            Captured::Stragglers(epoch, list) => self.stragglers.extend(list.into_iter().map(|one| (epoch, one))),
             Captured::Positions(epoch, list) => list.into_iter().for_each(|position| {
                 self.positions
                     .entry(position.partition)

@@ -17,6 +17,7 @@ use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{Epoch, Generation, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_proto::straggler::Straggler;
 use tidewatch_sources::kafka::KafkaFactory;
 
 /// A delivery on its way to sinks. What it weighs leaves the outbox's gauge with the last of them.
@@ -155,6 +156,7 @@ pub struct Collector {
     border_epochs: u64,
     rows: BTreeMap<Epoch, Vec<RowList>>,
     rejects: BTreeMap<Epoch, Vec<Reject>>,
+    stragglers: BTreeMap<Epoch, Vec<Straggler>>,
     positions: BTreeMap<Epoch, Vec<Position>>,
     /// By partition where reading stood at the last checkpoint.
     stood: BTreeMap<Partition, Position>,
@@ -194,6 +196,7 @@ impl Collector {
             border_epochs,
             rows: BTreeMap::new(),
             rejects: BTreeMap::new(),
+            stragglers: BTreeMap::new(),
             positions: BTreeMap::new(),
             stood,
             state_of: Epoch(0),
@@ -239,6 +242,7 @@ impl Collector {
         match message {
             Captured::Rows(epoch, list) => self.rows.entry(epoch).or_default().push(list),
             Captured::Rejects(epoch, rejects) => self.rejects.entry(epoch).or_default().extend(rejects),
+            Captured::Stragglers(epoch, list) => self.stragglers.entry(epoch).or_default().extend(list),
             Captured::Positions(epoch, positions) => self.positions.entry(epoch).or_default().extend(positions),
             Captured::Through { worker, epoch } => self.through[worker] = Some(epoch),
             Captured::Journal { worker, entry } => self.checkpoints.journal(worker, &entry),
@@ -295,7 +299,9 @@ impl Collector {
         );
         let cargo = (rows.clone(), rejects.clone());
         let (rows, rejects) = (&rows.delivery.items, &rejects.delivery.items);
-        self.checkpoints.seal(self.meta.clone(), rows, rejects, cargo);
+        let stragglers = taken(&mut self.stragglers, through);
+        self.checkpoints
+            .seal(self.meta.clone(), rows, rejects, &stragglers, cargo);
         self.pace.made();
     }
 }
@@ -303,7 +309,7 @@ impl Collector {
 /// The epoch that has brought what a message says, if it says more than that time goes on.
 fn brought(message: &Captured) -> Epoch {
     match message {
-        Captured::Rows(epoch, _) | Captured::Rejects(epoch, _) => *epoch,
+        Captured::Rows(epoch, _) | Captured::Rejects(epoch, _) | Captured::Stragglers(epoch, _) => *epoch,
         Captured::Journal { entry, .. } => match *entry {
             Entry::Applied(epoch, _) => epoch,
             Entry::Completed(_) => Epoch(0),

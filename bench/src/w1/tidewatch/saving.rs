@@ -82,7 +82,7 @@ impl Saving {
     fn seal(&mut self, epoch: Epoch, positions: impl Iterator<Item = Position>) {
         self.meta.epoch = epoch;
         self.meta.positions = positions.collect();
-        self.checkpoints.seal(self.meta.clone(), &[], &[], ());
+        self.checkpoints.seal(self.meta.clone(), &[], &[], &[], ());
         self.pace.made();
     }
 

@@ -13,6 +13,7 @@ use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::capture::{Captured, reject_bytes};
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_proto::ids::{Epoch, Offset, Partition};
+use tidewatch_proto::straggler::Straggler;
 
 /// How long the engine may be silent; it says at every epoch that it is done with it.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -109,6 +110,10 @@ impl<'a> Taker<'a> {
             Captured::Rejects(_, rejects) => {
                 self.rejects += rejects.len() as u64;
                 let bytes: i64 = rejects.iter().map(reject_bytes).sum();
+                self.stats.outbox_bytes.add(-bytes);
+            }
+            Captured::Stragglers(_, list) => {
+                let bytes: i64 = list.iter().map(Straggler::bytes).sum();
                 self.stats.outbox_bytes.add(-bytes);
             }
             Captured::Positions(_, positions) => {
