@@ -3,6 +3,7 @@
 use crate::batch::Position;
 use crate::journal::Entry;
 use crate::series::PartitionSnapshot;
+use crate::witness::Crash;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -39,6 +40,13 @@ pub enum Captured {
     },
     /// A part of the state of the worker's series.
     State(Box<StateSlice>),
+    /// The worker has crashed at these records; that it has ended comes next.
+    Crashed {
+        /// Which worker.
+        worker: usize,
+        /// Where it was, and what it said.
+        crash: Crash,
+    },
     /// The worker has ended; nothing more comes from it.
     Ended {
         /// Which worker.

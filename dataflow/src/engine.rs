@@ -7,6 +7,7 @@ use crate::config::{Clock, EngineConfig};
 use crate::live::{Listener, Live, Watch};
 use crate::rollup::Level;
 use crate::stats::Stats;
+use crate::witness::{self, Crash};
 use crate::worker::{self, Inbox, Shared};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -131,7 +132,17 @@ fn run_workers(threads: usize, receivers: &Arc<Mutex<Vec<Option<mpsc::Receiver<C
             let error = match ran {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
-                Err(panic) => Some(format!("worker {index} panicked: {}", panic_text(panic.as_ref()))),
+                Err(panic) => {
+                    let problem = panic_text(panic.as_ref()).to_owned();
+                    if let Some(at) = witness::taken() {
+                        let crash = Crash {
+                            at,
+                            problem: problem.clone(),
+                        };
+                        let _ = workers.capture.send(Captured::Crashed { worker: index, crash });
+                    }
+                    Some(format!("worker {index} panicked: {problem}"))
+                }
             };
             let _ = workers.capture.send(Captured::Ended { worker: index, error });
         });

@@ -32,6 +32,7 @@ pub mod render;
 pub mod rollup;
 pub mod series;
 pub mod stats;
+pub mod witness;
 mod worker;
 
 pub use checkpoint::{CheckpointError, Restored, Saved};

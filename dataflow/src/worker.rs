@@ -305,6 +305,7 @@ fn restore(
     index: usize,
     peers: usize,
 ) {
+    decoder.suspect(&restored.crashes);
     state.restore_partitions(&restored.partitions);
     for position in restored
         .positions

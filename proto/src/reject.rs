@@ -30,11 +30,13 @@ pub enum Reason {
     WorkerSeries,
     /// The reading's windows have left memory: it is later than the correction horizon.
     BeyondHorizon,
+    /// A worker has crashed twice at the record.
+    Poison,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 12] = [
         Reason::Schema,
         Reason::DeviceId,
         Reason::MetricName,
@@ -46,6 +48,7 @@ impl Reason {
         Reason::DeviceSeries,
         Reason::WorkerSeries,
         Reason::BeyondHorizon,
+        Reason::Poison,
     ];
 
     /// The reason as it stands in headers, metrics and tables.
@@ -62,6 +65,7 @@ impl Reason {
             Reason::DeviceSeries => "device_series",
             Reason::WorkerSeries => "worker_series",
             Reason::BeyondHorizon => "beyond_horizon",
+            Reason::Poison => "poison",
         }
     }
 }

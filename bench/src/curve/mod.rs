@@ -82,7 +82,7 @@ pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnM
                 }
                 running -= 1;
             }
-            Captured::Positions(..) | Captured::State(_) | Captured::Journal { .. } => {}
+            Captured::Positions(..) | Captured::State(_) | Captured::Journal { .. } | Captured::Crashed { .. } => {}
         }
     }
     engine.join();

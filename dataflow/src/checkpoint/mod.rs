@@ -16,6 +16,7 @@ use crate::config::EngineConfig;
 use crate::journal::{self, Entry};
 use crate::series::{GroupState, Names, PartitionSnapshot, Replay, SeriesState};
 use crate::stats::Stats;
+use crate::witness::Crash;
 use file::content_error;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -98,6 +99,8 @@ pub struct Restored {
     pub groups: BTreeMap<KeyGroup, GroupState>,
     /// What sinks may not have taken yet.
     pub outbox: Outbox,
+    /// Where workers have crashed, as far as it lies ahead.
+    pub crashes: Vec<Crash>,
 }
 
 impl Restored {

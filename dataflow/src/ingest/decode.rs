@@ -5,10 +5,12 @@ use super::outbound::Outbound;
 use super::read::{CHUNK, Chunk, Form};
 use super::refusal::{self, Refusal};
 use super::series::{Known, KnownSeries, Resolved};
+use super::suspects::{Suspects, Verdict};
 use super::watermark::PartitionClock;
 use crate::batch::{Batch, NO_SHAPE, Position, Progress};
 use crate::config::EngineConfig;
 use crate::stats::Stats;
+use crate::witness::{self, Crash};
 use std::sync::Arc;
 use tidewatch_proto::ids::{Offset, Partition, mix};
 use tidewatch_proto::limits::name_is_good;
@@ -26,6 +28,7 @@ pub struct Decoder {
     outbound: Outbound,
     rejects: Vec<Reject>,
     taken: Taken,
+    suspects: Suspects,
 }
 
 /// What was taken in since the counters were brought up to date: they are shared by all workers.
@@ -55,6 +58,7 @@ impl Decoder {
             stats,
             rejects: Vec::new(),
             taken: Taken::default(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -67,6 +71,11 @@ impl Decoder {
     pub fn restore_device(&mut self, home: Partition, device: &str, metrics: &[&str]) {
         self.outbound.begin(home, &self.clocks, self.known.vocabulary());
         self.known.restore(device, metrics, &mut self.outbound);
+    }
+
+    /// Is careful with the records at which workers have crashed.
+    pub fn suspect(&mut self, crashes: &[Crash]) {
+        self.suspects = Suspects::new(crashes);
     }
 
     /// Has an empty batch sent to every worker.
@@ -155,6 +164,8 @@ impl Decoder {
             return Ok(false);
         };
         refusal::check_raw(message, &self.config.limits)?;
+        #[cfg(feature = "failpoints")]
+        witness::trip(witness::POISON_TO_DECODE, message.ts);
         let closed = self.admit(partition, record, EventTime(message.ts), true)?;
         self.push(device, record, (EventTime(message.ts), closed), values.iter().copied());
         Ok(true)
@@ -184,6 +195,8 @@ impl Decoder {
                 cleaned.as_slice()
             }
         };
+        #[cfg(feature = "failpoints")]
+        witness::trip(witness::POISON_TO_DECODE, message.ts);
         let event_time = EventTime(message.ts);
         let closed = self.admit(partition, record, event_time, !metrics.is_empty())?;
         if metrics.is_empty() {
@@ -252,20 +265,12 @@ impl Decoder {
         messages.readings_end.push(batch.value.len() as u32);
     }
 
-    /// Takes a record that looked as expected but is of a device with other metrics, or of a new one.
-    #[cold]
-    fn take_unexpected(&mut self, partition: Partition, record: &Record<'_>, key: Key) -> Result<(), Refusal> {
-        let mut metrics = Vec::new();
-        let message = walk(record.payload, &mut metrics).map_err(refusal::broken)?;
-        self.take_walked(partition, record, &message, key, &metrics)
-    }
-}
-
-impl Intake for Decoder {
-    fn records(&mut self, partition: Partition, records: &[Record<'_>]) {
+    /// Takes records, and says where it is so that a crash can be told from it.
+    fn take(&mut self, partition: Partition, records: &[Record<'_>]) {
         self.outbound.begin(partition, &self.clocks, self.known.vocabulary());
         let mut chunk = Chunk::default();
         for records in records.chunks(CHUNK) {
+            witness::begin(partition, records[0].offset, records[records.len() - 1].offset);
             chunk.read(records, &self.known);
             for (record, read) in records.iter().zip(&chunk.reads) {
                 if !self.is_new(partition, record) {
@@ -288,6 +293,44 @@ impl Intake for Decoder {
                     self.refuse(partition, record, refused);
                 }
             }
+        }
+        witness::end();
+    }
+
+    /// Takes records among which are some at which a worker has crashed: these go into batches of their own.
+    #[cold]
+    fn take_with_care(&mut self, partition: Partition, records: &[Record<'_>]) {
+        for record in records {
+            match self.suspects.verdict(partition, record.offset) {
+                Verdict::Clear => self.take(partition, std::slice::from_ref(record)),
+                Verdict::Suspect => {
+                    self.outbound.flush_messages(&self.clocks, self.known.vocabulary());
+                    self.take(partition, std::slice::from_ref(record));
+                    self.outbound.flush_messages(&self.clocks, self.known.vocabulary());
+                }
+                Verdict::Poison(detail) => {
+                    if self.is_new(partition, record) {
+                        self.refuse(partition, record, (Reason::Poison, detail));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a record that looked as expected but is of a device with other metrics, or of a new one.
+    #[cold]
+    fn take_unexpected(&mut self, partition: Partition, record: &Record<'_>, key: Key) -> Result<(), Refusal> {
+        let mut metrics = Vec::new();
+        let message = walk(record.payload, &mut metrics).map_err(refusal::broken)?;
+        self.take_walked(partition, record, &message, key, &metrics)
+    }
+}
+
+impl Intake for Decoder {
+    fn records(&mut self, partition: Partition, records: &[Record<'_>]) {
+        match self.suspects.concern(partition, records) {
+            false => self.take(partition, records),
+            true => self.take_with_care(partition, records),
         }
     }
 

@@ -7,6 +7,7 @@ mod outbound;
 mod read;
 mod refusal;
 mod series;
+mod suspects;
 mod watermark;
 
 pub use decode::Decoder;

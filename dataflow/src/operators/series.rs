@@ -7,6 +7,7 @@ use crate::live::Listener;
 use crate::rollup::bus::{Bounds, Bus};
 use crate::series::{Rows, SeriesState};
 use crate::stats::Stats;
+use crate::witness;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -201,7 +202,17 @@ impl Applied {
 
     fn apply(&mut self, epoch: u64, batch: Batch) {
         self.applied = self.applied.max(epoch);
+        let messages = &batch.messages;
+        if let (Some(first), Some(last)) = (messages.offset.first(), messages.offset.last()) {
+            witness::begin(batch.partition, *first, *last);
+        }
+        #[cfg(feature = "failpoints")]
+        let () = messages
+            .event_time
+            .iter()
+            .for_each(|time| witness::trip(witness::POISON_TO_APPLY, *time));
         self.keeper.state.borrow_mut().apply(&batch);
+        witness::end();
         if self.keeper.borders.is_none() {
             return;
         }

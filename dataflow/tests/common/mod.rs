@@ -236,6 +236,8 @@ pub fn drain(captured: &std::sync::mpsc::Receiver<Captured>, threads: usize, out
                 outcome.parts.push(Part::State(*slice));
             }
             Captured::Journal { .. } => unreachable!("it is off"),
+            // Why comes with its end.
+            Captured::Crashed { .. } => {}
             Captured::Ended { error, .. } => {
                 outcome.errors.extend(error);
                 running -= 1;

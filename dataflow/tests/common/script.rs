@@ -277,6 +277,8 @@ impl Run {
             }
             Captured::State(slice) => self.parts.push(Part::State(*slice)),
             Captured::Journal { worker, entry } => self.parts.extend(self.recorder.take(worker, &entry)),
+            // Why comes with its end.
+            Captured::Crashed { .. } => {}
             Captured::Ended { error, .. } => {
                 self.errors.extend(error);
                 self.running -= 1;

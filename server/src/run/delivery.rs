@@ -1,6 +1,7 @@
 //! From what the workers give out to checkpoints: what epochs have brought is sealed when every worker has completed
 //! them, and reaches sinks when it is durable.
 
+use super::crashes::Crashes;
 use super::sinks::{Confirmed, Surroundings};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -167,6 +168,8 @@ pub struct Collector {
     newest: Epoch,
     /// The last epoch of which there is state.
     state_of: Epoch,
+    /// Where crashes are kept.
+    crashes: Option<Crashes>,
     errors: Vec<String>,
 }
 
@@ -200,7 +203,16 @@ impl Collector {
             positions: BTreeMap::new(),
             stood,
             state_of: Epoch(0),
+            crashes: None,
             errors: Vec::new(),
+        }
+    }
+
+    /// Keeps where workers crash.
+    pub fn noting(self, crashes: Crashes) -> Collector {
+        Collector {
+            crashes: Some(crashes),
+            ..self
         }
     }
 
@@ -249,6 +261,13 @@ impl Collector {
             Captured::State(slice) => {
                 self.state_of = self.state_of.max(slice.through);
                 self.checkpoints.state(*slice);
+            }
+            Captured::Crashed { worker, crash } => {
+                let noted = self
+                    .crashes
+                    .as_ref()
+                    .map_or(Ok(()), |crashes| crashes.note(worker, &crash));
+                self.errors.extend(noted.err());
             }
             Captured::Ended { worker, error } => {
                 self.running -= 1;
@@ -314,7 +333,8 @@ fn brought(message: &Captured) -> Epoch {
             Entry::Applied(epoch, _) => epoch,
             Entry::Completed(_) => Epoch(0),
         },
-        Captured::Positions(..) | Captured::State(_) | Captured::Through { .. } | Captured::Ended { .. } => Epoch(0),
+        Captured::Positions(..) | Captured::State(_) | Captured::Through { .. } => Epoch(0),
+        Captured::Crashed { .. } | Captured::Ended { .. } => Epoch(0),
     }
 }
 

@@ -4,6 +4,7 @@
 //! checkpoint is made, the sinks deliver what is left, the API closes.
 
 mod clock;
+mod crashes;
 mod delivery;
 mod log;
 mod reader;
@@ -14,6 +15,7 @@ mod topic;
 use crate::config::{ConfigError, RegistrySettings, Settings, SourceSettings};
 use crate::registry::RegistryFile;
 use clock::{SystemClock, wall_ms};
+use crashes::Crashes;
 use delivery::{Collector, Outlet};
 use log::Terminal;
 use sinks::{Sinks, Surroundings};
@@ -158,6 +160,14 @@ impl Run {
                 .map_or_else(Vec::new, |restored: &Restored| restored.positions.clone()),
             delivered: Epoch(0),
         };
+        let crashes = Crashes::new(folder.clone(), &meta);
+        let ahead = tokio::task::block_in_place(|| crashes.ahead(&meta.positions))?;
+        if !ahead.is_empty() {
+            terminal.news("records at which a worker has crashed are taken one by one");
+            restored
+                .get_or_insert_with(|| Restored::fresh(partitions.len()))
+                .crashes = ahead;
+        }
         let (engine, captured) = Engine::start_with(settings.engine, source, clock, restored, &first);
         let handle = engine.handle();
         let (to_writer, jobs) = mpsc::channel();
@@ -223,6 +233,7 @@ impl Run {
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let collector = Collector::new(meta, handle.stats.clone(), filling, Pace::new(cores), border_epochs);
+        let collector = collector.noting(crashes);
         let completed = as_of.clone();
         let mut collecting = tokio::task::spawn_blocking(move || {
             collector.run(&captured, |epoch| completed.store(epoch.0, Ordering::Relaxed))

@@ -129,6 +129,8 @@ impl<'a> Taker<'a> {
                     saving.complete(*complete, self.positions.values().copied());
                 }
             }
+            // Why comes with its end.
+            Captured::Crashed { .. } => {}
             Captured::State(_) | Captured::Journal { .. } => {
                 if let Some(saving) = &mut self.saving {
                     saving.take(captured);
