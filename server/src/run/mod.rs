@@ -1,7 +1,7 @@
 //! A run: source → engine → sinks, with the API beside it, and how it all ends.
 //!
 //! It ends in this order: the source reads no further, the workers complete their epochs and give their state, a last
-//! checkpoint is made, the sinks deliver what is left, the API closes.
+//! checkpoint is made, the sinks deliver what is left, for some seconds at most, the API closes.
 
 mod clock;
 mod crashes;
@@ -39,6 +39,8 @@ use topic::{Changes, Verdict};
 
 /// How often the status line is written where it can't be rewritten in place, in seconds.
 const PLAIN_STATUS_S: u64 = 10;
+/// How long a stop waits for sinks: what they have not taken by then is in the last checkpoint, for the next start.
+const STOP_WAIT: Duration = Duration::from_secs(5);
 /// The engine isn't ready when it is so many epochs behind the clock.
 const BEHIND_MAX: i64 = 50;
 
@@ -250,7 +252,7 @@ impl Run {
                     stopping = true;
                     terminal.news("stopping: source, workers, sinks, api");
                     if around.outages.load(Ordering::SeqCst) > 0 {
-                        terminal.news("a sink can't be reached; once more gives up what it was not yet given, to be made again");
+                        terminal.news("a sink can't be reached; it is waited for some seconds, or until you stop once more");
                     }
                     handle.stop();
                 }
@@ -395,8 +397,8 @@ impl Readiness for Ready {
     }
 }
 
-/// The signals that end a run: Ctrl-C and SIGTERM. The first stops it; the second, or one before the run has
-/// begun, makes sinks give up what can't be delivered.
+/// The signals that end a run: Ctrl-C and SIGTERM. The first stops it; some seconds after it, at the second, or at one
+/// before the run has begun, sinks give up what can't be delivered.
 struct Signals {
     count: watch::Receiver<u32>,
     begun: Arc<AtomicBool>,
@@ -423,6 +425,12 @@ impl Signals {
                 counter.send_modify(|count| *count += 1);
                 if *counter.borrow() > 1 || !has_begun.load(Ordering::SeqCst) {
                     gives_up.store(true, Ordering::SeqCst);
+                } else {
+                    let gives_up = gives_up.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(STOP_WAIT).await;
+                        gives_up.store(true, Ordering::SeqCst);
+                    });
                 }
             }
         });

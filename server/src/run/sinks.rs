@@ -18,7 +18,7 @@ use tidewatch_sinks::memory::{MemoryDeadLetters, MemorySink};
 use tidewatch_sinks::parts::Parts;
 use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresSink};
 use tidewatch_sinks::retry::{Backoff, Retrying, SinkEvent};
-use tidewatch_sinks::{Sink, SinkError};
+use tidewatch_sinks::{ErrorKind, Sink, SinkError};
 
 /// The running sinks.
 pub struct Sinks {
@@ -158,10 +158,25 @@ impl Sinks {
         let (inbox, deliveries) = mpsc::channel::<Arc<Parcel<T>>>();
         let confirmed = self.confirmed.add();
         let failed = EndsBadly(around.failed.clone());
+        let around = around.clone();
         let work = move || {
             for parcel in deliveries {
                 let begun = Instant::now();
-                sink.deliver(&parcel.delivery)?;
+                let gives_up = || around.give_up.load(Ordering::SeqCst);
+                let delivered = match gives_up() {
+                    true => None,
+                    false => Some(sink.deliver(&parcel.delivery)),
+                };
+                match delivered {
+                    Some(Err(error)) if error.kind != ErrorKind::Retry || !gives_up() => return Err(error),
+                    Some(Ok(())) => {}
+                    // What it was given is durable, so nothing is lost.
+                    _ => {
+                        let news = format!("sink {name} has not taken everything: the next start delivers the rest");
+                        around.terminal.news(&news);
+                        break;
+                    }
+                }
                 stats.delivered(parcel.delivery.items.len() as u64, begun.elapsed());
                 confirmed.store(parcel.delivery.through.0, Ordering::SeqCst);
             }
