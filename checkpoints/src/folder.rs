@@ -1,11 +1,13 @@
 //! Checkpoints in a folder.
 
 use super::direct::Direct;
+use super::names::FileName;
 use super::store::{Store, StoreError};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use tidewatch_failpoints::{Bug, Point, check, has_bug};
 
 /// The name of the file that a run keeps locked.
 const LOCK: &str = "lock";
@@ -53,13 +55,15 @@ impl Folder {
 
     /// Writes a file beside its name, whole and on disk.
     fn write_fresh(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let [write, written, synced, ..] = points(name);
+        check(write)?;
         let fresh = self.folder.join(format!("{name}.{FRESH}"));
-        let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = match bytes.len() >= LARGE {
-            true => direct.write(&fresh, bytes)?,
+        let mut way = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        let direct = match bytes.len() >= LARGE {
+            true => way.write(&fresh, bytes)?,
             false => None,
         };
-        let file = match written {
+        let file = match direct {
             Some(file) => file,
             None => {
                 let mut file = File::create(&fresh)?;
@@ -67,7 +71,14 @@ impl Folder {
                 file
             }
         };
+        if has_bug(Bug::SkipSync) {
+            // As the disk has it when its cache is lost.
+            file.set_len(0)?;
+            file.set_len(bytes.len() as u64)?;
+        }
+        check(written)?;
         file.sync_all()?;
+        check(synced)?;
         Ok(fresh)
     }
 
@@ -83,8 +94,11 @@ impl Store for Folder {
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let put = self.write_fresh(name, bytes).and_then(|fresh| {
+            let [.., renamed, durable] = points(name);
             fs::rename(&fresh, self.folder.join(name))?;
-            self.sync()
+            check(renamed)?;
+            self.sync()?;
+            Ok(check(durable)?)
         });
         put.map_err(|error| self.error(name, &error))
     }
@@ -105,10 +119,34 @@ impl Store for Folder {
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
-        match fs::remove_file(self.folder.join(name)) {
+        let removed = check(Point::Remove).map_err(io::Error::from).and_then(|()| {
+            fs::remove_file(self.folder.join(name))?;
+            Ok(check(Point::Removed)?)
+        });
+        match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.error(name, &error)),
             _ => Ok(()),
         }
+    }
+}
+
+/// The places that a file passes: before it is written, written, synced, renamed, durable.
+fn points(name: &str) -> [Point; 5] {
+    match FileName::parse(name) {
+        Some(FileName::Manifest(..)) => [
+            Point::ManifestWrite,
+            Point::ManifestWritten,
+            Point::ManifestSynced,
+            Point::ManifestRenamed,
+            Point::ManifestDurable,
+        ],
+        _ => [
+            Point::SegmentWrite,
+            Point::SegmentWritten,
+            Point::SegmentSynced,
+            Point::SegmentRenamed,
+            Point::SegmentDurable,
+        ],
     }
 }
 

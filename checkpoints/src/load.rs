@@ -4,6 +4,7 @@ use super::names::FileName;
 use super::store::Store;
 use tidewatch_dataflow::checkpoint::file::{self, Manifest};
 use tidewatch_dataflow::checkpoint::{CheckpointError, Saved};
+use tidewatch_failpoints::{Point, check};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -20,6 +21,7 @@ pub struct Found {
 /// When the store can't be read, or there are checkpoints and none of them is whole: starting over is the user's
 /// decision.
 pub fn load(store: &dyn Store) -> Result<Found, String> {
+    check(Point::LoadList).map_err(|error| error.to_string())?;
     let names = store.list().map_err(|error| error.to_string())?;
     let manifests = names
         .iter()
@@ -42,14 +44,19 @@ pub fn load(store: &dyn Store) -> Result<Found, String> {
 }
 
 fn read(store: &dyn Store, name: &str) -> Result<Saved, String> {
-    let get = |name: &str| store.get(name).map_err(|error| error.to_string());
+    let get = |name: &str, point: Point| {
+        let bytes = store.get(name).map_err(|error| error.to_string())?;
+        check(point).map_err(|error| format!("{}/{name}: {error}", store.place()))?;
+        Ok::<_, String>(bytes)
+    };
     let wrong = |name: &str, error: CheckpointError| format!("{}/{name}: {error}", store.place());
-    let manifest: Manifest = file::read_manifest(&get(name)?).map_err(|error| wrong(name, error))?;
+    let manifest: Manifest =
+        file::read_manifest(&get(name, Point::LoadManifest)?).map_err(|error| wrong(name, error))?;
     let generation = manifest.meta.generation;
     let mut parts = Vec::new();
     for segment in &manifest.segments {
         let name = FileName::Segment(generation, segment.number).to_string();
-        let bytes = get(&name)?;
+        let bytes = get(&name, Point::LoadSegment)?;
         if bytes.len() as u64 != segment.bytes {
             let problem = format!("it has {} bytes, not {}", bytes.len(), segment.bytes);
             return Err(format!("{}/{name}: the checkpoint is torn: {problem}", store.place()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tidewatch_dataflow::checkpoint::Meta;
 use tidewatch_dataflow::checkpoint::file::{self, Manifest};
 use tidewatch_dataflow::stats::Stats;
+use tidewatch_failpoints::{Bug, Point, has_bug, pass};
 use tidewatch_proto::ids::{Epoch, Generation};
 
 /// Who has checkpoints made.
@@ -108,15 +109,28 @@ impl<O: Owner> Writer<O> {
         let Some(mut meta) = self.waiting.last().map(|(meta, _)| Meta::clone(meta)) else {
             return Ok(());
         };
-        meta.delivered = self.owner.delivered();
+        meta.delivered = match has_bug(Bug::DeliveredEarly) {
+            true => meta.epoch,
+            false => self.owner.delivered(),
+        };
         let Some(needed) = self.kept.needed(meta.epoch, meta.workers, meta.delivered) else {
             return Ok(());
         };
+        if has_bug(Bug::DeliverFirst) {
+            self.give();
+        }
         self.write(Manifest { meta, segments: needed })?;
+        pass(Point::CheckpointDurable);
+        self.give();
+        pass(Point::CheckpointGiven);
+        Ok(())
+    }
+
+    /// Gives their owner the cargoes of the checkpoints that were waiting.
+    fn give(&mut self) {
         for (meta, cargo) in std::mem::take(&mut self.waiting) {
             self.owner.durable(&meta, cargo);
         }
-        Ok(())
     }
 
     /// Makes a manifest durable, and forgets what no checkpoint needs any more.

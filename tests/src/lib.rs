@@ -1,5 +1,6 @@
 //! Tests with real components: what they share.
 
+pub mod faults;
 pub mod running;
 pub mod sinks;
 pub mod sources;

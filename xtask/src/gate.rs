@@ -193,6 +193,8 @@ impl Gate {
                 .map(Components::environment)
                 .unwrap_or_default()
         };
+        let python = install::oracle_python(&self.paths)?;
+        environment.insert("TIDEWATCH_TEST_ORACLE_PYTHON".to_owned(), python.display().to_string());
         let promtool = install::promtool(&self.paths)?;
         environment.insert("TIDEWATCH_PROMTOOL".to_owned(), promtool.display().to_string());
         environment.insert("TIDEWATCH_BIN".to_owned(), self.paths.binary().display().to_string());

@@ -55,6 +55,32 @@ pub(crate) fn timescale(paths: &Paths) -> Result<PathBuf> {
     )
 }
 
+/// The Python that the fault harness' oracle runs on, in an environment of its own.
+pub(crate) fn oracle_python(paths: &Paths) -> Result<PathBuf> {
+    need("python3", "Python 3.11 or later, with venv and pip")?;
+    let manifest = paths.root.join("tests/oracle/requirements.txt");
+    let folder = once(paths, "oracle", &[manifest], |folder, log| {
+        let mut command = Command::new("python3");
+        command.args(["-m", "venv"]).arg(folder);
+        log.run(command)?;
+        let mut command = Command::new(folder.join("bin/python"));
+        command
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--only-binary",
+                ":all:",
+                "-r",
+                "requirements.txt",
+            ])
+            .current_dir(folder);
+        log.run(command)
+    })?;
+    Ok(folder.join("bin/python"))
+}
+
 /// The folder of `cargo-deny`, to be put on the PATH.
 pub(crate) fn cargo_deny(paths: &Paths) -> Result<PathBuf> {
     let build = paths.cache()?.join("cargo-deny.build");

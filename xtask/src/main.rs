@@ -6,6 +6,7 @@ mod components;
 mod daemon;
 mod deadline;
 mod example;
+mod faults;
 mod gate;
 mod install;
 mod kafka_wire;
@@ -40,6 +41,8 @@ enum Command {
     Release,
     /// The benchmarks, whose figures go to bench/RESULTS.md
     Bench(bench::Options),
+    /// The fault harness in its long form: kills, every failpoint, damaged checkpoints, seeded mistakes
+    Faults(faults::Options),
     /// Runs `examples/NAME/run`, with components started for it when none are given
     Example {
         /// A folder in `examples/`
@@ -79,6 +82,7 @@ fn run(command: Command) -> Result<()> {
         Command::Components { action: Action::Env } => components::background::env(&paths),
         Command::Release => release::run(&paths),
         Command::Bench(options) => bench::run(&paths, &options),
+        Command::Faults(options) => faults::run(&paths, &options),
         Command::Example { name } => example::run(&paths, &name),
     }
 }

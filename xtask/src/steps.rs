@@ -52,6 +52,7 @@ pub(crate) fn install(gate: &mut Gate) -> Result<String> {
     install::promtool(&gate.paths)?;
     install::kafka(&gate.paths)?;
     install::timescale(&gate.paths)?;
+    install::oracle_python(&gate.paths)?;
     Ok(String::new())
 }
 

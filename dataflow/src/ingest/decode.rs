@@ -12,11 +12,12 @@ use crate::config::EngineConfig;
 use crate::stats::Stats;
 use crate::witness::{self, Crash};
 use std::sync::Arc;
+use tidewatch_failpoints::{Bug, has_bug};
 use tidewatch_proto::ids::{Offset, Partition, mix};
 use tidewatch_proto::limits::name_is_good;
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::source::{Intake, Record};
-use tidewatch_proto::time::{EventTime, PaneNo};
+use tidewatch_proto::time::{EventTime, PANE_MS, PaneNo};
 use tidewatch_proto::walk::{Message, Metric, walk};
 
 /// Turns records into batches for each worker. One for each reading worker.
@@ -240,6 +241,10 @@ impl Decoder {
         (event_time, closed): (EventTime, PaneNo),
         values: impl ExactSizeIterator<Item = f64> + Clone,
     ) {
+        let event_time = match has_bug(Bug::WindowEdge) && event_time.0 % PANE_MS == 0 {
+            true => EventTime(event_time.0 - 1),
+            false => event_time,
+        };
         self.taken.messages += 1;
         self.taken.readings += values.len() as u64;
         self.taken.late += u64::from(PaneNo::of(event_time) <= closed);

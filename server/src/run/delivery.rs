@@ -2,6 +2,7 @@
 //! them, and reaches sinks when it is durable.
 
 use super::crashes::Crashes;
+use super::seeded;
 use super::sinks::{Confirmed, Surroundings};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use tidewatch_dataflow::capture::{Captured, reject_bytes};
 use tidewatch_dataflow::checkpoint::{Meta, Outbox};
 use tidewatch_dataflow::journal::Entry;
 use tidewatch_dataflow::stats::Stats;
+use tidewatch_failpoints::{Bug, Point, has_bug, pass};
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{Epoch, Generation, Partition};
 use tidewatch_proto::reject::Reject;
@@ -84,11 +86,13 @@ impl Owner for Outlet {
             .iter()
             .for_each(|inbox| drop(inbox.send(rejects.clone())));
         if let Some(kafka) = &self.kafka {
+            pass(Point::PositionsCommit);
             let positions = meta
                 .positions
                 .iter()
                 .map(|position| (position.partition, position.next));
             kafka.commit(&positions.collect::<Vec<_>>());
+            pass(Point::PositionsCommitted);
         }
     }
 
@@ -280,6 +284,7 @@ impl Collector {
 
     /// Makes a checkpoint of all that epochs through this one have brought.
     fn seal(&mut self, through: Epoch) {
+        pass(Point::SealBegin);
         self.sealed = through;
         let lists = taken(&mut self.rows, through);
         let (lists_bytes, count) = lists
@@ -287,16 +292,22 @@ impl Collector {
             .fold((0, 0), |(bytes, rows), list| (bytes + list.bytes(), rows + list.len()));
         let mut rows = Vec::with_capacity(count);
         lists.into_iter().for_each(|list| list.append_to(&mut rows));
+        seeded::rows(&mut rows);
         let row_bytes = (count * size_of::<Row>()) as i64;
         // From here on they weigh what they weigh as rows of their own.
         self.stats.outbox_bytes.add(row_bytes - lists_bytes as i64);
-        let rejects = taken(&mut self.rejects, through);
+        let mut rejects = taken(&mut self.rejects, through);
+        seeded::rejects(&mut rejects);
         let rejects_bytes = rejects.iter().map(reject_bytes).sum();
-        let positions = taken(&mut self.positions, through).into_iter();
+        let before = self.stood.values().copied().collect();
+        let positions = taken(&mut self.positions, seeded::positions_through(through)).into_iter();
         self.stood
             .extend(positions.map(|position| (position.partition, position)));
         self.meta.epoch = through;
-        self.meta.positions = self.stood.values().copied().collect();
+        self.meta.positions = match has_bug(Bug::ApplyTwice) {
+            true => before,
+            false => self.stood.values().copied().collect(),
+        };
         let generation = self.meta.generation;
         let rows = Parcel::new(
             Delivery {
@@ -321,6 +332,7 @@ impl Collector {
         let stragglers = taken(&mut self.stragglers, through);
         self.checkpoints
             .seal(self.meta.clone(), rows, rejects, &stragglers, cargo);
+        pass(Point::SealDone);
         self.pace.made();
     }
 }

@@ -8,6 +8,7 @@ mod crashes;
 mod delivery;
 mod log;
 mod reader;
+mod seeded;
 mod sinks;
 mod status;
 mod topic;
@@ -28,6 +29,7 @@ use tidewatch_checkpoints::{self as checkpoints, Checkpoints, Folder, Pace, Writ
 use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Engine, Handle};
+use tidewatch_failpoints::{Injected, Point, check};
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::registry::RegistryChange;
 use tidewatch_proto::source::SourceFactory;
@@ -51,6 +53,12 @@ pub enum RunError {
     Config(ConfigError),
     /// It went wrong later.
     Failed(Vec<String>),
+}
+
+impl From<Injected> for RunError {
+    fn from(injected: Injected) -> RunError {
+        RunError::Failed(vec![injected.to_string()])
+    }
 }
 
 impl From<String> for RunError {
@@ -116,7 +124,8 @@ impl Run {
         for problem in &found.refused {
             terminal.news(&format!("{problem}; the checkpoint before it is used"));
         }
-        let saved = found.saved;
+        let saved = seeded::saved(found.saved);
+        check(Point::RestoreBegin)?;
         let clock = Arc::new(SystemClock::starting_after(
             saved.as_ref().map(|saved| saved.meta.epoch),
         ));
@@ -134,6 +143,8 @@ impl Run {
             restored.transpose()
         });
         let mut restored = restored.map_err(|error| unusable(&error))?;
+        restored.iter_mut().for_each(seeded::restored);
+        check(Point::RestoreDone)?;
         if restored.is_some() {
             terminal.news(&format!(
                 "going on from the state in {}",
@@ -147,6 +158,7 @@ impl Run {
         }
         let sinks = tokio::task::block_in_place(|| Sinks::start(&settings, &partitions, generation, &around));
         let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
+        check(Point::SinksStarted)?;
         stop.begun(true);
         let (mut tending, first) = Tending::start(&settings.registry, &terminal)?;
         let outbox = restored.as_mut().map(|restored| std::mem::take(&mut restored.outbox));
@@ -182,6 +194,7 @@ impl Run {
             sinks.rows.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
             sinks.rejects.iter().for_each(|inbox| drop(inbox.send(rejects.clone())));
         }
+        check(Point::OutboxGiven)?;
         let outlet = Outlet {
             rows_to: sinks.rows.clone(),
             rejects_to: sinks.rejects.clone(),

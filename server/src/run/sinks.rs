@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tidewatch_api::SinkStats;
+use tidewatch_failpoints::{Point, pass};
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
@@ -178,7 +179,9 @@ impl Sinks {
                     }
                 }
                 stats.delivered(parcel.delivery.items.len() as u64, begun.elapsed());
+                pass(Point::Confirm);
                 confirmed.store(parcel.delivery.through.0, Ordering::SeqCst);
+                pass(Point::Confirmed);
             }
             failed.well();
             Ok(())

@@ -10,6 +10,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tidewatch_failpoints::{Injected, Point, check};
 
 /// How long to take reports before looking whether there is room or everything is acknowledged. The library's `poll`
 /// never returns earlier, and its `flush` polls for 100 ms.
@@ -55,6 +56,7 @@ impl Producer {
     /// Sees that the brokers can be reached and have the topic.
     pub(super) fn check(&mut self) -> Result<(), SinkError> {
         if self.live.is_none() {
+            self.pass(0)?;
             topic::ensure(&self.settings, &self.topic, self.purpose)?;
             let producer = self.settings.producer().create_with_context(Trouble::default());
             self.live = Some(producer.map_err(|error| self.error(ErrorKind::Stop, &error))?);
@@ -75,7 +77,13 @@ impl Producer {
             producer: &producer,
             sent: 0,
         };
-        match put(&mut queue).and_then(|()| queue.finish()) {
+        let of = queue.of;
+        let sent = of.pass(1).and_then(|()| put(&mut queue)).and_then(|()| {
+            of.pass(2)?;
+            queue.finish()?;
+            of.pass(3)
+        });
+        match sent {
             Ok(()) => {
                 self.live = Some(producer);
                 Ok(())
@@ -86,6 +94,25 @@ impl Producer {
                 Err(error)
             }
         }
+    }
+
+    /// Passes a place of a producer's way: before it is made, before it sends, all in the queue, all acknowledged.
+    fn pass(&self, place: usize) -> Result<(), SinkError> {
+        let points = match self.purpose {
+            Purpose::Upserts => [
+                Point::KafkaRowsInit,
+                Point::KafkaRowsProduce,
+                Point::KafkaRowsFlush,
+                Point::KafkaRowsFlushed,
+            ],
+            Purpose::Events => [
+                Point::KafkaLettersInit,
+                Point::KafkaLettersProduce,
+                Point::KafkaLettersFlush,
+                Point::KafkaLettersFlushed,
+            ],
+        };
+        check(points[place]).map_err(|injected: Injected| SinkError::retry(self.object(), injected.to_string()))
     }
 
     fn object(&self) -> String {

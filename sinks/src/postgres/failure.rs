@@ -4,6 +4,7 @@ use super::PostgresSettings;
 use crate::{ErrorKind, SinkError};
 use postgres::error::SqlState;
 use std::error::Error as _;
+use tidewatch_failpoints::Injected;
 
 /// Why something wasn't done: the server or the connection said no, or we did.
 pub(super) enum Failure {
@@ -22,6 +23,12 @@ impl From<postgres::Error> for Failure {
 impl From<SinkError> for Failure {
     fn from(error: SinkError) -> Failure {
         Failure::Ours(error)
+    }
+}
+
+impl From<Injected> for Failure {
+    fn from(injected: Injected) -> Failure {
+        Failure::Ours(SinkError::retry("postgres", injected.to_string()))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::SinkError;
 use postgres::{Client, NoTls, Statement, Transaction};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use tidewatch_failpoints::{Point, check};
 
 /// How long to wait between two looks for what is older than the retention.
 const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -79,6 +80,7 @@ impl Session {
             client = connect(settings)?;
         }
         let layout = schema::prepare(&mut client, settings).map_err(about)?;
+        check(Point::PostgresConnected).map_err(|injected| about(injected.into()))?;
         Ok(Session {
             client,
             layout,

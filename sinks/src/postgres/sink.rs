@@ -13,6 +13,7 @@ use crate::{Sink, SinkError};
 use postgres::error::SqlState;
 use postgres::{Statement, Transaction};
 use std::collections::HashMap;
+use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::row::{Delivery, Row, Status};
 
@@ -94,8 +95,10 @@ fn store(
     delivery: &Delivery<Row>,
 ) -> Result<(), Failure> {
     let layout = session.layout;
+    check(Point::PostgresBegin)?;
     let (mut transaction, statements) = session.begin()?;
     progress::advance(&mut transaction, STREAM, parts, delivery.generation, delivery.through)?;
+    check(Point::PostgresProgress)?;
     for table_of in WINDOWED {
         let rows = of_table(delivery, table_of).into_iter();
         let (first, later): (Vec<&Row>, Vec<&Row>) = rows.partition(|row| row.status == Status::Final);
@@ -109,7 +112,9 @@ fn store(
         write.first_rows(&first, layout)?;
         write.upsert(&later)?;
     }
-    Ok(transaction.commit()?)
+    check(Point::PostgresCommit)?;
+    transaction.commit()?;
+    Ok(check(Point::PostgresCommitted)?)
 }
 
 /// Rows on their way into one table.

@@ -1,0 +1,83 @@
+//! The list of all places.
+
+/// Makes the type and its list: of each place the name, whether it can fail, and where it is.
+macro_rules! points {
+    ($($variant:ident $name:literal $can_fail:literal $place:literal,)+) => {
+        /// A place on the way to durability.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Point {
+            $(#[doc = $place] $variant,)+
+        }
+
+        impl Point {
+            /// All of them.
+            pub const ALL: &[Point] = &[$(Point::$variant),+];
+
+            /// What it is called in the environment and in tables.
+            pub fn name(self) -> &'static str {
+                match self { $(Point::$variant => $name,)+ }
+            }
+
+            /// Whether an error can be asked for; a kill and a delay can everywhere.
+            pub fn can_fail(self) -> bool {
+                match self { $(Point::$variant => $can_fail,)+ }
+            }
+        }
+    };
+}
+
+points! {
+    SegmentWrite "segment-write" true "Before a segment is written beside its name.",
+    SegmentWritten "segment-written" true "A segment is written, not synced.",
+    SegmentSynced "segment-synced" true "A segment is synced, not renamed.",
+    SegmentRenamed "segment-renamed" true "A segment is renamed, its folder not synced.",
+    SegmentDurable "segment-durable" true "A segment is durable, nobody knows.",
+    ManifestWrite "manifest-write" true "Before a manifest is written beside its name.",
+    ManifestWritten "manifest-written" true "A manifest is written, not synced.",
+    ManifestSynced "manifest-synced" true "A manifest is synced, not renamed.",
+    ManifestRenamed "manifest-renamed" true "A manifest is renamed, its folder not synced.",
+    ManifestDurable "manifest-durable" true "A manifest is durable, nobody knows.",
+    SealBegin "seal-begin" false "What epochs have brought is about to be sealed.",
+    SealDone "seal-done" false "What epochs have brought is on its way to the store.",
+    CheckpointDurable "checkpoint-durable" false "A checkpoint is durable, sinks have nothing of it.",
+    CheckpointGiven "checkpoint-given" false "Sinks have been given what a checkpoint holds.",
+    PositionsCommit "positions-commit" false "Before positions go to the consumer group.",
+    PositionsCommitted "positions-committed" false "Positions are on their way to the consumer group.",
+    Remove "remove" true "Before a file that no checkpoint needs is removed.",
+    Removed "removed" true "A file that no checkpoint needs is removed.",
+    LoadList "load-list" true "Before checkpoints are looked for.",
+    LoadManifest "load-manifest" true "A manifest has been read.",
+    LoadSegment "load-segment" true "A segment has been read.",
+    RestoreBegin "restore-begin" true "The newest checkpoint is read, its state not rebuilt.",
+    RestoreDone "restore-done" true "The state is rebuilt, sinks are not started.",
+    SinksStarted "sinks-started" true "Sinks have shut out older runs, the engine is not started.",
+    OutboxGiven "outbox-given" true "Sinks have been given what the run before had not delivered.",
+    PostgresConnected "postgres-connected" true "There is a session with the database.",
+    PostgresBegin "postgres-begin" true "Before a transaction begins.",
+    PostgresProgress "postgres-progress" true "In the transaction: progress is written, no row is.",
+    PostgresCommit "postgres-commit" true "In the transaction: rows are written.",
+    PostgresCommitted "postgres-committed" true "The transaction is committed, nobody knows.",
+    KafkaRowsInit "kafka-rows-init" true "Before a producer of rows is made.",
+    KafkaRowsProduce "kafka-rows-produce" true "Before the first row goes into the queue.",
+    KafkaRowsFlush "kafka-rows-flush" true "All rows are in the queue.",
+    KafkaRowsFlushed "kafka-rows-flushed" true "All rows are acknowledged, nobody knows.",
+    KafkaLettersInit "kafka-letters-init" true "Before a producer of dead letters is made.",
+    KafkaLettersProduce "kafka-letters-produce" true "Before the first dead letter goes into the queue.",
+    KafkaLettersFlush "kafka-letters-flush" true "All dead letters are in the queue.",
+    KafkaLettersFlushed "kafka-letters-flushed" true "All dead letters are acknowledged, nobody knows.",
+    Confirm "confirm" false "A sink has taken a delivery, it is not noted.",
+    Confirmed "confirmed" false "It is noted that a sink has taken a delivery.",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Point;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_different() {
+        let names: BTreeSet<&str> = Point::ALL.iter().map(|point| point.name()).collect();
+        assert_eq!(names.len(), Point::ALL.len());
+        assert!(names.len() >= 25);
+    }
+}

@@ -1,0 +1,71 @@
+//! What sinks hold, written down for the oracle: an entry for each.
+
+use crate::sinks::kafka::{each_message, header};
+use crate::sinks::postgres::Database;
+use rdkafka::message::Message;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+/// The tables of windows, and the job of each.
+pub const TABLES: [(&str, &str); 3] = [
+    ("minute", "aggregates_minute"),
+    ("five_minutes", "aggregates_five_minutes"),
+    ("hour", "aggregates_hour"),
+];
+const COLUMNS: &str = "device_id, metric, (extract(epoch FROM window_start) * 1000)::bigint AS window_start, count, sum, \
+                       min, max, first, last, mean, stddev, p50, p95, p99, invalid_count, status, revision";
+
+/// Writes the tables of windows into `postgres-JOB-STAGE.csv`; nothing while there are none.
+///
+/// # Panics
+/// When the database or a file fails.
+pub fn postgres(database: &Database, folder: &Path, stage: &str) {
+    let mut client = database.client();
+    let tables = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'aggregates_minute'";
+    if client.query_opt(tables, &[]).expect("a query").is_none() {
+        return;
+    }
+    let mut transaction = client.build_transaction();
+    transaction = transaction.isolation_level(postgres::IsolationLevel::RepeatableRead);
+    let mut transaction = transaction.start().expect("a transaction");
+    for (job, table) in TABLES {
+        let copy = format!("COPY (SELECT {COLUMNS} FROM {table}) TO STDOUT (FORMAT csv, HEADER)");
+        let mut rows = transaction.copy_out(copy.as_str()).expect("a copy");
+        let mut file = File::create(folder.join(format!("postgres-{job}-{stage}.csv"))).expect("a file");
+        std::io::copy(&mut rows, &mut file).expect("copied");
+    }
+}
+
+/// Writes every message of the topic of rows into `kafka-rows.jsonl`: where it lies, whose it is, and the row.
+///
+/// # Panics
+/// When the topic or the file fails.
+pub fn kafka_rows(brokers: &str, topic: &str, folder: &Path) {
+    let mut out = BufWriter::new(File::create(folder.join("kafka-rows.jsonl")).expect("a file"));
+    each_message(brokers, topic, |message| {
+        let row = message.payload_view::<str>().expect("a value").expect("text");
+        let generation = header(message, "generation").expect("the header `generation`");
+        let (partition, offset) = (message.partition(), message.offset());
+        writeln!(
+            out,
+            "{{\"partition\":{partition},\"offset\":{offset},\"generation\":{generation},\"row\":{row}}}"
+        )
+        .expect("written");
+    });
+    out.flush().expect("written");
+}
+
+/// Writes every dead letter into `letters.tsv`: partition, offset and reason.
+///
+/// # Panics
+/// When the topic or the file fails.
+pub fn kafka_letters(brokers: &str, topic: &str, folder: &Path) {
+    let mut out = BufWriter::new(File::create(folder.join("letters.tsv")).expect("a file"));
+    each_message(brokers, topic, |message| {
+        let text = |name: &str| header(message, name).unwrap_or_else(|| panic!("the header {name}"));
+        let (partition, offset) = (text("__streams.errors.partition"), text("__streams.errors.offset"));
+        writeln!(out, "{partition}\t{offset}\t{}", text("reason")).expect("written");
+    });
+    out.flush().expect("written");
+}

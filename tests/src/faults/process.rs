@@ -1,0 +1,137 @@
+//! The binary as a process that may end at any time, by itself or by us.
+
+use super::Problem;
+use crate::sinks::component;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// A running `tidewatch`; it is killed when this is dropped.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    has_orders: bool,
+    ended: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts it with keys of its configuration and variables for failpoints; what it says goes to a file.
+    ///
+    /// # Panics
+    /// When the binary isn't there.
+    pub fn spawn(keys: &[(&str, String)], faults: &[(&str, String)], log: &Path) -> Process {
+        let said = File::create(log).expect("a file");
+        let mut command = Command::new(component("TIDEWATCH_BIN"));
+        command
+            .env_clear()
+            .stdout(said.try_clone().expect("a file"))
+            .stderr(said);
+        command.current_dir(log.parent().expect("a file is in a folder"));
+        command.envs(keys.iter().map(|(key, value)| (format!("TIDEWATCH__{key}"), value)));
+        command.envs(faults.iter().map(|(name, value)| (name, value)));
+        Process {
+            child: command.spawn().expect("the binary starts"),
+            log: log.to_owned(),
+            has_orders: faults
+                .iter()
+                .any(|(name, value)| *name == "TIDEWATCH_FAILPOINT" && !value.is_empty()),
+            ended: None,
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("it is our child");
+        }
+        self.ended
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it takes longer than the limit; then it is killed.
+    pub fn end_within(&mut self, limit: Duration) -> Result<ExitStatus, Problem> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.ended() {
+                return Ok(status);
+            }
+            if begun.elapsed() > limit {
+                self.kill();
+                return Err(format!("it has not ended after {limit:?}: {}", self.said()));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Whether a failpoint of it does something.
+    pub fn has_orders(&self) -> bool {
+        self.has_orders
+    }
+
+    /// All that it has said.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// A number from its page of metrics; nothing when it doesn't answer.
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        let api = self.address()?;
+        let mut stream = TcpStream::connect(&api).ok()?;
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n"
+        )
+        .ok()?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).ok()?;
+        let line = page.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// Its resident memory, bytes.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim()
+            .strip_suffix(" kB")?
+            .trim()
+            .parse::<u64>()
+            .ok()
+            .map(|kb| kb * 1024)
+    }
+
+    /// Kills it as a machine that loses its power does.
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        self.ended = self.child.wait().ok();
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(kill.expect("kill runs").success(), "{name}");
+    }
+
+    fn address(&self) -> Option<String> {
+        let said = self.said();
+        let (_, rest) = said.split_once("answers on http://")?;
+        Some(rest.lines().next()?.trim().to_owned())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
