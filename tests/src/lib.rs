@@ -4,3 +4,4 @@ pub mod faults;
 pub mod running;
 pub mod sinks;
 pub mod sources;
+pub mod way;

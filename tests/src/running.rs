@@ -99,6 +99,17 @@ impl Running {
             .expect("a number")
     }
 
+    /// How much memory it takes.
+    pub fn resident_bytes(&self) -> u64 {
+        const PAGE: u64 = 4_096;
+        let told = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("it runs");
+        let pages = told
+            .split_whitespace()
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("a number of pages") * PAGE
+    }
+
     /// Waits until it has taken in so many messages.
     pub fn wait_for_messages(&self, count: u64) {
         let begun = Instant::now();

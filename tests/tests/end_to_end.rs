@@ -5,16 +5,14 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewatch_proto::wire::Telemetry;
 use tidewatch_tests::running::{LIMIT, Running};
 use tidewatch_tests::sinks::postgres::Database;
 use tidewatch_tests::sinks::{component, kafka, unique};
 use tidewatch_tests::sources::Topic;
+use tidewatch_tests::way::Way;
 
 const START: i64 = 1_750_003_200_000;
 const MINUTE: i64 = 60_000;
@@ -336,46 +334,6 @@ fn a_topic_becomes_windows_across_kills() {
     );
 }
 
-/// The way to a server, which can be cut.
-struct Way {
-    port: u16,
-    is_cut: Arc<AtomicBool>,
-    ends: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Way {
-    fn to(address: String) -> Way {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        let (is_cut, ends) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let (cut, kept) = (is_cut.clone(), ends.clone());
-        std::thread::spawn(move || {
-            for here in listener.incoming().map_while(Result::ok) {
-                if cut.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let there = TcpStream::connect(&address).expect("the component runs");
-                for (from, to) in [(&here, &there), (&there, &here)] {
-                    let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
-                    kept.lock()
-                        .expect("not poisoned")
-                        .push(from.try_clone().expect("a socket"));
-                    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-                }
-            }
-        });
-        Way { port, is_cut, ends }
-    }
-
-    fn cut(&self) {
-        self.is_cut.store(true, Ordering::SeqCst);
-        for end in self.ends.lock().expect("not poisoned").drain(..) {
-            // It may be closed already.
-            let _ = end.shutdown(std::net::Shutdown::Both);
-        }
-    }
-}
-
 #[test]
 fn a_stop_in_an_outage_leaves_the_rest_to_the_next_start() {
     [1, 2].into_iter().for_each(stops_in_an_outage);
@@ -383,18 +341,11 @@ fn a_stop_in_an_outage_leaves_the_rest_to_the_next_start() {
 
 fn stops_in_an_outage(signals: usize) {
     let database = Database::new(&component("TIDEWATCH_TEST_POSTGRES"));
-    let (head, rest) = database.config.url.split_once("://").expect("a URL");
-    let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(login, rest)| (login, rest));
-    let (address, path) = rest.split_once('/').expect("a database");
-    let way = Way::to(address.to_owned());
-    let at = if login.is_empty() { "" } else { "@" };
+    let (way, url) = Way::to_database(&database.config.url);
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let variables = [
-        (
-            "POSTGRES__URL",
-            format!("{head}://{login}{at}127.0.0.1:{}/{path}", way.port),
-        ),
+        ("POSTGRES__URL", url),
         ("POSTGRES__SCHEMA", database.config.schema.clone()),
         ("API__LISTEN", "127.0.0.1:0".to_owned()),
         ("STATE__FOLDER", state.display().to_string()),
