@@ -6,6 +6,7 @@ pub mod growth;
 pub mod in_process;
 pub mod latency;
 pub mod measure;
+pub mod restart;
 pub mod results;
 pub mod sections;
 pub mod sinks;

@@ -101,6 +101,14 @@ pub fn own_rss_bytes() -> u64 {
     parent_and_rss_bytes(std::process::id()).map_or(0, |(_, rss_bytes)| rss_bytes)
 }
 
+/// Resident bytes of this process, the most so far; 0 where the system doesn't tell.
+pub fn own_rss_bytes_max() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
 /// CPU seconds, user and system.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {

@@ -30,6 +30,11 @@ impl Pace {
         }
     }
 
+    /// The time between two checkpoints, as it is now.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// How long until the next checkpoint is due: of something that is new, or of time alone.
     pub fn wait(&self, is_new: bool) -> Duration {
         let interval = if is_new { self.interval } else { LONGEST };

@@ -28,6 +28,9 @@ struct Flags {
     /// Make checkpoints in this folder too, as the server does; it must be empty.
     #[arg(long)]
     checkpoints: Option<PathBuf>,
+    /// Rows are in the checkpoints too, as if no sink ever took them.
+    #[arg(long, requires = "checkpoints")]
+    full_outbox: bool,
     /// What reads the topic.
     #[arg(long, default_value_t = Client::Rdkafka)]
     client: Client,
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
         client: flags.client,
         output: flags.kafka_output.as_deref(),
         checkpoints: flags.checkpoints.as_deref(),
+        full_outbox: flags.full_outbox,
         ..Log::of(&read.brokers, &read.topic)
     };
     println!("{}", run_topic(log, job)?);

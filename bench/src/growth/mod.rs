@@ -121,7 +121,7 @@ pub fn run(devices: u32, messages: u64, set: Set) -> Result<Outcome> {
 }
 
 /// The log: devices in turn, event time as in S.
-fn log(devices: u32, messages: u64) -> SliceLog {
+pub(crate) fn log(devices: u32, messages: u64) -> SliceLog {
     let spec = Spec {
         messages,
         devices,

@@ -1,5 +1,6 @@
 //! The sections of the results: each measures one thing, checks its answers and says which targets it meets.
 
+mod checkpoints;
 mod external;
 mod growth;
 mod in_process;
@@ -97,7 +98,7 @@ pub struct Section {
 }
 
 /// All sections, in the order of the file.
-pub const SECTIONS: [Section; 8] = [
+pub const SECTIONS: [Section; 9] = [
     Section {
         name: "w1",
         about: "W1 on S and L from Kafka, beside the bare loop and other systems",
@@ -127,6 +128,11 @@ pub const SECTIONS: [Section; 8] = [
         name: "latency",
         about: "From the append of a record to its open window and its complete epoch",
         run: latency::run,
+    },
+    Section {
+        name: "checkpoints",
+        about: "What checkpoints cost, and how long it takes to go on from one",
+        run: checkpoints::run,
     },
     Section {
         name: "sinks",

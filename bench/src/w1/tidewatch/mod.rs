@@ -9,6 +9,7 @@ mod taker;
 
 pub use clock::RunClock;
 pub use collect::Collector;
+pub(crate) use saving::Saving;
 pub use set::Set;
 pub use taker::Taker;
 
@@ -18,7 +19,6 @@ use super::topic;
 use crate::fetch::Client;
 use anyhow::Result;
 use output::{Output, kafka_sink};
-use saving::Saving;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,6 +70,21 @@ pub struct Outcome {
     pub rejects: u64,
     /// Resident bytes at the last row.
     pub rss_bytes: u64,
+    /// CPU seconds to the last row of the whole process.
+    pub process_cpu_s: f64,
+    /// The checkpoints, if there were any.
+    pub saved: Option<Saved>,
+}
+
+/// The checkpoints of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Saved {
+    /// How many there were.
+    pub made: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Seconds between two of them, as chosen at the end.
+    pub interval_s: f64,
 }
 
 /// As a RESULT line.
@@ -78,7 +93,7 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "RESULT run_s={:.3} {} messages={} readings={} rows_all={} corrected={} late={} duplicates={} rejects={} \
-             stop_s={:.2} rss_mib={} engine_cpu_s={:.3}",
+             stop_s={:.2} rss_mib={} engine_cpu_s={:.3} process_cpu_s={:.3}",
             self.run_s,
             self.minutes,
             self.messages,
@@ -90,13 +105,21 @@ impl fmt::Display for Outcome {
             self.rejects,
             self.stop_s,
             self.rss_bytes >> 20,
-            self.engine_cpu_s
+            self.engine_cpu_s,
+            self.process_cpu_s
         )?;
         if self.hops.steady.rows > 0 {
             write!(f, " hop {} hop flaky {}", self.hops.steady, self.hops.flaky)?;
         }
         if self.sites.rows > 0 {
             write!(f, " site {}", self.sites)?;
+        }
+        if let Some(saved) = self.saved {
+            write!(
+                f,
+                " ck_made={} ck_bytes={} ck_interval_s={:.1}",
+                saved.made, saved.bytes, saved.interval_s
+            )?;
         }
         Ok(())
     }
@@ -126,6 +149,8 @@ pub struct Log<'a> {
     pub output: Option<&'a str>,
     /// A folder for checkpoints, which are not made otherwise.
     pub checkpoints: Option<&'a Path>,
+    /// Rows are in the checkpoints too, as if no sink ever took them.
+    pub full_outbox: bool,
 }
 
 impl<'a> Log<'a> {
@@ -137,6 +162,7 @@ impl<'a> Log<'a> {
             client: Client::Rdkafka,
             output: None,
             checkpoints: None,
+            full_outbox: false,
         }
     }
 }
@@ -149,12 +175,20 @@ pub fn run_topic(log: Log<'_>, job: Job) -> Result<Outcome> {
         client,
         output,
         checkpoints,
+        full_outbox,
     } = log;
     let begun = Instant::now();
     let sink = output.map(|topic| kafka_sink(brokers, topic)).transpose()?;
     let ends = topic::ends(brokers, topic)?;
     let factory = client.connect(brokers, topic)?;
-    run_into(begun, job, Arc::new(factory), End::Offsets(ends), sink, checkpoints)
+    run_into(
+        begun,
+        job,
+        Arc::new(factory),
+        End::Offsets(ends),
+        sink,
+        checkpoints.map(|folder| (folder, full_outbox)),
+    )
 }
 
 /// Runs the engine over a source until its end; seconds are counted from `begun`.
@@ -168,7 +202,7 @@ fn run_into(
     source: Arc<dyn SourceFactory>,
     end: End,
     sink: Option<KafkaSink>,
-    checkpoints: Option<&Path>,
+    checkpoints: Option<(&Path, bool)>,
 ) -> Result<Outcome> {
     let config = EngineConfig {
         journal: checkpoints.is_some(),
@@ -176,10 +210,14 @@ fn run_into(
     };
     let (interval, border) = (epochs_of(config.correction_interval_ms), config.border_epochs);
     let clock = Arc::new(RunClock::start());
+    let partitions = source.partitions().to_vec();
     let (engine, captured) = Engine::start_with(config, source, clock.clone(), None, &job.set.first_commands(job.spec));
     let handle = engine.handle();
     let output = sink.map(|sink| Output::start(sink, handle.stats.clone())).transpose()?;
-    let saving = checkpoints.map(|folder| Saving::start(folder, job.threads, border, handle.stats.clone()));
+    let saving = checkpoints.map(|(folder, full_outbox)| {
+        let saving = Saving::start(folder, job.threads, &partitions, border, handle.stats.clone())?;
+        Ok::<Saving, anyhow::Error>(saving.with_full_outbox(full_outbox))
+    });
     let taker = Taker::new(&captured, handle.stats.clone(), job)?;
     let mut taker = taker.with_output(output).with_saving(saving.transpose()?);
     if let End::Offsets(ends) = &end {

@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use super::saving::Saving;
-use super::{Collector, Job, Outcome};
+use super::{Collector, Job, Outcome, Saved};
 use crate::measure::{Usage, own_rss_bytes};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ pub struct Taker<'a> {
     collector: Collector,
     output: Option<Output>,
     saving: Option<Saving>,
+    saved: Option<Saved>,
     positions: BTreeMap<Partition, Position>,
     /// By worker the last epoch that it has completed.
     through: Vec<Epoch>,
@@ -68,6 +69,7 @@ impl<'a> Taker<'a> {
             collector: Collector::until(job.spec.map_or(i64::MAX, |spec| spec.end_ms())),
             output: None,
             saving: None,
+            saved: None,
             positions: BTreeMap::new(),
             through: vec![Epoch(0); job.threads],
             running: job.threads,
@@ -85,7 +87,7 @@ impl<'a> Taker<'a> {
     }
 
     /// Makes checkpoints too.
-    pub(super) fn with_saving(self, saving: Option<Saving>) -> Self {
+    pub(crate) fn with_saving(self, saving: Option<Saving>) -> Self {
         Self { saving, ..self }
     }
 
@@ -98,9 +100,13 @@ impl<'a> Taker<'a> {
         match captured {
             Captured::Rows(epoch, list) => {
                 list.try_each(|row| self.collector.take(&row))?;
-                match &mut self.output {
-                    Some(output) => output.hold(epoch, list),
-                    None => self.stats.outbox_bytes.add(-(list.bytes() as i64)),
+                match (&mut self.output, &mut self.saving) {
+                    (Some(output), _) => output.hold(epoch, list),
+                    (None, Some(saving)) if saving.takes_rows() => {
+                        self.stats.outbox_bytes.add(-(list.bytes() as i64));
+                        saving.hold(epoch, list);
+                    }
+                    _ => self.stats.outbox_bytes.add(-(list.bytes() as i64)),
                 }
                 self.last_row = Mark::now()?;
                 if self.looked.elapsed() > LOOK_EVERY {
@@ -185,12 +191,14 @@ impl<'a> Taker<'a> {
     }
 
     /// Waits until the last checkpoint, if there are any, is durable; all workers have ended.
-    pub(super) fn finish_saving(&mut self) -> Result<()> {
+    pub(crate) fn finish_saving(&mut self) -> Result<()> {
         let last = self.through.iter().max().copied().unwrap_or_default();
         let positions = self.positions.values().copied();
-        self.saving
-            .take()
-            .map_or(Ok(()), |saving| saving.finish(last, positions))
+        self.saved = match self.saving.take() {
+            Some(saving) => Some(saving.finish(last, positions)?),
+            None => None,
+        };
+        Ok(())
     }
 
     /// What the run did, of which seconds are counted from `begun`; all workers have ended.
@@ -222,6 +230,8 @@ impl<'a> Taker<'a> {
             duplicates: self.stats.duplicates.get(),
             rejects: self.rejects,
             rss_bytes: self.rss_bytes,
+            process_cpu_s: used.process_s,
+            saved: self.saved,
         })
     }
 }
