@@ -57,6 +57,7 @@ impl Engine {
         restored: Option<Restored>,
         first: &[Command],
     ) -> (Engine, mpsc::Receiver<Captured>) {
+        let restored = restored.map(Arc::new);
         let stats = Arc::new(Stats::new(source.partitions().len()));
         let (capture, captured) = mpsc::channel();
         let threads = config.threads.max(1);
@@ -70,7 +71,7 @@ impl Engine {
             clock: clock.clone(),
             stats: stats.clone(),
             source,
-            restored: Arc::new(restored),
+            restored: (0..threads).map(|_| Mutex::new(restored.clone())).collect(),
             capture,
             failed: Arc::default(),
         };

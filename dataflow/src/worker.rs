@@ -33,7 +33,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) source: Arc<dyn SourceFactory>,
-    pub(crate) restored: Arc<Option<Restored>>,
+    /// What each worker goes on from, until it has taken it: it is as large as the state.
+    pub(crate) restored: Arc<[Mutex<Option<Arc<Restored>>>]>,
     pub(crate) capture: CaptureSender,
     /// The epoch at the start: the run brings nothing to earlier ones.
     pub(crate) begun: Epoch,
@@ -142,8 +143,17 @@ impl Own {
             .filter(|p| p.index() % peers == index)
             .collect();
         let mut from = vec![None; partitions];
-        if let Some(restored) = shared.restored.as_ref() {
-            restore(restored, &assigned, &mut decoder, &mut state.borrow_mut(), index, peers);
+        let own = shared.restored.get(index).map(|own| own.lock());
+        let own = own.and_then(|own| own.unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(restored) = own {
+            restore(
+                &restored,
+                &assigned,
+                &mut decoder,
+                &mut state.borrow_mut(),
+                index,
+                peers,
+            );
             restored
                 .positions
                 .iter()
@@ -320,7 +330,7 @@ fn restore(
             decoder.restore_device(device.home, &device.name, &metrics);
         }
         if group.worker(peers) == index {
-            state.restore_group(saved.clone());
+            state.restore(saved.devices.iter().cloned());
         }
     }
 }

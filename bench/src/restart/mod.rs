@@ -154,10 +154,7 @@ pub fn slices(folder: &Path) -> Result<String> {
     let stats = Arc::new(Stats::new(names.len()));
     let mut state = SeriesState::new(Arc::new(config), stats, Rc::default(), names.len());
     state.restore_partitions(&restored.partitions);
-    restored
-        .groups
-        .into_values()
-        .for_each(|group| state.restore_group(group));
+    state.restore(restored.groups.into_values().flat_map(|group| group.devices));
     let (mut longest_ms, mut whole_ms, mut bytes) = (0.0, 0.0, 0);
     for number in 0..state.slices() {
         let begun = Instant::now();

@@ -14,7 +14,7 @@ use crate::batch::Position;
 use crate::capture::StateSlice;
 use crate::config::EngineConfig;
 use crate::journal::{self, Entry};
-use crate::series::{GroupState, Names, PartitionSnapshot, Replay, SeriesState};
+use crate::series::{DeviceSnapshot, GroupState, Names, PartitionSnapshot, Replay, SeriesState};
 use crate::stats::Stats;
 use crate::witness::Crash;
 use file::content_error;
@@ -306,11 +306,13 @@ fn recover(
     let mut replay = Replay::new(state, &base.partitions, base.entries, through);
     for slice in base.slices.into_values() {
         for (group, content) in slice.groups {
-            let state = parse_group(group, &content)?;
-            if state.devices.iter().any(|device| device.home.index() >= partitions) {
-                return Err(content_error(&format!("key group {}", group.0), HOMELESS));
+            for device in Devices::of(group, &content)? {
+                let device = device?;
+                if device.home.index() >= partitions {
+                    return Err(content_error(&format!("key group {}", group.0), HOMELESS));
+                }
+                replay.restore(device, slice.entries);
             }
-            replay.restore(state, slice.entries);
         }
     }
     // A segment that is kept for its rows may hold more of the journal, with a gap behind it.
@@ -350,6 +352,46 @@ fn recover(
         partitions: state.save_partitions(),
         groups,
     })
+}
+
+/// The devices of a key group, read one after the other: what all of them take in memory is many times their bytes.
+struct Devices<'a> {
+    group: KeyGroup,
+    left: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Devices<'a> {
+    fn of(group: KeyGroup, content: &'a [u8]) -> Result<Devices<'a>, CheckpointError> {
+        let (left, rest) = postcard::take_from_bytes(content).map_err(|problem| in_group(group, &problem))?;
+        Ok(Devices { group, left, rest })
+    }
+}
+
+impl Iterator for Devices<'_> {
+    type Item = Result<DeviceSnapshot, CheckpointError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(left) = self.left.checked_sub(1) else {
+            let bytes = std::mem::take(&mut self.rest).len();
+            return (bytes > 0).then(|| Err(in_group(self.group, &format!("{bytes} bytes are left"))));
+        };
+        self.left = left;
+        match postcard::take_from_bytes(self.rest) {
+            Ok((device, rest)) => {
+                self.rest = rest;
+                Some(Ok(device))
+            }
+            Err(problem) => {
+                (self.left, self.rest) = (0, &[]);
+                Some(Err(in_group(self.group, &problem)))
+            }
+        }
+    }
+}
+
+fn in_group(group: KeyGroup, problem: &impl ToString) -> CheckpointError {
+    content_error(&format!("key group {}", group.0), &problem.to_string())
 }
 
 fn parse_group(group: KeyGroup, content: &[u8]) -> Result<GroupState, CheckpointError> {

@@ -5,7 +5,7 @@
 //! until there: published before, it would be lost.
 
 use super::SeriesState;
-use super::snapshot::{GroupState, PartitionSnapshot, Pending};
+use super::snapshot::{DeviceSnapshot, PartitionSnapshot, Pending};
 use crate::batch::{Batch, Messages, NO_SHAPE};
 use crate::journal::Entry;
 use std::collections::BTreeMap;
@@ -41,10 +41,10 @@ impl Replay {
         }
     }
 
-    /// Takes the devices of a key group that were saved after so many entries.
-    pub fn restore(&mut self, group: GroupState, entries: u64) {
-        let pending = self.state.restore_devices(group);
-        self.pending.entry(entries).or_default().extend(pending);
+    /// Takes a device that was saved after so many entries.
+    pub fn restore(&mut self, device: DeviceSnapshot, entries: u64) {
+        self.state
+            .restore_device(device, self.pending.entry(entries).or_default());
         self.since.resize(self.state.devices.len(), entries);
     }
 

@@ -122,44 +122,43 @@ impl SeriesState {
         }
     }
 
-    /// Takes back a group that this worker owns. Gives what the devices had pending, by slot.
-    pub(super) fn restore_devices(&mut self, group: GroupState) -> Vec<Pending> {
-        let mut pending = Vec::new();
-        for device in group.devices {
-            let number = {
-                let mut names = self.names.borrow_mut();
-                names.devices.intern(&device.name)
-            };
-            self.grow_devices();
-            let metrics: Vec<u32> = {
-                let mut names = self.names.borrow_mut();
-                device
-                    .series
-                    .iter()
-                    .map(|series| names.metrics.intern(&series.metric))
-                    .collect()
-            };
-            if !device.waiting.is_empty() {
-                self.stragglers.restore(number, device.waiting);
-            }
-            let shape = self.shapes.intern(&metrics);
-            let settled = self.slots.settle(number, device.home, &metrics, shape);
-            self.devices[number as usize] = settled;
-            self.settled += 1;
-            self.fingerprints[number as usize] = device.fingerprints;
-            for ((place, metric), series) in metrics.into_iter().enumerate().zip(device.series) {
-                let slot = self.slots.slot(number, &settled, metric, place);
-                self.open.grow(self.slots.capacity());
-                self.restore_series(device.home, slot, series, &mut pending);
-            }
+    /// Takes back a device that this worker owns. What it had pending is added, by slot.
+    pub(super) fn restore_device(&mut self, device: DeviceSnapshot, pending: &mut Vec<Pending>) {
+        let number = {
+            let mut names = self.names.borrow_mut();
+            names.devices.intern(&device.name)
+        };
+        self.grow_devices();
+        let metrics: Vec<u32> = {
+            let mut names = self.names.borrow_mut();
+            device
+                .series
+                .iter()
+                .map(|series| names.metrics.intern(&series.metric))
+                .collect()
+        };
+        if !device.waiting.is_empty() {
+            self.stragglers.restore(number, device.waiting);
         }
-        pending
+        let shape = self.shapes.intern(&metrics);
+        let settled = self.slots.settle(number, device.home, &metrics, shape);
+        self.devices[number as usize] = settled;
+        self.settled += 1;
+        self.fingerprints[number as usize] = device.fingerprints;
+        for ((place, metric), series) in metrics.into_iter().enumerate().zip(device.series) {
+            let slot = self.slots.slot(number, &settled, metric, place);
+            self.open.grow(self.slots.capacity());
+            self.restore_series(device.home, slot, series, pending);
+        }
     }
 
-    /// Takes back a group that this worker owns.
-    pub fn restore_group(&mut self, group: GroupState) {
-        let pending = self.restore_devices(group);
-        pending.into_iter().for_each(|pending| self.restore_pending(pending));
+    /// Takes back devices that this worker owns, one after the other: no more than one is in memory twice.
+    pub fn restore(&mut self, devices: impl IntoIterator<Item = DeviceSnapshot>) {
+        let mut pending = Vec::new();
+        for device in devices {
+            self.restore_device(device, &mut pending);
+            pending.drain(..).for_each(|pending| self.restore_pending(pending));
+        }
     }
 
     /// Takes back what is still to be published.
