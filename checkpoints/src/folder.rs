@@ -6,6 +6,7 @@ use super::store::{Store, StoreError};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tidewatch_failpoints::{Bug, Point, check, has_bug};
 
@@ -16,12 +17,12 @@ const FRESH: &str = "new";
 /// From so many bytes on a file is written past the page cache.
 const LARGE: usize = 256 << 10;
 
-/// A folder of files, ours as long as this is.
+/// A folder of files.
 #[derive(Debug)]
 pub struct Folder {
     folder: PathBuf,
     direct: Mutex<Direct>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Folder {
@@ -30,8 +31,8 @@ impl Folder {
     /// # Errors
     /// A line that names the folder and what is wrong with it.
     pub fn open(folder: &Path) -> Result<Folder, String> {
+        let shared = Folder::shared(folder)?;
         let at = |problem: String| format!("state.folder {}: {problem}", folder.display());
-        fs::create_dir_all(folder).map_err(|error| at(error.to_string()))?;
         let lock = File::create(folder.join(LOCK)).map_err(|error| at(error.to_string()))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -43,9 +44,22 @@ impl Folder {
             Err(TryLockError::Error(error)) => return Err(at(format!("it can't be locked: {error}"))),
         }
         Ok(Folder {
+            _lock: Some(lock),
+            ..shared
+        })
+    }
+
+    /// The folder, which is made when it isn't there and may be that of other processes too.
+    ///
+    /// # Errors
+    /// A line that names the folder and what is wrong with it.
+    pub fn shared(folder: &Path) -> Result<Folder, String> {
+        let made = fs::create_dir_all(folder);
+        made.map_err(|error| format!("state.folder {}: {error}", folder.display()))?;
+        Ok(Folder {
             folder: folder.to_owned(),
             direct: Mutex::default(),
-            _lock: lock,
+            _lock: None,
         })
     }
 
@@ -103,6 +117,25 @@ impl Store for Folder {
         put.map_err(|error| self.error(name, &error))
     }
 
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Somebody else may be writing the same file.
+        let own = format!("{name}.{}-{number}", std::process::id());
+        let put = self.write_fresh(&own, bytes).and_then(|fresh| {
+            // Unlike a rename, a link fails when the name is taken.
+            let linked = fs::hard_link(&fresh, self.folder.join(name));
+            fs::remove_file(&fresh)?;
+            let is_new = match linked {
+                Ok(()) => true,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(error),
+            };
+            self.sync().map(|()| is_new)
+        });
+        put.map_err(|error| self.error(name, &error))
+    }
+
     fn get(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         fs::read(self.folder.join(name)).map_err(|error| self.error(name, &error))
     }
@@ -153,6 +186,7 @@ fn points(name: &str) -> [Point; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance;
 
     #[test]
     fn a_folder_is_one_runs() {
@@ -165,23 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_is_there_and_nothing_else() {
+    fn workers_of_a_cluster_share_a_folder() {
         let place = tempfile::tempdir().expect("a folder");
-        let folder = Folder::open(place.path()).expect("it is free");
-        folder.put("b", b"old").expect("put");
-        let large: Vec<u8> = (0..LARGE as u32 + 77).map(|n| (n / 3) as u8).collect();
-        folder.put("b", &large).expect("put");
-        assert_eq!(folder.get("b").expect("bytes"), large);
-        folder.put("b", b"new").expect("put");
-        folder.put("a", b"").expect("put");
-        assert_eq!(folder.list().expect("names"), ["a", "b"]);
-        assert_eq!(folder.get("b").expect("bytes"), b"new");
-        folder.remove("b").expect("removed");
-        folder.remove("b").expect("it may be gone");
-        let problem = folder.get("b").expect_err("it is gone").to_string();
-        assert!(
-            problem.contains(&place.path().join("b").display().to_string()),
-            "{problem}"
-        );
+        let _one = Folder::open(place.path()).expect("it is free");
+        let shared = Folder::shared(place.path()).expect("it is not ours alone");
+        conformance::check(&shared);
+    }
+
+    #[test]
+    fn a_folder_is_a_store() {
+        let place = tempfile::tempdir().expect("a folder");
+        conformance::check(&Folder::open(place.path()).expect("it is free"));
     }
 }

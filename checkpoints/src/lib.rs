@@ -4,24 +4,30 @@
 //! * [`Checkpoints`] fills segments.
 //! * [`Writer`], on a thread of its own, makes them durable, one after the other, then manifests.
 //! * [`load()`] finds the newest whole checkpoint.
-//! * [`Store`] is where they are kept; a [`Folder`] is one.
+//! * [`Store`] is where they are kept: a [`Folder`], or [`S3`].
+//! * [`claim()`] makes a run the newest one: an older one's writer stops.
 
 mod buffers;
+mod claim;
+pub mod conformance;
 mod direct;
 mod folder;
 mod kept;
 mod load;
 mod names;
 mod pace;
+mod s3;
 mod store;
 mod writer;
 
 pub use buffers::Buffer;
 use buffers::Buffers;
+pub use claim::claim;
 pub use folder::Folder;
 pub use kept::Contents;
-pub use load::{Found, load};
+pub use load::{Found, load, load_with};
 pub use pace::Pace;
+pub use s3::{S3, S3Error, S3Settings};
 pub use store::{Store, StoreError};
 pub use writer::{Event, Owner, Writer};
 

@@ -7,10 +7,10 @@ use tidewatch_dataflow::checkpoint::{CheckpointError, Saved};
 use tidewatch_failpoints::{Point, check};
 
 /// What was found.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// The newest checkpoint that is whole, if there is any.
-    pub saved: Option<Saved>,
+#[derive(Debug)]
+pub struct Found<T = Saved> {
+    /// The newest checkpoint that is whole, or what was made of it, if there is any.
+    pub saved: Option<T>,
     /// What is wrong with newer ones, each with its file.
     pub refused: Vec<String>,
 }
@@ -21,25 +21,41 @@ pub struct Found {
 /// When the store can't be read, or there are checkpoints and none of them is whole: starting over is the user's
 /// decision.
 pub fn load(store: &dyn Store) -> Result<Found, String> {
+    load_with(store, Ok)
+}
+
+/// Looks for the newest checkpoint that is whole and of which `restore` makes something. One of which it doesn't is
+/// refused like one that is not whole; when a partition is gone, that is nothing that an older one would mend.
+///
+/// # Errors
+/// As [`load()`] says; or a partition is gone.
+pub fn load_with<T>(
+    store: &dyn Store,
+    mut restore: impl FnMut(Saved) -> Result<T, CheckpointError>,
+) -> Result<Found<T>, String> {
     check(Point::LoadList).map_err(|error| error.to_string())?;
     let names = store.list().map_err(|error| error.to_string())?;
     let manifests = names
         .iter()
         .rev()
         .filter(|name| matches!(FileName::parse(name), Some(FileName::Manifest(..))));
-    let mut found = Found::default();
+    let mut refused = Vec::new();
     for name in manifests {
-        match read(store, name) {
-            Ok(saved) => {
-                found.saved = Some(saved);
-                return Ok(found);
+        let restored = read(store, name).map(&mut restore);
+        let problem = match restored {
+            Ok(Ok(restored)) => {
+                let saved = Some(restored);
+                return Ok(Found { saved, refused });
             }
-            Err(problem) => found.refused.push(problem),
-        }
+            Ok(Err(gone @ CheckpointError::PartitionGone { .. })) => return Err(gone.to_string()),
+            Ok(Err(error)) => format!("{}/{name}: {error}", store.place()),
+            Err(problem) => problem,
+        };
+        refused.push(problem);
     }
-    match found.refused.is_empty() {
-        true => Ok(found),
-        false => Err(found.refused.join("; ")),
+    match refused.is_empty() {
+        true => Ok(Found { saved: None, refused }),
+        false => Err(refused.join("; ")),
     }
 }
 

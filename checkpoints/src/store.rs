@@ -11,6 +11,13 @@ pub trait Store: Send + Sync {
     /// What is wrong with which file.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
 
+    /// Writes a file if none of this name is there, and says whether it was so. Of several who do it at once exactly
+    /// one hears yes. It is durable when this returns; after an error it may be there.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<bool, StoreError>;
+
     /// Reads a file.
     ///
     /// # Errors

@@ -1,10 +1,13 @@
 //! `tidewatch check`: reads the configuration, reaches for what it names, and prints a line per finding.
 
-use crate::config::{ConfigError, DeadLetterSettings, EXIT_CONFIG, Input, Loaded, Settings, SourceSettings, load};
+use crate::config::{
+    ConfigError, DeadLetterSettings, EXIT_CONFIG, Input, Loaded, Settings, SourceSettings, StateSettings, load,
+};
 use crate::topics::creating;
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::ExitCode;
+use tidewatch_checkpoints::{S3, Store};
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink, KafkaSinkSettings};
 use tidewatch_sinks::postgres::{PostgresSettings, PostgresSink, Tables};
 use tidewatch_sources::SourceFactory;
@@ -61,9 +64,11 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
         kafka,
         dead_letter,
         api,
+        state,
         ..
     } = settings;
     check_source(&source, tell);
+    tell(check_state(&state));
     if let Some(postgres) = postgres {
         tell(check_postgres(&postgres));
     }
@@ -108,6 +113,17 @@ fn check_source(source: &SourceSettings, tell: &mut dyn FnMut(Finding)) {
         SourceSettings::Fleet(_) => tell(Finding::Good("source: a simulated fleet".to_owned())),
         SourceSettings::File(_) => tell(Finding::Good("source: the files can be opened".to_owned())),
         SourceSettings::Kafka(kafka) => check_read_topic(kafka, tell),
+    }
+}
+
+/// Looks whether checkpoints can be read; nothing is written.
+fn check_state(state: &StateSettings) -> Finding {
+    match state {
+        StateSettings::Folder(folder) => Finding::Good(format!("state.folder: checkpoints go to {}", folder.display())),
+        StateSettings::S3(s3) => match S3::open(s3) {
+            Ok(s3) => Finding::Good(format!("state.s3: {} can be read", s3.place())),
+            Err(error) => Finding::Wrong(ConfigError::new(error.key, error.problem)),
+        },
     }
 }
 

@@ -8,11 +8,11 @@
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tidewatch::config::fields::fields_of;
 use tidewatch::config::keys::{self, SECTIONS};
 use tidewatch::config::written::variable_name;
-use tidewatch::config::{Config, Input, Settings, load, parsed};
+use tidewatch::config::{Config, Input, Settings, StateSettings, load, parsed};
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_settings::kafka::KafkaConnection;
 use tidewatch_sinks::{kafka::KafkaSinkConfig, memory::MemoryConfig, postgres::PostgresConfig};
@@ -169,6 +169,7 @@ fn fields() -> BTreeMap<&'static str, (Vec<&'static str>, String)> {
         ("memory", of::<MemoryConfig>("memory")),
         ("dead_letter", of::<parsed::DeadLetterSection>("dead_letter")),
         ("state", of::<parsed::StateSection>("state")),
+        ("state.s3", of::<parsed::S3Section>("state.s3")),
         ("api", of::<tidewatch_api::ApiConfig>("api")),
     ])
 }
@@ -282,7 +283,7 @@ fn what_is_written_arrives() {
     );
     assert_eq!(settings.memory.bytes_max, 64 << 20);
     assert_eq!(settings.registry.rollups, [tidewatch_dataflow::rollup::Level::Fleet]);
-    assert_eq!(settings.state_folder, PathBuf::from("elsewhere"));
+    assert!(matches!(&settings.state, StateSettings::Folder(folder) if folder == Path::new("elsewhere")));
     assert_eq!(settings.api.listen().to_string(), "127.0.0.1:0");
 }
 

@@ -2,6 +2,7 @@
 
 pub mod faults;
 pub mod running;
+pub mod s3;
 pub mod sinks;
 pub mod sources;
 pub mod way;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tidewatch_proto::wire::Telemetry;
 use tidewatch_tests::running::{LIMIT, Running};
+use tidewatch_tests::s3::Bucket;
 use tidewatch_tests::sinks::postgres::Database;
 use tidewatch_tests::sinks::{component, kafka, unique};
 use tidewatch_tests::sources::Topic;
@@ -127,6 +128,8 @@ struct Job {
     rows_topic: String,
     letters_topic: String,
     folder: tempfile::TempDir,
+    /// Where checkpoints are kept; without one in the folder.
+    bucket: Option<Bucket>,
 }
 
 impl Job {
@@ -139,11 +142,17 @@ impl Job {
             rows_topic: unique("rows"),
             letters_topic: unique("letters"),
             folder: tempfile::tempdir().expect("a folder"),
+            bucket: None,
         }
     }
 
+    fn in_a_bucket() -> Job {
+        let bucket = Some(Bucket::default());
+        Job { bucket, ..Job::new() }
+    }
+
     fn start(&self, threads: usize) -> Running {
-        let variables = [
+        let mut variables = vec![
             ("SOURCE__KIND", "kafka".to_owned()),
             ("KAFKA__BROKERS", component("TIDEWATCH_TEST_KAFKA")),
             ("KAFKA__TOPIC", self.topic.name.clone()),
@@ -158,6 +167,7 @@ impl Job {
             ("API__LISTEN", "127.0.0.1:0".to_owned()),
             ("STATE__FOLDER", self.folder.path().join("state").display().to_string()),
         ];
+        variables.extend(self.bucket.iter().flat_map(Bucket::variables));
         Running::start(&variables, self.folder.path())
     }
 
@@ -299,7 +309,6 @@ enum Kill {
 
 #[test]
 fn a_topic_becomes_windows_across_kills() {
-    let (job, sent) = (Job::new(), fleet(20_260_102));
     let kills = [
         (1, Kill::AfterCheckpoints),
         (2, Kill::AtOnce),
@@ -307,8 +316,21 @@ fn a_topic_becomes_windows_across_kills() {
         (1, Kill::AfterCheckpoints),
         (2, Kill::AtOnce),
     ];
+    across_kills(&Job::new(), 20_260_102, &kills);
+}
+
+#[test]
+fn a_topic_becomes_windows_across_kills_with_checkpoints_in_s3() {
+    let kills = [(2, Kill::AfterCheckpoints), (1, Kill::AtOnce)];
+    let job = Job::in_a_bucket();
+    across_kills(&job, 20_260_103, &kills);
+    assert!(!job.folder.path().join("state").exists(), "nothing is in the folder");
+}
+
+fn across_kills(job: &Job, seed: u64, kills: &[(usize, Kill)]) {
+    let sent = fleet(seed);
     let part = MESSAGES / kills.len();
-    for (part, (threads, kill)) in sent.chunks(part).zip(kills) {
+    for (part, &(threads, kill)) in sent.chunks(part).zip(kills) {
         job.fill(part);
         job.send(1, "nobody", b"\xff\xffthis is no telemetry");
         job.producer.flush(LIMIT).expect("acknowledged");
@@ -321,7 +343,7 @@ fn a_topic_becomes_windows_across_kills() {
     }
     job.flush();
     let last = job.start(2);
-    wait_for_windows(&job, oracle(&sent).len());
+    wait_for_windows(job, oracle(&sent).len());
     assert_eq!(last.counter("tidewatch_duplicate_messages_total"), 0);
     last.stop();
     job.check(&sent);

@@ -15,6 +15,7 @@ use crate::process::Run;
 const FETCH_LIMIT: Duration = Duration::from_secs(30 * 60);
 const KAFKA_VERSION: &str = "4.1.1";
 const TIMESCALE_VERSION: &str = "2.23";
+const VERSITYGW_VERSION: &str = "1.8.0";
 const CARGO_DENY_VERSION: &str = "0.20.2";
 const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
 const POSTGRES_FOLDER: &str = "/usr/lib/postgresql";
@@ -79,6 +80,28 @@ pub(crate) fn oracle_python(paths: &Paths) -> Result<PathBuf> {
         log.run(command)
     })?;
     Ok(folder.join("bin/python"))
+}
+
+/// The gateway that speaks S3 over a folder.
+pub(crate) fn versitygw(paths: &Paths) -> Result<PathBuf> {
+    let build = paths.cache()?.join("versitygw.build");
+    let folder = once(paths, &format!("versitygw-{VERSITYGW_VERSION}"), &[], |folder, log| {
+        // A later Go that the module asks for is fetched by Go itself.
+        need("go", "Go 1.21 or later (`golang` is the package)")?;
+        let mut command = Command::new("go");
+        command
+            .arg("install")
+            .arg(format!(
+                "github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_VERSION}"
+            ))
+            .env("GOBIN", folder.join("bin"))
+            .env("GOPATH", &build)
+            .env("GOCACHE", build.join("cache"))
+            .env("GOFLAGS", "-modcacherw");
+        log.run(command)
+    })?;
+    let _ = fs::remove_dir_all(&build);
+    Ok(folder.join("bin/versitygw"))
 }
 
 /// The folder of `cargo-deny`, to be put on the PATH.

@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// The gate: everything that must pass, with real components
     Test(gate::Options),
-    /// Kafka, PostgreSQL and TimescaleDB in the background, for a developer
+    /// Kafka, PostgreSQL, TimescaleDB and S3 in the background, for a developer
     Components {
         #[command(subcommand)]
         action: Action,

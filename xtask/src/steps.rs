@@ -53,6 +53,7 @@ pub(crate) fn install(gate: &mut Gate) -> Result<String> {
     install::kafka(&gate.paths)?;
     install::timescale(&gate.paths)?;
     install::oracle_python(&gate.paths)?;
+    install::versitygw(&gate.paths)?;
     Ok(String::new())
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn link(gate: &mut Gate) -> Result<String> {
     checks::link(&gate.paths.binary())
 }
 
-/// Kafka, PostgreSQL and TimescaleDB answer.
+/// Kafka, PostgreSQL, TimescaleDB and S3 answer.
 pub(crate) fn components(gate: &mut Gate) -> Result<String> {
     let environment = gate.test_environment()?;
     Ok(format!("{} variables for tests", environment.len()))

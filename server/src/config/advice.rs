@@ -1,6 +1,6 @@
 //! What can be used as it is written, but is most likely not what was meant.
 
-use super::parsed::{Config, DeadLetterKind, SourceKind, StoreKind};
+use super::parsed::{Config, DeadLetterKind, SourceKind, StateKind, StoreKind};
 use super::written::Written;
 
 /// A line for each thing that somebody should look at.
@@ -11,6 +11,7 @@ pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
             .map(|(variable, meant)| format!("{variable} is not used; did you mean {meant}?"))
             .collect(),
         unused_sections(config, written),
+        bucket(config).into_iter().collect(),
         dead_letters(config).into_iter().collect(),
         rollups(config, written).into_iter().collect(),
         correction(config).into_iter().collect(),
@@ -38,6 +39,11 @@ fn unused_sections(config: &Config, written: &Written) -> Vec<String> {
     unused
         .map(|(section, _, with)| format!("[{section}] is not used; it is with {with}"))
         .collect()
+}
+
+fn bucket(config: &Config) -> Option<String> {
+    let unused = config.state.store != StateKind::S3 && config.state.s3.bucket.is_some();
+    unused.then(|| "[state.s3] is not used; it is with state.store = \"s3\"".to_owned())
 }
 
 fn dead_letters(config: &Config) -> Option<String> {

@@ -12,11 +12,12 @@ pub mod keys;
 mod nearest;
 pub mod parsed;
 pub mod settings;
+mod state;
 pub mod written;
 
 pub use error::{ConfigError, EXIT_CONFIG, Origin};
 pub use parsed::{Config, StoreKind};
-pub use settings::{DeadLetterSettings, RegistrySettings, Settings, SourceSettings};
+pub use settings::{DeadLetterSettings, RegistrySettings, Settings, SourceSettings, StateSettings};
 
 use serde::Deserialize;
 use std::io::ErrorKind;

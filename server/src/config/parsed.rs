@@ -280,14 +280,64 @@ pub enum DeadLetterKind {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateSection {
+    /// Where checkpoints are kept.
+    pub store: StateKind,
     /// The folder of the state.
     pub folder: PathBuf,
+    /// The bucket of the state.
+    pub s3: S3Section,
 }
 
 impl Default for StateSection {
     fn default() -> StateSection {
         StateSection {
+            store: StateKind::Folder,
             folder: STATE_FOLDER.into(),
+            s3: S3Section::default(),
+        }
+    }
+}
+
+/// Where checkpoints are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateKind {
+    /// In a folder.
+    Folder,
+    /// In a bucket of S3.
+    S3,
+}
+
+/// The section `[state.s3]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3Section {
+    /// The bucket.
+    pub bucket: Option<String>,
+    /// What the names of all objects begin with.
+    pub prefix: String,
+    /// The address of what is not AWS.
+    pub endpoint: Option<String>,
+    /// The region.
+    pub region: String,
+    /// Whether the bucket is a part of the path, not of the host's name.
+    pub path_style: bool,
+    /// An access key's id.
+    pub access_key_id: Option<String>,
+    /// A file whose first line is that key's secret.
+    pub secret_key_file: Option<PathBuf>,
+}
+
+impl Default for S3Section {
+    fn default() -> S3Section {
+        S3Section {
+            bucket: None,
+            prefix: "tidewatch/".to_owned(),
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            path_style: false,
+            access_key_id: None,
+            secret_key_file: None,
         }
     }
 }

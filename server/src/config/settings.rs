@@ -6,6 +6,7 @@ use super::parsed::{Config, DeadLetterKind, Duplicates, EngineSection, SourceKin
 use super::written::Written;
 use crate::registry::RegistryFile;
 use std::path::PathBuf;
+use tidewatch_checkpoints::S3Settings;
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_sinks::SinkError;
@@ -35,8 +36,8 @@ pub struct Settings {
     pub dead_letter: DeadLetterSettings,
     /// The bounds of what is kept in memory.
     pub memory: MemoryConfig,
-    /// The folder of what a clean stop leaves.
-    pub state_folder: PathBuf,
+    /// Where checkpoints are kept.
+    pub state: StateSettings,
     /// The HTTP API.
     pub api: tidewatch_api::Settings,
     /// What was written and is most likely not what was meant, a line each: to be logged once.
@@ -51,6 +52,15 @@ pub enum SourceSettings {
     Kafka(KafkaSettings),
     /// Files.
     File(FileSettings),
+}
+
+/// Where checkpoints are kept.
+#[derive(Clone, Debug)]
+pub enum StateSettings {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a bucket of S3.
+    S3(S3Settings),
 }
 
 /// Sites and fleets.
@@ -94,7 +104,7 @@ pub(super) fn resolve(config: &Config, written: &Written, insecure: bool) -> Res
         kafka: resolver.kafka()?,
         dead_letter: resolver.dead_letter(postgres.as_ref())?,
         memory: config.memory.clone(),
-        state_folder: resolver.state_folder()?,
+        state: super::state::resolve(&config.state, |key, problem| resolver.wrong(key, problem))?,
         api: resolver.api(insecure)?,
         advice: super::advice::advice(config, written),
         postgres,
@@ -243,17 +253,6 @@ impl Resolver<'_> {
             };
             self.about("output.kafka", object, error.problem)
         })
-    }
-
-    fn state_folder(&self) -> Result<PathBuf, ConfigError> {
-        let folder = &self.config.state.folder;
-        if folder.as_os_str().is_empty() {
-            return Err(self.wrong("state.folder", "is empty"));
-        }
-        if folder.exists() && !folder.is_dir() {
-            return Err(self.wrong("state.folder", format!("{} is not a folder", folder.display())));
-        }
-        Ok(folder.clone())
     }
 
     fn api(&self, insecure: bool) -> Result<tidewatch_api::Settings, ConfigError> {

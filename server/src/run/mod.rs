@@ -10,27 +10,29 @@ mod log;
 mod reader;
 mod seeded;
 mod sinks;
+mod state;
 mod status;
 mod topic;
 
 use crate::config::{ConfigError, RegistrySettings, Settings, SourceSettings};
 use crate::registry::RegistryFile;
-use clock::{SystemClock, wall_ms};
+use clock::SystemClock;
 use crashes::Crashes;
 use delivery::{Collector, Outlet};
 use log::Terminal;
 use sinks::{Sinks, Surroundings};
+use state::State;
 use status::StatusLine;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tidewatch_api::{BuildInfo, Handles, Readiness};
-use tidewatch_checkpoints::{self as checkpoints, Checkpoints, Folder, Pace, Writer};
+use tidewatch_checkpoints::{Checkpoints, Pace, Writer};
 use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Engine, Handle};
 use tidewatch_failpoints::{Injected, Point, check};
-use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::registry::RegistryChange;
 use tidewatch_proto::source::SourceFactory;
 use tidewatch_sources::file::FileFactory;
@@ -103,7 +105,7 @@ impl Run {
     async fn start(mut settings: Settings, exit_at_end: bool, stop: &mut Signals) -> Result<Ended, RunError> {
         let terminal = Arc::new(Terminal::default());
         settings.advice.iter().for_each(|line| terminal.news(line));
-        let folder = Arc::new(Folder::open(&settings.state_folder)?);
+        let state = tokio::task::block_in_place(|| State::open(&settings.state))?;
         let port = tidewatch_api::listen(&settings.api).await;
         let port = port.map_err(|error| error.to_string())?;
         let around = Surroundings {
@@ -115,42 +117,19 @@ impl Run {
         stop.begun(false);
         let (source, kafka) = source(&settings.source, &terminal)?;
         let partitions = source.partitions().to_vec();
-        let unusable = |problem: &dyn std::fmt::Display| {
-            let folder = settings.state_folder.display();
-            format!("{problem}; move the files in {folder} away to start over, or set another state.folder")
-        };
-        let found = tokio::task::block_in_place(|| checkpoints::load(&*folder));
-        let found = found.map_err(|problem| unusable(&problem))?;
-        for problem in &found.refused {
-            terminal.news(&format!("{problem}; the checkpoint before it is used"));
-        }
-        let saved = seeded::saved(found.saved);
-        check(Point::RestoreBegin)?;
-        let clock = Arc::new(SystemClock::starting_after(
-            saved.as_ref().map(|saved| saved.meta.epoch),
-        ));
-        let before = saved.as_ref().map_or(0, |saved| saved.meta.generation.0);
-        let generation = Generation((wall_ms().max(0) as u64).max(before + 1));
         let (threads, fingerprint) = (settings.engine.threads.max(1), settings.engine.fingerprint());
-        if saved.as_ref().is_some_and(|saved| saved.meta.settings != fingerprint) {
-            terminal.news("[engine] has changed since the state was saved: windows that were open are made by both");
-        }
         settings.engine.journal = true;
         let border_epochs = settings.engine.border_epochs;
-        let was = saved.as_ref().map(|saved| saved.meta.clone());
-        let restored = tokio::task::block_in_place(|| {
-            let restored = saved.map(|saved| saved.into_restored(&partitions, &settings.engine));
-            restored.transpose()
-        });
-        let mut restored = restored.map_err(|error| unusable(&error))?;
+        let generation = tokio::task::block_in_place(|| state.claim())?;
+        check(Point::RestoreBegin)?;
+        let saved = tokio::task::block_in_place(|| state.restore(&partitions, &settings.engine, &terminal))?;
+        let (was, mut restored) = saved.unzip();
         restored.iter_mut().for_each(seeded::restored);
         check(Point::RestoreDone)?;
-        if restored.is_some() {
-            terminal.news(&format!(
-                "going on from the state in {}",
-                settings.state_folder.display()
-            ));
+        if was.as_ref().is_some_and(|was| was.settings != fingerprint) {
+            terminal.news("[engine] has changed since the state was saved: windows that were open are made by both");
         }
+        let clock = Arc::new(SystemClock::starting_after(was.as_ref().map(|was| was.epoch)));
         let changes = Changes::watch(kafka.as_deref()).map_err(|error| error.to_string())?;
         if let Some(kafka) = &kafka {
             let begun = tokio::task::block_in_place(|| topic::begin(kafka, was.as_ref(), restored, partitions.len()));
@@ -174,7 +153,7 @@ impl Run {
                 .map_or_else(Vec::new, |restored: &Restored| restored.positions.clone()),
             delivered: Epoch(0),
         };
-        let crashes = Crashes::new(folder.clone(), &meta);
+        let crashes = Crashes::new(state.store.clone(), &meta);
         let ahead = tokio::task::block_in_place(|| crashes.ahead(&meta.positions))?;
         if !ahead.is_empty() {
             terminal.news("records at which a worker has crashed are taken one by one");
@@ -202,7 +181,7 @@ impl Run {
             around: around.clone(),
             kafka,
         };
-        let mut writer = Writer::new(folder.clone(), generation, handle.stats.clone(), outlet);
+        let mut writer = Writer::new(state.store.clone(), generation, handle.stats.clone(), outlet);
         let failed = around.failed.clone();
         let writing = tokio::task::spawn_blocking(move || {
             let ended = writer.run(&jobs);

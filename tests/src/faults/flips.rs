@@ -27,6 +27,15 @@ impl Store for Files {
         Ok(())
     }
 
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let mut files = self.lock();
+        let is_new = !files.contains_key(name);
+        if is_new {
+            files.insert(name.to_owned(), bytes.to_vec());
+        }
+        Ok(is_new)
+    }
+
     fn get(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let found = self.lock().get(name).cloned();
         found.ok_or_else(|| StoreError::new(name, "it is not there"))

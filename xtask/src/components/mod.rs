@@ -4,6 +4,7 @@ pub(crate) mod background;
 mod certificates;
 mod kafka;
 mod postgres;
+mod s3;
 mod timescale;
 
 use std::collections::BTreeMap;
@@ -38,11 +39,13 @@ pub(crate) enum Component {
     Postgres,
     /// TimescaleDB as WASM, for schema and upserts only
     Timescale,
+    /// S3: versitygw over a folder
+    S3,
 }
 
 impl Component {
     /// All of them, in the order in which they are started.
-    pub(crate) const ALL: [Self; 3] = [Self::Kafka, Self::Postgres, Self::Timescale];
+    pub(crate) const ALL: [Self; 4] = [Self::Kafka, Self::Postgres, Self::Timescale, Self::S3];
 
     /// Its name in paths and messages.
     pub(crate) fn name(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Component {
             Self::Kafka => "kafka",
             Self::Postgres => "postgres",
             Self::Timescale => "timescale",
+            Self::S3 => "s3",
         }
     }
 
@@ -59,6 +63,7 @@ impl Component {
             Self::Kafka => "TIDEWATCH_TEST_KAFKA",
             Self::Postgres => "TIDEWATCH_TEST_POSTGRES",
             Self::Timescale => "TIDEWATCH_TEST_TIMESCALE",
+            Self::S3 => "TIDEWATCH_TEST_S3",
         }
     }
 
@@ -67,6 +72,7 @@ impl Component {
             Self::Kafka => kafka::prepare(paths, state),
             Self::Postgres => postgres::prepare(state),
             Self::Timescale => timescale::prepare(paths),
+            Self::S3 => s3::prepare(paths, state),
         }
     }
 }

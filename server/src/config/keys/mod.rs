@@ -30,7 +30,7 @@ pub(super) const GIB: i64 = 1 << 30;
 pub(super) const COUNT_MAX: i64 = u32::MAX as i64;
 
 /// Every section.
-pub const SECTIONS: [&Section; 16] = [
+pub const SECTIONS: [&Section; 17] = [
     &sources::SOURCE,
     &kafka::KAFKA,
     &sources::FILE,
@@ -46,6 +46,7 @@ pub const SECTIONS: [&Section; 16] = [
     &stores::MEMORY,
     &stores::DEAD_LETTER,
     &stores::STATE,
+    &stores::STATE_S3,
     &api::API,
 ];
 

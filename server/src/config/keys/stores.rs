@@ -169,11 +169,73 @@ pub(super) const DEAD_LETTER: Section = Section {
 /// `[state]`
 pub(super) const STATE: Section = Section {
     name: "state",
-    about: "Checkpoints, made every second (less often when that costs more than a twentieth of the CPU, and every 10 s when nothing new comes): what the next start goes on from, after a stop as after a crash. Sinks are given what a checkpoint holds.",
-    keys: &[Key {
-        name: "folder",
-        kind: Kind::Path,
-        default: "tidewatch-data",
-        about: "The folder of the state; it is created when missing. Two processes can't share one.",
-    }],
+    about: "Checkpoints, made every second (less often when that costs more than a twentieth of the CPU, and every 10 s \
+            when nothing new comes): what the next start goes on from, after a stop as after a crash. Sinks are given what a checkpoint holds.",
+    keys: &[
+        Key {
+            name: "store",
+            kind: Kind::OneOf(&["folder", "s3"]),
+            default: "folder",
+            about: "Where checkpoints are kept: in a folder, or in a bucket of S3 or of what speaks its protocol.",
+        },
+        Key {
+            name: "folder",
+            kind: Kind::Path,
+            default: "tidewatch-data",
+            about: "The folder of the state, with `store = \"folder\"`; it is created when missing. Two processes can't \
+                    share one.",
+        },
+    ],
+};
+
+/// `[state.s3]`
+pub(super) const STATE_S3: Section = Section {
+    name: "state.s3",
+    about: "The bucket of the state, with `store = \"s3\"`. The store must know `If-None-Match` of puts: a start claims \
+            the next generation with it, and a process of an older one stops.",
+    keys: &[
+        Key {
+            name: "bucket",
+            kind: Kind::Text,
+            default: "",
+            about: "The bucket; it must be there.",
+        },
+        Key {
+            name: "prefix",
+            kind: Kind::Text,
+            default: "tidewatch/",
+            about: "What the names of all objects begin with. Two instances can't share one.",
+        },
+        Key {
+            name: "endpoint",
+            kind: Kind::Text,
+            default: "",
+            about: "The address, `http://host:port` or `https://host`; by default that of AWS.",
+        },
+        Key {
+            name: "region",
+            kind: Kind::Text,
+            default: "us-east-1",
+            about: "The region of the bucket.",
+        },
+        Key {
+            name: "path_style",
+            kind: Kind::Bool,
+            default: "false",
+            about: "Whether the bucket is a part of the path, not of the host's name; most stores that are not AWS need \
+                    it.",
+        },
+        Key {
+            name: "access_key_id",
+            kind: Kind::Text,
+            default: "",
+            about: "The id of an access key. Without one, what the AWS variables, the profile or the machine's role say.",
+        },
+        Key {
+            name: "secret_key_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A file whose first line is the secret of that access key.",
+        },
+    ],
 };

@@ -1,0 +1,68 @@
+//! Where a run's checkpoints are, its generation, and what it goes on from.
+
+use super::RunError;
+use super::clock::wall_ms;
+use super::log::Terminal;
+use super::seeded;
+use crate::config::{ConfigError, StateSettings};
+use std::sync::Arc;
+use tidewatch_checkpoints::{self as checkpoints, Folder, S3, Store};
+use tidewatch_dataflow::checkpoint::{Meta, Restored};
+use tidewatch_dataflow::config::EngineConfig;
+use tidewatch_proto::ids::Generation;
+
+/// The place of a run's checkpoints.
+pub struct State {
+    /// The place.
+    pub store: Arc<dyn Store>,
+}
+
+impl State {
+    /// Opens the place; nothing is written.
+    pub fn open(settings: &StateSettings) -> Result<State, RunError> {
+        let store: Arc<dyn Store> = match settings {
+            StateSettings::Folder(folder) => Arc::new(Folder::open(folder)?),
+            StateSettings::S3(s3) => {
+                let opened = S3::open(s3);
+                Arc::new(opened.map_err(|error| RunError::Config(ConfigError::new(error.key, error.problem)))?)
+            }
+        };
+        Ok(State { store })
+    }
+
+    /// Claims the newest generation: older runs that still have the place write no more. So it comes when nothing but the
+    /// state is in the way of a start, and before that is read.
+    pub fn claim(&self) -> Result<Generation, RunError> {
+        let generation = checkpoints::claim(&*self.store, wall_ms().max(0).unsigned_abs());
+        generation.map_err(|error| RunError::Failed(vec![format!("no generation can be claimed: {error}")]))
+    }
+
+    /// The newest checkpoint that can be gone on from, if there is any.
+    pub fn restore(
+        &self,
+        partitions: &[String],
+        engine: &EngineConfig,
+        terminal: &Terminal,
+    ) -> Result<Option<(Meta, Restored)>, RunError> {
+        let found = checkpoints::load_with(&*self.store, |saved| {
+            let Some(saved) = seeded::saved(Some(saved)) else {
+                return Ok(None);
+            };
+            let meta = saved.meta.clone();
+            let restored = saved.into_restored(partitions, engine);
+            restored.map(|restored| Some((meta, restored)))
+        });
+        let place = self.store.place();
+        let found = found.map_err(|problem| {
+            format!("{problem}; move the files in {place} away to start over, or set another place in [state]")
+        })?;
+        for problem in &found.refused {
+            terminal.news(&format!("{problem}; the checkpoint before it is used"));
+        }
+        let saved = found.saved.flatten();
+        if saved.is_some() {
+            terminal.news(&format!("going on from the state in {place}"));
+        }
+        Ok(saved)
+    }
+}
