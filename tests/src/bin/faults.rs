@@ -1,4 +1,4 @@
-//! The long form of the fault harness: `faults KILLS MESSAGES SEED [PART…]`. It prints a table and fails when a row of
+//! The long form of the fault harness: `faults KILLS MESSAGES SEED [PART…] [BUG…]`. It prints a table and fails when a row of
 //! it is not as it must be.
 
 use std::collections::BTreeSet;
@@ -23,6 +23,7 @@ struct Asked {
     kills: usize,
     messages: u64,
     seed: u64,
+    only: Vec<String>,
 }
 
 /// Runs a part: what of it was run, and what came of that.
@@ -41,16 +42,17 @@ const PARTS: [(&str, Part); 6] = [
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (kills, messages, seed) = (number(100) as usize, number(10_000_000), number(1));
     let asked = Asked {
-        kills: number(100) as usize,
-        messages: number(10_000_000),
-        seed: number(1),
+        kills,
+        messages,
+        seed,
+        only: arguments.collect(),
     };
-    let only: Vec<String> = arguments.collect();
     let mut table = String::new();
     let mut is_good = true;
     for (name, part) in PARTS {
-        if !only.is_empty() && !only.iter().any(|wanted| wanted == name) {
+        if !asked.only.is_empty() && !asked.only.iter().any(|wanted| wanted == name) {
             continue;
         }
         println!("{name}:");
@@ -187,20 +189,26 @@ fn damaged(asked: &Asked) -> Vec<(String, Done)> {
     vec![("a checkpoint".to_owned(), done.map_err(|problem| vec![problem]))]
 }
 
-/// Every mistake must be caught.
+/// Every mistake must be caught, and without one the same must find nothing. Names of mistakes choose some.
 fn bugs(asked: &Asked) -> Vec<(String, Done)> {
-    let caught = |bug: &Bug| {
-        let stints = schedule::stints(schedule::probing());
-        let outcome = trial::run(&Plan {
-            bug: Some(*bug),
+    let probe = |bug: Option<Bug>| {
+        trial::run(&Plan {
+            bug,
             patience: Duration::from_secs(20),
-            ..plan(asked, stints, 3 * FEW, 3)
-        });
+            ..plan(asked, schedule::stints(schedule::probing(bug)), 20 * FEW, 3)
+        })
+    };
+    let is_chosen = |bug: &&Bug| asked.only.iter().any(|name| name == bug.name());
+    let chosen: Vec<Bug> = Bug::ALL.iter().filter(is_chosen).copied().collect();
+    let bugs = if chosen.is_empty() { Bug::ALL } else { &chosen };
+    let caught = |bug: &Bug| {
+        let outcome = probe(Some(*bug));
         let done = match outcome.problems.first() {
             Some(problem) => Ok(format!("caught: {}", problem.chars().take(120).collect::<String>())),
             None => Err(vec!["nobody notices".to_owned()]),
         };
         (bug.name().to_owned(), done)
     };
-    Bug::ALL.iter().map(caught).collect()
+    let none = ("none".to_owned(), done(&probe(None)));
+    [none].into_iter().chain(bugs.iter().map(caught)).collect()
 }

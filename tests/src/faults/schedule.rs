@@ -1,7 +1,7 @@
 //! Who runs when, and what happens to it.
 
 use super::workload::Random;
-use tidewatch_failpoints::Point;
+use tidewatch_failpoints::{Bug, Point};
 
 /// How the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,9 +130,12 @@ pub fn stints(faults: impl IntoIterator<Item = Fault>) -> Vec<Stint> {
         .collect()
 }
 
-/// What shows a mistake of any kind: kills at moments at which something is only half done, an error, a run that is
-/// replaced.
-pub fn probing() -> Vec<Fault> {
+/// What shows a mistake: kills at moments at which something is only half done, an error, and for the fence a run that
+/// is replaced.
+pub fn probing(bug: Option<Bug>) -> Vec<Fault> {
+    if bug == Some(Bug::IgnoreFence) {
+        return vec![Fault::Kill, Fault::Zombie];
+    }
     let at = |orders: &str| Fault::Orders(orders.to_owned());
     vec![
         Fault::Kill,
@@ -140,7 +143,6 @@ pub fn probing() -> Vec<Fault> {
         at("postgres-begin=delay:1500@3;postgres-progress=kill@3"),
         at("postgres-commit=error*1@3"),
         Fault::Kill,
-        Fault::Zombie,
     ]
 }
 
