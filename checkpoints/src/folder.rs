@@ -22,6 +22,7 @@ const LARGE: usize = 256 << 10;
 pub struct Folder {
     folder: PathBuf,
     direct: Mutex<Direct>,
+    /// Held while it is one process's alone.
     _lock: Option<File>,
 }
 

@@ -1,6 +1,7 @@
 //! What the durable segments hold, and which of them a checkpoint needs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use tidewatch_dataflow::checkpoint::Part;
 use tidewatch_dataflow::checkpoint::file::SegmentRef;
 use tidewatch_proto::ids::Epoch;
@@ -70,8 +71,8 @@ impl Kept {
     }
 
     /// The segments that a checkpoint of an epoch needs; `None` while a worker has no whole round of slices.
-    pub fn needed(&self, through: Epoch, workers: usize, delivered: Epoch) -> Option<Vec<SegmentRef>> {
-        let mut from = (0..workers).map(|worker| self.needed_of(worker, through));
+    pub fn needed(&self, through: Epoch, workers: Range<usize>, delivered: Epoch) -> Option<Vec<SegmentRef>> {
+        let mut from = workers.map(|worker| self.needed_of(worker, through));
         let from = from.try_fold(u64::MAX, |least, own| Some(least.min(own?)))?;
         let is_needed = |number: &u64, contents: &Contents| *number >= from || contents.outbox > Some(delivered);
         let segments = self.segments.iter();

@@ -17,6 +17,7 @@ mod load;
 mod names;
 mod pace;
 mod s3;
+mod share;
 mod store;
 mod writer;
 
@@ -25,9 +26,10 @@ use buffers::Buffers;
 pub use claim::claim;
 pub use folder::Folder;
 pub use kept::Contents;
-pub use load::{Found, load, load_with};
+pub use load::{Found, load, load_chosen, load_with};
 pub use pace::Pace;
 pub use s3::{S3, S3Error, S3Settings};
+pub use share::{Member, Share};
 pub use store::{Store, StoreError};
 pub use writer::{Event, Owner, Writer};
 
@@ -54,6 +56,12 @@ pub enum Job<T> {
     },
     /// A checkpoint to make of what came before; `delivered` is filled in.
     Seal(Box<Meta>, T),
+    /// Another process's share of a checkpoint.
+    Share(Box<Share>),
+    /// The first process has made a checkpoint durable.
+    Durable(Epoch),
+    /// Nothing more comes from this process.
+    End,
 }
 
 /// A segment ends when it has grown to so many bytes.
@@ -62,6 +70,7 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 /// Fills segments and hands them on.
 pub struct Checkpoints<T> {
     generation: Generation,
+    member: Member,
     recorder: Recorder,
     segment: SegmentWriter,
     number: u64,
@@ -71,15 +80,16 @@ pub struct Checkpoints<T> {
 }
 
 impl<T> Checkpoints<T> {
-    /// Checkpoints of a run, which go to its writer.
-    pub fn new(generation: Generation, to_writer: mpsc::Sender<Job<T>>) -> Checkpoints<T> {
+    /// Checkpoints of a run's process, which go to its writer.
+    pub fn new(generation: Generation, member: Member, to_writer: mpsc::Sender<Job<T>>) -> Checkpoints<T> {
         let mut buffers = Buffers::default();
         Checkpoints {
             generation,
+            member,
             recorder: Recorder::default(),
-            segment: SegmentWriter::over(buffers.take(), generation, 0),
+            segment: SegmentWriter::over(buffers.take(), generation, member.index as u64),
             buffers,
-            number: 0,
+            number: member.index as u64,
             contents: Contents::default(),
             to_writer,
         }
@@ -148,6 +158,11 @@ impl<T> Checkpoints<T> {
         self.end_full_segment();
     }
 
+    /// Says that nothing more comes.
+    pub fn end(self) {
+        self.send(Job::End);
+    }
+
     fn write(&mut self, part: &Part) {
         self.contents.note(part);
         self.segment.write(part);
@@ -165,7 +180,7 @@ impl<T> Checkpoints<T> {
             return;
         }
         let number = self.number;
-        self.number += 1;
+        self.number += self.member.processes as u64;
         let bytes = self.buffers.lend(self.segment.take());
         self.segment = SegmentWriter::over(self.buffers.take(), self.generation, self.number);
         let contents = std::mem::take(&mut self.contents);

@@ -5,6 +5,7 @@ use super::store::Store;
 use tidewatch_dataflow::checkpoint::file::{self, Manifest};
 use tidewatch_dataflow::checkpoint::{CheckpointError, Saved};
 use tidewatch_failpoints::{Point, check};
+use tidewatch_proto::ids::{Epoch, Generation};
 
 /// What was found.
 #[derive(Debug)]
@@ -57,6 +58,14 @@ pub fn load_with<T>(
         true => Ok(Found { saved: None, refused }),
         false => Err(refused.join("; ")),
     }
+}
+
+/// The checkpoint of an epoch that another process of the cluster has chosen.
+///
+/// # Errors
+/// When it isn't there or isn't whole: with the file's name.
+pub fn load_chosen(store: &dyn Store, generation: Generation, epoch: Epoch) -> Result<Saved, String> {
+    read(store, &FileName::Manifest(generation, epoch).to_string())
 }
 
 fn read(store: &dyn Store, name: &str) -> Result<Saved, String> {

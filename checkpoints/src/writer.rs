@@ -4,12 +4,14 @@ use super::Job;
 use super::claim;
 use super::kept::Kept;
 use super::names::FileName;
+use super::share::{Member, Share, together};
 use super::store::{Store, StoreError};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::checkpoint::Meta;
-use tidewatch_dataflow::checkpoint::file::{self, Manifest};
+use tidewatch_dataflow::checkpoint::file::{self, Manifest, SegmentRef};
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_failpoints::{Bug, Point, has_bug, pass};
 use tidewatch_proto::ids::{Epoch, Generation};
@@ -30,6 +32,13 @@ pub trait Owner {
 
     /// Whether to give up what fails again and again.
     fn gives_up(&self) -> bool;
+
+    /// The first process of the cluster is to get this process's share of a checkpoint. Never called when there is
+    /// only one.
+    fn report(&mut self, _share: Share) {}
+
+    /// All other processes are to hear that a checkpoint is durable.
+    fn announce(&mut self, _epoch: Epoch) {}
 }
 
 /// What there is to tell.
@@ -48,10 +57,13 @@ const KEPT: usize = 2;
 pub struct Writer<O: Owner> {
     store: Arc<dyn Store>,
     generation: Generation,
+    member: Member,
     stats: Arc<Stats>,
     owner: O,
     kept: Kept,
-    /// The manifests that are there: their names, and the segments that each needs.
+    /// Shares of checkpoints that are not complete, by epoch.
+    shares: BTreeMap<Epoch, Vec<Share>>,
+    /// The manifests that are there: their names, and this process's segments that each needs.
     manifests: VecDeque<(String, BTreeSet<u64>)>,
     /// Checkpoints that could not be made yet.
     waiting: Vec<(Box<Meta>, O::Cargo)>,
@@ -61,11 +73,19 @@ pub struct Writer<O: Owner> {
 }
 
 impl<O: Owner> Writer<O> {
-    /// A writer for a run.
-    pub fn new(store: Arc<dyn Store>, generation: Generation, stats: Arc<Stats>, owner: O) -> Writer<O> {
+    /// A writer for a run's process.
+    pub fn new(
+        store: Arc<dyn Store>,
+        generation: Generation,
+        member: Member,
+        stats: Arc<Stats>,
+        owner: O,
+    ) -> Writer<O> {
         Writer {
             store,
             generation,
+            member,
+            shares: BTreeMap::new(),
             stats,
             owner,
             kept: Kept::default(),
@@ -77,12 +97,13 @@ impl<O: Owner> Writer<O> {
         }
     }
 
-    /// Works until nothing more comes.
+    /// Works until nothing more comes, and what came is durable in all processes.
     ///
     /// # Errors
     /// When its owner gives up while the store can't be written, or a newer generation has been claimed: then its
     /// owner gets nothing more.
     pub fn run(&mut self, jobs: &mpsc::Receiver<Job<O::Cargo>>) -> Result<(), String> {
+        let mut has_ended = false;
         for job in jobs {
             match job {
                 Job::Segment {
@@ -99,6 +120,12 @@ impl<O: Owner> Writer<O> {
                     self.waiting.push((meta, cargo));
                     self.seal()?;
                 }
+                Job::Share(share) => self.gather(*share)?,
+                Job::Durable(epoch) => self.is_durable(epoch),
+                Job::End => has_ended = true,
+            }
+            if has_ended && (self.waiting.is_empty() || self.member.processes == 1) {
+                break;
             }
         }
         Ok(())
@@ -110,32 +137,73 @@ impl<O: Owner> Writer<O> {
     }
 
     fn seal(&mut self) -> Result<(), String> {
-        let Some(mut meta) = self.waiting.last().map(|(meta, _)| Meta::clone(meta)) else {
+        let Some((meta, _)) = self.waiting.last() else {
             return Ok(());
         };
-        meta.delivered = match has_bug(Bug::DeliveredEarly) {
+        let delivered = match has_bug(Bug::DeliveredEarly) {
             true => meta.epoch,
             false => self.owner.delivered(),
         };
-        let Some(needed) = self.kept.needed(meta.epoch, meta.workers, meta.delivered) else {
+        let own = |position: &&Position| self.member.reads(position.partition);
+        let positions = meta.positions.iter().filter(own);
+        let share = Share {
+            epoch: meta.epoch,
+            delivered,
+            positions: positions.copied().collect(),
+            segments: self.kept.needed(meta.epoch, self.member.workers(), delivered),
+        };
+        if self.member.is_first() {
+            return self.gather(share);
+        }
+        if let Some(segments) = &share.segments {
+            let name = FileName::Manifest(self.generation, share.epoch).to_string();
+            self.keep(name, segments);
+        }
+        self.owner.report(share);
+        Ok(())
+    }
+
+    /// Takes a process's share of a checkpoint; with the last one a manifest is written.
+    fn gather(&mut self, share: Share) -> Result<(), String> {
+        let epoch = share.epoch;
+        let shares = self.shares.entry(epoch).or_default();
+        shares.push(share);
+        if shares.len() < self.member.processes {
+            return Ok(());
+        }
+        let shares = self.shares.remove(&epoch).unwrap_or_default();
+        let own = self.waiting.iter().find(|(meta, _)| meta.epoch == epoch);
+        let Some(manifest) = own.and_then(|(meta, _)| together(meta, shares)) else {
             return Ok(());
         };
         if has_bug(Bug::DeliverFirst) {
-            self.give();
+            self.is_durable(epoch);
         }
-        self.write(Manifest { meta, segments: needed })?;
+        self.write(manifest)?;
         pass(Point::CheckpointDurable);
         // Who claims a newer generation from here on sees the manifest.
         self.check_newest()?;
-        self.give();
+        self.owner.announce(epoch);
+        self.is_durable(epoch);
         pass(Point::CheckpointGiven);
         Ok(())
     }
 
-    /// Gives their owner the cargoes of the checkpoints that were waiting.
-    fn give(&mut self) {
-        for (meta, cargo) in std::mem::take(&mut self.waiting) {
+    /// A checkpoint is durable: its owner gets back what came with it, and with those before.
+    fn is_durable(&mut self, through: Epoch) {
+        let later = self.waiting.partition_point(|(meta, _)| meta.epoch <= through);
+        let later = self.waiting.split_off(later);
+        for (meta, cargo) in std::mem::replace(&mut self.waiting, later) {
             self.owner.durable(&meta, cargo);
+        }
+        if !self.member.is_first() {
+            let newest = FileName::Manifest(self.generation, through).to_string();
+            let known = self.manifests.iter().position(|(name, _)| *name == newest);
+            let forgotten = known.map_or(0, |known| (known + 1).saturating_sub(KEPT));
+            self.manifests.drain(..forgotten);
+            if known.is_some_and(|known| known + 1 - forgotten == KEPT) {
+                self.forget();
+            }
         }
     }
 
@@ -146,10 +214,8 @@ impl<O: Owner> Writer<O> {
         self.put(&name, &file::write_manifest(&manifest))?;
         self.stats.checkpoint_epoch.set(manifest.meta.epoch.0 as i64);
         self.stats.checkpoints.add(1);
-        let needed = manifest.segments.iter().map(|segment| segment.number).collect();
+        self.keep(name, &manifest.segments);
         self.last = Some(manifest);
-        self.manifests.retain(|(other, _)| *other != name);
-        self.manifests.push_back((name, needed));
         while self.manifests.len() > KEPT {
             self.manifests.pop_front();
         }
@@ -159,20 +225,38 @@ impl<O: Owner> Writer<O> {
         Ok(())
     }
 
-    /// Removes the files of checkpoints that the kept ones don't need, and nothing else. What can't be removed stays
-    /// for the next time.
+    /// Notes what a checkpoint needs of this process.
+    fn keep(&mut self, name: String, segments: &[SegmentRef]) {
+        let own = segments.iter().map(|segment| segment.number);
+        let needed = own.filter(|number| self.member.owns(*number)).collect();
+        self.manifests.retain(|(other, _)| *other != name);
+        self.manifests.push_back((name, needed));
+    }
+
+    /// Removes the files of checkpoints that the kept ones don't need, and nothing else: each process its own segments,
+    /// the first one also manifests and what earlier runs left. What can't be removed stays for the next time.
     fn forget(&mut self) {
         let needed: BTreeSet<u64> = self.manifests.iter().flat_map(|(_, needed)| needed).copied().collect();
         self.kept.retain(&needed);
+        let (own, is_first) = (self.generation, self.member.is_first());
         let is_needed = |name: &str| match FileName::parse(name) {
             // It is not ours to say what a newer run needs.
-            Some(file) if file.generation() > self.generation => true,
-            Some(FileName::Segment(generation, number)) => generation == self.generation && needed.contains(&number),
+            Some(file) if file.generation() > own => true,
+            Some(FileName::Segment(generation, number)) if generation == own => {
+                needed.contains(&number) || !self.member.owns(number)
+            }
+            Some(_) if !is_first => true,
+            Some(FileName::Segment(..)) => false,
             Some(FileName::Manifest(..)) => self.manifests.iter().any(|(kept, _)| kept == name),
             // Whom ours doesn't stop is stopped by a newer one.
-            Some(FileName::Claim(generation)) => generation == self.generation,
+            Some(FileName::Claim(generation)) => generation == own,
             // A write that was cut short, or somebody else's.
-            None => FileName::of_unfinished(name).is_none_or(|file| file.generation() > self.generation),
+            None => match FileName::of_unfinished(name) {
+                Some(file) if file.generation() > own => true,
+                Some(FileName::Segment(generation, number)) if generation == own => !self.member.owns(number),
+                Some(_) => !is_first,
+                None => true,
+            },
         };
         let names = self.store.list().unwrap_or_default();
         // Manifests first: one must never be there without its segments.
@@ -181,15 +265,16 @@ impl<O: Owner> Writer<O> {
         }
     }
 
-    /// Says in a last manifest what sinks have taken, so that the next run doesn't give it to them again.
+    /// Says in a last manifest what sinks have taken, so that the next run doesn't give it to them again: `others` is
+    /// what those of all other processes have.
     ///
     /// # Errors
     /// When the store can't be written.
-    pub fn finish(mut self) -> Result<(), String> {
+    pub fn finish(mut self, others: Option<Epoch>) -> Result<(), String> {
         let Some(mut manifest) = self.last.take().filter(|_| !self.is_replaced) else {
             return Ok(());
         };
-        let delivered = self.owner.delivered();
+        let delivered = self.owner.delivered().min(others.unwrap_or(Epoch(u64::MAX)));
         if manifest.meta.delivered >= delivered {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use crate::rollup::Level;
 use crate::stats::Stats;
 use crate::witness::{self, Crash};
 use crate::worker::{self, Inbox, Shared};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -17,9 +18,21 @@ use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::registry::RegistryChange;
 use tidewatch_proto::row::Row;
 use tidewatch_proto::source::SourceFactory;
+use timely::communication::allocator::AllocatorBuilder;
+use timely::worker::Worker;
 
 /// How many epochs ahead a command takes effect, so that every worker has it before.
 pub const EFFECT_AFTER: u64 = 5;
+
+/// The other processes of a cluster, connected.
+pub struct Peers {
+    /// Which process this is, from 0.
+    pub index: usize,
+    /// A way to each process, none to this one.
+    pub sockets: Vec<Option<UnixStream>>,
+    /// The epoch at the start, the same for all.
+    pub begun: Epoch,
+}
 
 /// A running engine.
 pub struct Engine {
@@ -45,17 +58,19 @@ impl Engine {
         clock: Arc<dyn Clock>,
         restored: Option<Restored>,
     ) -> (Engine, mpsc::Receiver<Captured>) {
-        Engine::start_with(config, source, clock, restored, &[])
+        Engine::start_with(config, source, clock, restored, &[], None)
     }
 
     /// Starts the workers with commands that they carry out before the first record is read: what the registry
-    /// is and which rollups run, so that these find all that was restored.
+    /// is and which rollups run, so that these find all that was restored. Every process of a cluster is given the
+    /// same rollups and the same state.
     pub fn start_with(
         config: EngineConfig,
         source: Arc<dyn SourceFactory>,
         clock: Arc<dyn Clock>,
         restored: Option<Restored>,
         first: &[Command],
+        peers: Option<Peers>,
     ) -> (Engine, mpsc::Receiver<Captured>) {
         let restored = restored.map(Arc::new);
         let stats = Arc::new(Stats::new(source.partitions().len()));
@@ -65,7 +80,8 @@ impl Engine {
         let inbox = |sender| Inbox { sender, thread: None };
         let commands = Arc::new(Mutex::new(senders.into_iter().map(inbox).collect()));
         let shared = Shared {
-            begun: clock.epoch(),
+            begun: peers.as_ref().map_or_else(|| clock.epoch(), |peers| peers.begun),
+            first_worker: peers.as_ref().map_or(0, |peers| peers.index * threads),
             commands: commands.clone(),
             config: Arc::new(config),
             clock: clock.clone(),
@@ -80,7 +96,7 @@ impl Engine {
         let receivers: Mutex<Vec<Option<mpsc::Receiver<Command>>>> =
             Mutex::new(receivers.into_iter().map(Some).collect());
         let main = std::thread::Builder::new().name("tidewatch-engine".into());
-        let main = main.spawn(move || run_workers(threads, &Arc::new(receivers), &shared));
+        let main = main.spawn(move || run_workers(threads, peers, &Arc::new(receivers), &shared));
         let threads = main.into_iter().collect();
         (Engine { handle, threads }, captured)
     }
@@ -99,62 +115,92 @@ impl Engine {
     }
 }
 
-fn run_workers(threads: usize, receivers: &Arc<Mutex<Vec<Option<mpsc::Receiver<Command>>>>>, shared: &Shared) {
-    let mut config = match threads {
-        1 => timely::Config::thread(),
-        _ => timely::Config::process(threads),
-    };
+/// What timely's workers panic with when another process has gone.
+const PEER_LOST: &str = "MergeQueue poisoned";
+
+type Receivers = Arc<Mutex<Vec<Option<mpsc::Receiver<Command>>>>>;
+
+fn run_workers(threads: usize, peers: Option<Peers>, receivers: &Receivers, shared: &Shared) {
+    let mut config = timely::WorkerConfig::default();
     let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1_000));
-    differential_dataflow::configure(&mut config.worker, &merging);
+    differential_dataflow::configure(&mut config, &merging);
     let receivers = receivers.clone();
     let workers = shared.clone();
+    let work = move |timely_worker: &mut Worker| run_worker(timely_worker, &receivers, &workers);
     // `catch_unwind`: timely's guards panic once more when a worker has.
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        let guards = timely::execute(config, move |timely_worker| {
-            let index = timely_worker.index();
-            let taken = receivers.lock().unwrap_or_else(PoisonError::into_inner)[index].take();
-            let Some(commands) = taken else { return };
-            if let Some(inbox) = workers
-                .commands
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_mut(index)
-            {
-                inbox.thread = Some(std::thread::current());
-            }
-            let ran = catch_unwind(AssertUnwindSafe(|| worker::run(timely_worker, &workers, &commands)));
-            if !matches!(ran, Ok(Ok(()))) {
-                workers.failed.store(true, Ordering::SeqCst);
-                // Timely would go on with them, and wait for ever.
-                let dataflows = timely_worker.installed_dataflows();
-                let dropped = AssertUnwindSafe(|| dataflows.into_iter().for_each(|d| timely_worker.drop_dataflow(d)));
-                let _ = catch_unwind(dropped);
-            }
-            let error = match ran {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(panic) => {
-                    let problem = panic_text(panic.as_ref()).to_owned();
-                    if let Some(at) = witness::taken() {
-                        let crash = Crash {
-                            at,
-                            problem: problem.clone(),
-                        };
-                        let _ = workers.capture.send(Captured::Crashed { worker: index, crash });
-                    }
-                    Some(format!("worker {index} panicked: {problem}"))
-                }
-            };
-            let _ = workers.capture.send(Captured::Ended { worker: index, error });
-        });
+        let (builders, others) = connect(threads, peers)?;
+        let guards = timely::execute::execute_from(builders, others, config, work);
         guards.map(|guards| guards.join().into_iter().for_each(drop))
     }));
     if let Ok(Err(problem)) = ended {
         let _ = shared.capture.send(Captured::Ended {
-            worker: 0,
+            worker: shared.first_worker,
             error: Some(problem),
         });
     }
+}
+
+/// What timely makes workers of, and what it keeps while they run.
+type Connected = (Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>);
+
+fn connect(threads: usize, peers: Option<Peers>) -> Result<Connected, String> {
+    use timely::communication::Config;
+    use timely::communication::allocator::ProcessBuilder;
+    use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+    let Some(peers) = peers else {
+        let config = match threads {
+            1 => Config::Thread,
+            _ => Config::Process(threads),
+        };
+        return config.try_build();
+    };
+    let hooks = timely::communication::Hooks::default();
+    let own = ProcessBuilder::new_typed_vector(threads, hooks.refill.clone(), hooks.spill.clone());
+    let connected = initialize_networking_from_sockets(own, peers.sockets, peers.index, threads, hooks);
+    let (builders, guard) = connected.map_err(|error| format!("the engine's threads can't be connected: {error}"))?;
+    Ok((
+        builders.into_iter().map(AllocatorBuilder::Tcp).collect(),
+        Box::new(guard),
+    ))
+}
+
+fn run_worker(timely_worker: &mut Worker, receivers: &Receivers, shared: &Shared) {
+    let index = timely_worker.index();
+    let own = index - shared.first_worker;
+    let taken = receivers.lock().unwrap_or_else(PoisonError::into_inner)[own].take();
+    let Some(commands) = taken else { return };
+    let mut inboxes = shared.commands.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(inbox) = inboxes.get_mut(own) {
+        inbox.thread = Some(std::thread::current());
+    }
+    drop(inboxes);
+    let ran = catch_unwind(AssertUnwindSafe(|| worker::run(timely_worker, shared, &commands)));
+    if !matches!(ran, Ok(Ok(()))) {
+        shared.failed.store(true, Ordering::SeqCst);
+        // Timely would go on with them, and wait for ever.
+        let dataflows = timely_worker.installed_dataflows();
+        let dropped = AssertUnwindSafe(|| dataflows.into_iter().for_each(|d| timely_worker.drop_dataflow(d)));
+        let _ = catch_unwind(dropped);
+    }
+    let error = match ran {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => {
+            let problem = panic_text(panic.as_ref()).to_owned();
+            // A lost process of the cluster is no record's fault.
+            let at = witness::taken().filter(|_| !problem.contains(PEER_LOST));
+            if let Some(at) = at {
+                let crash = Crash {
+                    at,
+                    problem: problem.clone(),
+                };
+                let _ = shared.capture.send(Captured::Crashed { worker: index, crash });
+            }
+            Some(format!("worker {index} panicked: {problem}"))
+        }
+    };
+    let _ = shared.capture.send(Captured::Ended { worker: index, error });
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -183,8 +229,13 @@ impl Handle {
     /// Ends the run at an epoch, which it gives: what was read is completed and the state saved.
     pub fn stop(&self) -> Epoch {
         let epoch = self.effective();
-        self.send(&Command::Stop(epoch));
+        self.stop_at(epoch);
         epoch
+    }
+
+    /// Ends the run at an epoch that another process has chosen.
+    pub fn stop_at(&self, epoch: Epoch) {
+        self.send(&Command::Stop(epoch));
     }
 
     /// Runs a rollup.

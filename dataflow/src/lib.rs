@@ -37,5 +37,5 @@ mod worker;
 
 pub use checkpoint::{CheckpointError, Restored, Saved};
 pub use config::{Clock, EngineConfig};
-pub use engine::{Engine, Handle};
+pub use engine::{Engine, Handle, Peers};
 pub use live::{Live, Watch};

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::probe::Handle as Probe;
 use timely::worker::Worker;
@@ -45,7 +46,7 @@ pub struct Parts {
 
 /// Builds the main dataflow: ingest, series, capture. The probe shows what has been captured.
 pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
-    let probe = Probe::new();
+    let (probe, peers) = (Probe::new(), worker.peers());
     let Parts {
         reader,
         state,
@@ -81,11 +82,13 @@ pub fn render(worker: &mut Worker, parts: Parts) -> Probe<u64> {
         let published = series(ingested.batches, keeper);
         let rejects = ingested.rejects.concat(published.rejects);
         let each = |epoch, lists: Vec<_>| lists.into_iter().map(move |list| Captured::Rows(epoch, list));
-        capture(published.rows, sender.clone(), &probe, weigh_rows, each);
+        capture(published.rows, Pipeline, sender.clone(), &probe, weigh_rows, each);
+        // To whom their part of the outbox belongs.
+        let by_part = Exchange::new(move |reject: &Reject| reject.part().worker(peers) as u64);
         let all = |epoch, rejects| Some(Captured::Rejects(epoch, rejects));
-        capture(rejects, sender.clone(), &probe, weigh_rejects, all);
+        capture(rejects, by_part, sender.clone(), &probe, weigh_rejects, all);
         let all = |epoch, positions| Some(Captured::Positions(epoch, positions));
-        capture(ingested.positions, sender, &probe, |_| {}, all);
+        capture(ingested.positions, Pipeline, sender, &probe, |_| {}, all);
     });
     probe
 }

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) capture: CaptureSender,
     /// The epoch at the start: the run brings nothing to earlier ones.
     pub(crate) begun: Epoch,
+    /// The number of this process's first worker.
+    pub(crate) first_worker: usize,
     /// Where commands come from: emptied under its lock when the first worker has ended, so that either all
     /// workers get a command or none.
     pub(crate) commands: Arc<Mutex<Vec<Inbox>>>,

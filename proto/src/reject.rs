@@ -1,6 +1,6 @@
 //! Why a record can't be used, and what goes to the dead letter.
 
-use crate::ids::{Offset, Partition};
+use crate::ids::{KeyGroup, Offset, Partition};
 use crate::time::LogTime;
 use serde::{Deserialize, Serialize};
 
@@ -87,4 +87,11 @@ pub struct Reject {
     pub key: Option<Vec<u8>>,
     /// The record's bytes as they were read.
     pub payload: Vec<u8>,
+}
+
+impl Reject {
+    /// The part of the outbox that it belongs to: by where its record stands.
+    pub fn part(&self) -> KeyGroup {
+        KeyGroup::of(&self.partition.0.to_le_bytes())
+    }
 }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::config::{ConfigError, EXIT_CONFIG, Input};
-use crate::{check, reference, topics};
+use crate::{check, reference, supervise, topics, worker};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub insecure: bool,
     /// End when the input has an end and it is reached, instead of answering on
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub exit_at_end: bool,
     /// What to do instead of running
     #[command(subcommand)]
@@ -31,6 +31,21 @@ pub struct Cli {
 /// What can be done instead of running.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
+    /// Run as several processes on this machine, which are started again from the last checkpoint when one dies
+    Run {
+        /// How many; each has --threads worker threads
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+        processes: u16,
+    },
+    /// Run one process of a cluster: `[cluster]` says where the others are
+    Worker {
+        /// Which one, from 0
+        #[arg(long, value_name = "I")]
+        process: usize,
+        /// Of how many
+        #[arg(long, value_name = "N")]
+        of: usize,
+    },
     /// Check the configuration, and connect to what it names
     Check,
     /// Print all sections and keys of the configuration, as Markdown
@@ -60,9 +75,11 @@ impl Cli {
 
 impl Command {
     /// Carries the command out and says how the process ends.
-    pub fn run(&self, input: &Input) -> ExitCode {
+    pub fn run(&self, cli: &Cli, input: &Input) -> ExitCode {
         let mut out = std::io::stdout().lock();
         let done = match self {
+            Command::Run { processes } => return supervise::run(cli, input, usize::from(*processes)),
+            Command::Worker { process, of } => return worker::run_one_of(cli, input, *process, *of),
             Command::Check => return check::run(input, &mut out),
             Command::Reference => {
                 // Whoever closed the pipe has read enough.

@@ -6,4 +6,6 @@ pub mod config;
 pub mod reference;
 pub mod registry;
 pub mod run;
+pub mod supervise;
 pub mod topics;
+pub mod worker;

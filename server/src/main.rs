@@ -2,9 +2,8 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use tidewatch::cli::{Cli, refuse};
-use tidewatch::config;
-use tidewatch::run::{RunError, run};
+use tidewatch::cli::Cli;
+use tidewatch::worker;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -12,15 +11,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let input = cli.input();
-    if let Some(command) = &cli.command {
-        return command.run(&input);
-    }
-    match run(|| Ok(config::load(&input)?.settings), cli.exit_at_end) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(RunError::Config(error)) => refuse(&error),
-        Err(RunError::Failed(problems)) => {
-            problems.iter().for_each(|problem| eprintln!("tidewatch: {problem}"));
-            ExitCode::FAILURE
-        }
+    match &cli.command {
+        Some(command) => command.run(&cli, &input),
+        None => worker::run_alone(&cli, &input),
     }
 }

@@ -1,5 +1,6 @@
 //! The outbox parts that one sink owns.
 
+use std::ops::Range;
 use tidewatch_proto::ids::{KEY_GROUPS, KeyGroup};
 
 /// Some of the [`KEY_GROUPS`] outbox parts: what one worker delivers and records progress for.
@@ -12,14 +13,10 @@ impl Parts {
         Parts((0..KEY_GROUPS).map(KeyGroup).collect())
     }
 
-    /// The parts of worker `index` of `peers`.
-    pub fn of_worker(index: usize, peers: usize) -> Parts {
-        Parts(
-            (0..KEY_GROUPS)
-                .map(KeyGroup)
-                .filter(|part| part.worker(peers) == index)
-                .collect(),
-        )
+    /// The parts of some of `peers` workers.
+    pub fn of_workers(workers: Range<usize>, peers: usize) -> Parts {
+        let all = (0..KEY_GROUPS).map(KeyGroup);
+        Parts(all.filter(|part| workers.contains(&part.worker(peers))).collect())
     }
 
     /// The parts, in ascending order.
@@ -39,10 +36,10 @@ mod tests {
 
     #[test]
     fn workers_divide_the_parts() {
-        let (first, second) = (Parts::of_worker(0, 2), Parts::of_worker(1, 2));
+        let (first, second) = (Parts::of_workers(0..1, 2), Parts::of_workers(1..2, 2));
         for part in Parts::all().as_slice() {
             assert!(first.contains(*part) != second.contains(*part));
         }
-        assert!(Parts::of_worker(64, 100).as_slice().is_empty());
+        assert!(Parts::of_workers(64..65, 100).as_slice().is_empty());
     }
 }

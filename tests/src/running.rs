@@ -1,6 +1,7 @@
 //! The binary as a process of its own.
 
 use crate::sinks::component;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -11,17 +12,57 @@ use std::time::{Duration, Instant};
 /// How long anything may take.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// A running `tidewatch`.
+/// A running `tidewatch`: one process, or several with their supervisor.
 pub struct Running {
     child: Child,
-    api: Arc<Mutex<String>>,
-    said: Arc<Mutex<Vec<String>>>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What it has said.
+#[derive(Default)]
+struct Heard {
+    lines: Vec<String>,
+    /// Where each process answers now.
+    apis: BTreeMap<String, String>,
+}
+
+impl Drop for Running {
+    /// Nothing is left behind by a test, failed or not.
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Heard {
+    fn hear(&mut self, line: String) {
+        if let Some((before, api)) = line
+            .split_once("tidewatch ")
+            .filter(|_| line.contains("answers on http://"))
+        {
+            let api = api.rsplit("http://").next().unwrap_or_default();
+            self.apis.insert(before.to_owned(), api.to_owned());
+        }
+        self.lines.push(line);
+    }
 }
 
 impl Running {
     /// Starts it in a folder with these keys of its configuration, and waits until it answers.
     pub fn start(variables: &[(&str, String)], folder: &Path) -> Running {
+        Running::start_as(&[], 1, variables, folder)
+    }
+
+    /// Starts so many processes with a supervisor, and waits until all of them answer.
+    pub fn start_cluster(processes: usize, variables: &[(&str, String)], folder: &Path) -> Running {
+        let count = processes.to_string();
+        Running::start_as(&["run", "--processes", &count], processes, variables, folder)
+    }
+
+    fn start_as(args: &[&str], processes: usize, variables: &[(&str, String)], folder: &Path) -> Running {
         let mut command = Command::new(component("TIDEWATCH_BIN"));
+        command.args(args);
         command.current_dir(folder).env_clear();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(
@@ -30,73 +71,87 @@ impl Running {
                 .map(|(key, value)| (format!("TIDEWATCH__{key}"), value)),
         );
         let mut child = command.spawn().expect("the binary starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let (errors, heard) = (child.stderr.take().expect("it was piped"), said.clone());
+        let lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+        let heard: Arc<Mutex<Heard>> = Arc::default();
+        let errors = BufReader::new(child.stderr.take().expect("it was piped")).lines();
+        let hearing = heard.clone();
         std::thread::spawn(move || {
-            BufReader::new(errors).lines().map_while(Result::ok).for_each(|line| {
+            for line in errors.map_while(Result::ok) {
                 eprintln!("{line}");
-                heard.lock().expect("not poisoned").push(line);
-            });
-        });
-        let api = loop {
-            let line = lines.next().expect("it says where it answers").expect("text");
-            if let Some((_, api)) = line.split_once("answers on http://") {
-                break Arc::new(Mutex::new(api.to_owned()));
+                hearing.lock().expect("not poisoned").hear(line);
             }
-        };
-        let (hearing, moved) = (said.clone(), api.clone());
-        std::thread::spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| {
-                if let Some((_, api)) = line.split_once("answers on http://") {
-                    api.clone_into(&mut moved.lock().expect("not poisoned"));
-                }
-                hearing.lock().expect("not poisoned").push(line);
-            });
         });
-        Running { child, api, said }
+        let hearing = heard.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                hearing.lock().expect("not poisoned").hear(line);
+            }
+        });
+        let running = Running { child, heard };
+        running.wait_until("all processes answer", |heard| heard.apis.len() == processes);
+        running
     }
 
-    /// Waits until a line of what it says has these words.
-    pub fn wait_until_it_says(&self, words: &str) {
+    fn wait_until(&self, what: &str, is_true: impl Fn(&Heard) -> bool) {
         let begun = Instant::now();
-        while !self
-            .said
-            .lock()
-            .expect("not poisoned")
-            .iter()
-            .any(|line| line.contains(words))
-        {
-            assert!(begun.elapsed() < LIMIT, "no {words:?} in {:?}", self.said);
+        loop {
+            let heard = self.heard.lock().expect("not poisoned");
+            if is_true(&heard) {
+                return;
+            }
+            assert!(begun.elapsed() < LIMIT, "{what}: {:?}", heard.lines);
+            drop(heard);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// The answer to a GET, its head too.
-    pub fn get(&self, path: &str) -> String {
-        let api = self.api.lock().expect("not poisoned").clone();
-        let mut stream = TcpStream::connect(&api).expect("the api listens");
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n"
-        )
-        .expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
+    /// Waits until a line of what it says has these words.
+    pub fn wait_until_it_says(&self, words: &str) {
+        self.wait_until(words, |heard| heard.lines.iter().any(|line| line.contains(words)));
     }
 
-    /// A number from its page of metrics.
+    /// The answer of the first process to a GET, its head too.
+    pub fn get(&self, path: &str) -> String {
+        let api = self.heard.lock().expect("not poisoned").apis.values().next().cloned();
+        get(&api.expect("it answers"), path).expect("an answer")
+    }
+
+    /// A number from its page of metrics: of several processes the sum. None while one doesn't answer.
+    fn sum(&self, name: &str) -> Option<u64> {
+        let apis: Vec<String> = self
+            .heard
+            .lock()
+            .expect("not poisoned")
+            .apis
+            .values()
+            .cloned()
+            .collect();
+        let numbers = apis.iter().map(|api| {
+            let page = get(api, "/metrics")?;
+            let line = page.lines().find(|line| line.starts_with(name))?;
+            line.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        numbers.sum()
+    }
+
+    /// A number from its page of metrics: of several processes the sum.
     pub fn counter(&self, name: &str) -> u64 {
-        let page = self.get("/metrics");
-        let line = page
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_else(|| panic!("no {name} in {page}"));
-        line.rsplit(' ')
-            .next()
-            .and_then(|value| value.parse().ok())
-            .expect("a number")
+        let begun = Instant::now();
+        loop {
+            match self.sum(name) {
+                Some(sum) => return sum,
+                None => assert!(begun.elapsed() < LIMIT, "no {name}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The processes that the supervisor has started, by their numbers for the system, in their order.
+    pub fn processes(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.expect("it runs");
+        children.split_whitespace().filter_map(|id| id.parse().ok()).collect()
     }
 
     /// How much memory it takes.
@@ -137,10 +192,7 @@ impl Running {
     }
 
     /// Kills it as a machine that loses its power does.
-    pub fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it is our child");
-    }
+    pub fn kill(self) {}
 
     /// Ends it as an operator does.
     pub fn stop(self) {
@@ -151,12 +203,7 @@ impl Running {
 
     /// Sends it SIGTERM.
     pub fn terminate(&self) {
-        let killed = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.child.id().to_string())
-            .status()
-            .expect("kill runs");
-        assert!(killed.success());
+        signal(self.child.id(), "TERM");
     }
 
     /// Waits for its end.
@@ -175,11 +222,23 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    /// What a failed test leaves behind doesn't go on.
-    fn drop(&mut self) {
-        // It has ended already when it was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Sends a process a signal, by its name.
+pub fn signal(process: u32, name: &str) {
+    let killed = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(process.to_string())
+        .status();
+    assert!(killed.expect("kill runs").success());
+}
+
+fn get(api: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(api).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tidewatch_proto::wire::Telemetry;
-use tidewatch_tests::running::{LIMIT, Running};
+use tidewatch_tests::running::{LIMIT, Running, signal};
 use tidewatch_tests::s3::Bucket;
 use tidewatch_tests::sinks::postgres::Database;
 use tidewatch_tests::sinks::{component, kafka, unique};
@@ -152,6 +152,14 @@ impl Job {
     }
 
     fn start(&self, threads: usize) -> Running {
+        Running::start(&self.variables(threads), self.folder.path())
+    }
+
+    fn start_cluster(&self, processes: usize, threads: usize) -> Running {
+        Running::start_cluster(processes, &self.variables(threads), self.folder.path())
+    }
+
+    fn variables(&self, threads: usize) -> Vec<(&'static str, String)> {
         let mut variables = vec![
             ("SOURCE__KIND", "kafka".to_owned()),
             ("KAFKA__BROKERS", component("TIDEWATCH_TEST_KAFKA")),
@@ -168,7 +176,7 @@ impl Job {
             ("STATE__FOLDER", self.folder.path().join("state").display().to_string()),
         ];
         variables.extend(self.bucket.iter().flat_map(Bucket::variables));
-        Running::start(&variables, self.folder.path())
+        variables
     }
 
     fn fill(&self, messages: &[Sent]) {
@@ -202,6 +210,14 @@ impl Job {
             (key, ((row.get(3), row.get(4), row.get(5), row.get(6)), row.get(7)))
         });
         rows.collect()
+    }
+
+    fn wait_for_windows(&self, want: usize) {
+        let begun = Instant::now();
+        while self.stored().len() < want {
+            assert!(begun.elapsed() < LIMIT, "{} of {want} windows", self.stored().len());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// All windows are right in the database, and the same in the topic.
@@ -283,21 +299,13 @@ fn a_stop_with_a_backlog_ends_in_time_and_the_next_start_goes_on_there() {
 
     let second = job.start(2);
     job.flush();
-    wait_for_windows(&job, oracle(&backlog).len());
+    job.wait_for_windows(oracle(&backlog).len());
     assert_eq!(second.counter("tidewatch_duplicate_messages_total"), 0);
     second.stop();
     job.check(&backlog);
 }
 
 /// Waits until so many windows are stored.
-fn wait_for_windows(job: &Job, want: usize) {
-    let begun = Instant::now();
-    while job.stored().len() < want {
-        assert!(begun.elapsed() < LIMIT, "{} of {want} windows", job.stored().len());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// How a run is killed.
 #[derive(Clone, Copy, PartialEq)]
 enum Kill {
@@ -343,7 +351,7 @@ fn across_kills(job: &Job, seed: u64, kills: &[(usize, Kill)]) {
     }
     job.flush();
     let last = job.start(2);
-    wait_for_windows(job, oracle(&sent).len());
+    job.wait_for_windows(oracle(&sent).len());
     assert_eq!(last.counter("tidewatch_duplicate_messages_total"), 0);
     last.stop();
     job.check(&sent);
@@ -391,4 +399,32 @@ fn stops_in_an_outage(signals: usize) {
     let next = Running::start(&variables.collect::<Vec<_>>(), folder.path());
     next.wait_for_checkpoints(1);
     next.stop();
+}
+
+#[test]
+fn a_topic_becomes_windows_across_processes_that_die_and_other_numbers_of_them() {
+    let (job, sent) = (Job::new(), fleet(20_260_103));
+    // How many processes and threads, and whether one of them is killed, not all.
+    let runs = [(1, 1, false), (2, 1, true), (4, 1, true), (2, 2, false), (1, 2, false)];
+    let part = MESSAGES / runs.len();
+    for (part, (processes, threads, is_one_killed)) in sent.chunks(part).zip(runs) {
+        let (first, second) = part.split_at(part.len() / 2);
+        job.fill(first);
+        let run = job.start_cluster(processes, threads);
+        run.wait_for_messages(first.len() as u64);
+        run.wait_for_checkpoints(1);
+        if is_one_killed {
+            let last = run.processes().pop().expect("it has processes");
+            signal(last, "KILL");
+            run.wait_until_it_says("starting all processes again");
+        }
+        job.fill(second);
+        run.wait_for_checkpoints(2);
+        run.kill();
+    }
+    job.flush();
+    let last = job.start_cluster(2, 1);
+    job.wait_for_windows(oracle(&sent).len());
+    last.stop();
+    job.check(&sent);
 }

@@ -117,11 +117,11 @@ impl Bench {
         let stats = Arc::new(Stats::new(1));
         let (to_writer, jobs) = mpsc::channel();
         let told = Told::default();
-        let writer = Writer::new(store.clone(), GENERATION, stats.clone(), told.clone());
+        let writer = Writer::new(store.clone(), GENERATION, Member::alone(1), stats.clone(), told.clone());
         Bench {
             store,
             stats,
-            checkpoints: Some(Checkpoints::new(GENERATION, to_writer)),
+            checkpoints: Some(Checkpoints::new(GENERATION, Member::alone(1), to_writer)),
             jobs,
             writer,
             told,
@@ -235,7 +235,7 @@ fn what_no_checkpoint_needs_is_removed_and_what_sinks_lack_is_kept() {
     assert_eq!(bench.files("segment").len(), 4, "what sinks have is needed no more");
     bench.told.delivered.store(40, Ordering::SeqCst);
     let store = bench.store.clone();
-    bench.writer.finish().expect("written");
+    bench.writer.finish(None).expect("written");
     let saved = load(&*store).expect("whole").saved.expect("there");
     assert_eq!(saved.meta.delivered, Epoch(40));
     assert!(
@@ -265,7 +265,7 @@ fn a_replaced_run_hands_over_nothing_more() {
         assert_eq!(bench.files("manifest").len(), manifests);
         bench.told.delivered.store(20, Ordering::SeqCst);
         let store = bench.store.clone();
-        bench.writer.finish().expect("it has nothing to say");
+        bench.writer.finish(None).expect("it has nothing to say");
         assert_eq!(
             store
                 .list()

@@ -5,7 +5,7 @@ use crate::rollup::{GroupKey, GroupRows, GroupValue};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::ids::{Epoch, KeyGroup};
 use tidewatch_proto::row::Row;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -91,9 +91,14 @@ pub fn publish_groups<'scope>(
     mut yield_rows: impl FnMut(Epoch, Vec<Row>) + 'static,
 ) {
     let by_target = Exchange::new(|(target, _): &(usize, Epoch)| *target as u64);
+    // To whom the rows' part of the outbox belongs.
+    let peers = changes.scope().peers();
+    let by_part = Exchange::new(move |((key, _), _, _): &((GroupKey, GroupValue), u64, isize)| {
+        KeyGroup::of(key.group.as_bytes()).worker(peers) as u64
+    });
     let publish = changes.binary_frontier::<_, CapacityContainerBuilder<Vec<()>>, _, _, _, _>(
         begins,
-        Pipeline,
+        by_part,
         by_target,
         "publish groups",
         move |_, _| {

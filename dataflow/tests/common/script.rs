@@ -194,7 +194,7 @@ impl Run {
             }
         }
         let factory = Arc::new(GrowingLog(log.clone()));
-        let (engine, captured) = Engine::start_with(config.clone(), factory, clock.clone(), restored, first);
+        let (engine, captured) = Engine::start_with(config.clone(), factory, clock.clone(), restored, first, None);
         Run {
             log,
             clock,

@@ -43,6 +43,8 @@ pub struct Config {
     pub dead_letter: DeadLetterSection,
     /// What a clean stop leaves.
     pub state: StateSection,
+    /// The other processes of a cluster.
+    pub cluster: ClusterSection,
     /// The HTTP API.
     pub api: ApiConfig,
 }
@@ -338,6 +340,28 @@ impl Default for S3Section {
             path_style: false,
             access_key_id: None,
             secret_key_file: None,
+        }
+    }
+}
+
+/// The section `[cluster]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSection {
+    /// The cluster's name.
+    pub id: String,
+    /// Where each process is reached.
+    pub addresses: Vec<String>,
+    /// A file whose first line is the secret that all processes share.
+    pub secret_file: Option<PathBuf>,
+}
+
+impl Default for ClusterSection {
+    fn default() -> ClusterSection {
+        ClusterSection {
+            id: "tidewatch".into(),
+            addresses: Vec::new(),
+            secret_file: None,
         }
     }
 }

@@ -12,14 +12,18 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose epochs begin after `restored`, and never before the epoch that the wall clock names:
-    /// so revisions grow even when a run could save nothing.
-    pub fn starting_after(restored: Option<Epoch>) -> SystemClock {
+    /// The first epoch of a run that goes on from one: after it, and never before the epoch that the wall clock
+    /// names, so that revisions grow even when a run could save nothing.
+    pub fn first_epoch(restored: Option<Epoch>) -> Epoch {
         let by_wall = wall_ms().max(0) as u64 / EPOCH_MS;
-        let base = restored.map_or(by_wall, |epoch| by_wall.max(epoch.0 + 1));
+        Epoch(restored.map_or(by_wall, |epoch| by_wall.max(epoch.0 + 1)))
+    }
+
+    /// A clock that starts now at an epoch.
+    pub fn starting_at(base: Epoch) -> SystemClock {
         SystemClock {
             begun: Instant::now(),
-            base: Epoch(base),
+            base,
         }
     }
 }

@@ -2,14 +2,16 @@
 //! them, and reaches sinks when it is durable.
 
 use super::crashes::Crashes;
+use super::sealing::Sealing;
 use super::seeded;
 use super::sinks::{Confirmed, Surroundings};
+use super::team::Talk;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
-use tidewatch_checkpoints::{Checkpoints, Event, Owner, Pace};
+use tidewatch_checkpoints::{Checkpoints, Event, Owner, Share};
 use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::capture::{Captured, reject_bytes};
 use tidewatch_dataflow::checkpoint::{Meta, Outbox};
@@ -21,6 +23,7 @@ use tidewatch_proto::ids::{Epoch, Generation, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
 use tidewatch_proto::straggler::Straggler;
+use tidewatch_sinks::parts::Parts;
 use tidewatch_sources::kafka::KafkaFactory;
 
 /// A delivery on its way to sinks. What it weighs leaves the outbox's gauge with the last of them.
@@ -67,6 +70,8 @@ pub struct Outlet {
     pub around: Surroundings,
     /// Where positions are committed for lag tools.
     pub kafka: Option<Arc<KafkaFactory>>,
+    /// To speak to the cluster's other processes.
+    pub talk: Talk,
 }
 
 impl Outlet {
@@ -119,6 +124,24 @@ impl Owner for Outlet {
     fn gives_up(&self) -> bool {
         self.around.give_up.load(Ordering::SeqCst)
     }
+
+    fn report(&mut self, share: Share) {
+        self.talk.share(share);
+    }
+
+    fn announce(&mut self, epoch: Epoch) {
+        self.talk.durable(epoch);
+    }
+}
+
+/// The parts of an outbox that this process's sinks deliver.
+pub fn own(outbox: &mut Outbox, parts: &Parts) {
+    outbox
+        .rows
+        .values_mut()
+        .for_each(|rows| rows.retain(|row| parts.contains(row.part())));
+    let rejects = outbox.rejects.values_mut();
+    rejects.for_each(|rejects| rejects.retain(|reject| parts.contains(reject.part())));
 }
 
 /// What an earlier run had not delivered, as of the epoch at which it was saved.
@@ -156,7 +179,7 @@ pub struct Collector {
     meta: Meta,
     stats: Arc<Stats>,
     checkpoints: Checkpoints<Cargo>,
-    pace: Pace,
+    sealing: Sealing,
     /// Checkpoints are of epochs that are multiples of this.
     border_epochs: u64,
     rows: BTreeMap<Epoch, Vec<RowList>>,
@@ -166,6 +189,8 @@ pub struct Collector {
     /// By partition where reading stood at the last checkpoint.
     stood: BTreeMap<Partition, Position>,
     through: Vec<Option<Epoch>>,
+    /// The number of this process's first worker.
+    first_worker: usize,
     running: usize,
     sealed: Epoch,
     /// The last epoch that has brought anything.
@@ -178,12 +203,13 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A collector of the results of as many workers as `meta` says, which goes on from these positions.
+    /// A collector of the results of this process's workers, which goes on from these positions.
     pub fn new(
         meta: Meta,
         stats: Arc<Stats>,
         checkpoints: Checkpoints<Cargo>,
-        pace: Pace,
+        sealing: Sealing,
+        workers: Range<usize>,
         border_epochs: u64,
     ) -> Collector {
         let stood = meta
@@ -192,14 +218,15 @@ impl Collector {
             .map(|position| (position.partition, *position))
             .collect();
         Collector {
-            through: vec![None; meta.workers],
-            running: meta.workers,
+            through: vec![None; workers.len()],
+            running: workers.len(),
+            first_worker: workers.start,
             sealed: meta.epoch,
             newest: Epoch(0),
             meta,
             stats,
             checkpoints,
-            pace,
+            sealing,
             border_epochs,
             rows: BTreeMap::new(),
             rejects: BTreeMap::new(),
@@ -224,7 +251,7 @@ impl Collector {
     /// that was completed.
     pub fn run(mut self, captured: &mpsc::Receiver<Captured>, mut each: impl FnMut(Epoch)) -> Vec<String> {
         while self.running > 0 {
-            match captured.recv_timeout(self.pace.wait(self.is_new()).max(Duration::from_millis(1))) {
+            match captured.recv_timeout(self.sealing.wait(self.is_new())) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -236,16 +263,28 @@ impl Collector {
             if let Some(complete) = complete.filter(|complete| complete.0 != u64::MAX) {
                 each(complete);
                 let border = Epoch(complete.0 / self.border_epochs * self.border_epochs);
-                if self.pace.wait(self.is_new()).is_zero() && border > self.sealed {
-                    self.seal(border);
+                if let Some(epoch) = self.sealing.due(complete, border, self.sealed, self.is_new()) {
+                    self.seal(epoch);
                 }
             }
         }
         // What a worker that failed left behind is not whole: it is read again.
         if self.errors.is_empty() {
-            self.seal(self.state_of.max(self.sealed));
+            self.seal_last();
+            self.checkpoints.end();
         }
         self.errors
+    }
+
+    fn seal_last(&mut self) {
+        let state_of = self.state_of.max(self.sealed);
+        self.sealing.has_ended(state_of);
+        while let Some(seal) = self.sealing.after_end(state_of) {
+            self.seal(seal.epoch);
+            if seal.is_last {
+                break;
+            }
+        }
     }
 
     /// Whether anything came that no checkpoint has.
@@ -260,7 +299,7 @@ impl Collector {
             Captured::Rejects(epoch, rejects) => self.rejects.entry(epoch).or_default().extend(rejects),
             Captured::Stragglers(epoch, list) => self.stragglers.entry(epoch).or_default().extend(list),
             Captured::Positions(epoch, positions) => self.positions.entry(epoch).or_default().extend(positions),
-            Captured::Through { worker, epoch } => self.through[worker] = Some(epoch),
+            Captured::Through { worker, epoch } => self.through[worker - self.first_worker] = Some(epoch),
             Captured::Journal { worker, entry } => self.checkpoints.journal(worker, &entry),
             Captured::State(slice) => {
                 self.state_of = self.state_of.max(slice.through);
@@ -277,7 +316,7 @@ impl Collector {
                 self.running -= 1;
                 self.errors.extend(error);
                 // It holds nobody up any more.
-                self.through[worker] = Some(Epoch(u64::MAX));
+                self.through[worker - self.first_worker] = Some(Epoch(u64::MAX));
             }
         }
     }
@@ -333,7 +372,7 @@ impl Collector {
         self.checkpoints
             .seal(self.meta.clone(), rows, rejects, &stragglers, cargo);
         pass(Point::SealDone);
-        self.pace.made();
+        self.sealing.made();
     }
 }
 
@@ -360,7 +399,7 @@ fn taken<T>(by_epoch: &mut BTreeMap<Epoch, Vec<T>>, through: Epoch) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidewatch_checkpoints::Job;
+    use tidewatch_checkpoints::{Job, Member, Pace};
     use tidewatch_proto::row::{Status, Values};
     use tidewatch_proto::time::EventTime;
 
@@ -403,12 +442,18 @@ mod tests {
             workers: 2,
             ..Meta::default()
         };
-        let checkpoints = Checkpoints::new(generation, to_writer);
-        let collector = Collector::new(meta, stats.clone(), checkpoints, Pace::new(2), 2);
+        let member = Member::alone(2);
+        let checkpoints = Checkpoints::new(generation, member, to_writer);
+        let sealing = Sealing::Own {
+            pace: Pace::new(2),
+            talk: Talk::alone(2),
+            ended: mpsc::channel().1,
+        };
+        let collector = Collector::new(meta, stats.clone(), checkpoints, sealing, 0..2, 2);
         let collecting = std::thread::spawn(move || collector.run(&captured, |_| {}));
         let first = jobs.iter().find_map(|job| match job {
             Job::Seal(meta, cargo) => Some((meta.epoch, cargo.0.delivery.items.len())),
-            Job::Segment { .. } => None,
+            _ => None,
         });
         assert_eq!(first, Some((Epoch(4), 2)));
         sender

@@ -87,6 +87,7 @@ impl Sinks {
         settings: &Settings,
         partitions: &[String],
         generation: Generation,
+        parts: &Parts,
         around: &Surroundings,
     ) -> Result<Sinks, SinkError> {
         let memory = MemorySink::new(&settings.memory);
@@ -100,7 +101,7 @@ impl Sinks {
             generation,
         };
         if let Some(postgres) = &settings.postgres {
-            let mut sink = PostgresSink::new(postgres.clone(), Parts::all());
+            let mut sink = PostgresSink::new(postgres.clone(), parts.clone());
             sink.check()?;
             sinks.add_rows(sink, around)?;
         }
@@ -117,7 +118,7 @@ impl Sinks {
             DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&settings.memory), around)?,
             DeadLetterSettings::Discard => sinks.add_letters(Discard::new(), around)?,
             DeadLetterSettings::Postgres(postgres) => {
-                let mut sink = PostgresDeadLetters::new(postgres.clone(), Parts::all(), partitions);
+                let mut sink = PostgresDeadLetters::new(postgres.clone(), parts.clone(), partitions);
                 sink.check()?;
                 sinks.add_letters(sink, around)?;
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidewatch_checkpoints::{self as checkpoints, Folder, S3, Store};
 use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_dataflow::config::EngineConfig;
-use tidewatch_proto::ids::Generation;
+use tidewatch_proto::ids::{Epoch, Generation};
 
 /// The place of a run's checkpoints.
 pub struct State {
@@ -18,9 +18,10 @@ pub struct State {
 }
 
 impl State {
-    /// Opens the place; nothing is written.
-    pub fn open(settings: &StateSettings) -> Result<State, RunError> {
+    /// Opens the place; nothing is written. The processes of a cluster share it.
+    pub fn open(settings: &StateSettings, is_shared: bool) -> Result<State, RunError> {
         let store: Arc<dyn Store> = match settings {
+            StateSettings::Folder(folder) if is_shared => Arc::new(Folder::shared(folder)?),
             StateSettings::Folder(folder) => Arc::new(Folder::open(folder)?),
             StateSettings::S3(s3) => {
                 let opened = S3::open(s3);
@@ -64,5 +65,18 @@ impl State {
             terminal.news(&format!("going on from the state in {place}"));
         }
         Ok(saved)
+    }
+
+    /// The checkpoint that the first process of the cluster goes on from.
+    pub fn restore_chosen(
+        &self,
+        (generation, epoch): (Generation, Epoch),
+        partitions: &[String],
+        engine: &EngineConfig,
+    ) -> Result<(Meta, Restored), RunError> {
+        let saved = checkpoints::load_chosen(&*self.store, generation, epoch)?;
+        let meta = saved.meta.clone();
+        let restored = saved.into_restored(partitions, engine);
+        Ok((meta, restored.map_err(|error| error.to_string())?))
     }
 }

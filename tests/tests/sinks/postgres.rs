@@ -201,7 +201,7 @@ fn workers_share_a_database_from_the_first_moment() {
         for worker in 0..WORKERS {
             let (database, rows) = (&database, &rows);
             scope.spawn(move || {
-                let mut sink = PostgresSink::new(database.settings(), Parts::of_worker(worker, WORKERS));
+                let mut sink = PostgresSink::new(database.settings(), Parts::of_workers(worker..worker + 1, WORKERS));
                 let own = rows
                     .iter()
                     .filter(|row| row.part().worker(WORKERS) == worker)
@@ -214,7 +214,7 @@ fn workers_share_a_database_from_the_first_moment() {
     assert_eq!(database.number("SELECT count(*) FROM aggregates_minute"), 1000);
     let parts = "SELECT count(*) FROM tidewatch_progress WHERE stream = 'rows' AND generation = 3 AND epoch = 7";
     assert_eq!(database.number(parts), 64);
-    let mut other = PostgresSink::new(database.settings(), Parts::of_worker(0, 64));
+    let mut other = PostgresSink::new(database.settings(), Parts::of_workers(0..1, 64));
     let foreign = rows.iter().find(|row| row.part() != KeyGroup(0)).unwrap().clone();
     assert_eq!(
         other.deliver(&delivery(3, 8, vec![foreign])).unwrap_err().kind,

@@ -211,7 +211,14 @@ fn run_into(
     let (interval, border) = (epochs_of(config.correction_interval_ms), config.border_epochs);
     let clock = Arc::new(RunClock::start());
     let partitions = source.partitions().to_vec();
-    let (engine, captured) = Engine::start_with(config, source, clock.clone(), None, &job.set.first_commands(job.spec));
+    let (engine, captured) = Engine::start_with(
+        config,
+        source,
+        clock.clone(),
+        None,
+        &job.set.first_commands(job.spec),
+        None,
+    );
     let handle = engine.handle();
     let output = sink.map(|sink| Output::start(sink, handle.stats.clone())).transpose()?;
     let saving = checkpoints.map(|(folder, full_outbox)| {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tidewatch_checkpoints::{Checkpoints, Event, Folder, Job, Owner, Pace, Writer};
+use tidewatch_checkpoints::{Checkpoints, Event, Folder, Job, Member, Owner, Pace, Writer};
 use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::capture::Captured;
 use tidewatch_dataflow::checkpoint::Meta;
@@ -63,7 +63,13 @@ impl Saving {
         let (to_writer, jobs) = mpsc::channel::<Job<()>>();
         let generation = Generation(1);
         let delivered = Arc::new(AtomicU64::new(u64::MAX));
-        let mut writer = Writer::new(Arc::new(folder), generation, stats.clone(), Nobody(delivered.clone()));
+        let mut writer = Writer::new(
+            Arc::new(folder),
+            generation,
+            Member::alone(workers),
+            stats.clone(),
+            Nobody(delivered.clone()),
+        );
         Ok(Self {
             meta: Meta {
                 generation,
@@ -72,7 +78,7 @@ impl Saving {
                 ..Meta::default()
             },
             border_epochs,
-            checkpoints: Checkpoints::new(generation, to_writer),
+            checkpoints: Checkpoints::new(generation, Member::alone(workers), to_writer),
             pace: Pace::new(std::thread::available_parallelism()?.get()),
             writing: std::thread::spawn(move || writer.run(&jobs)),
             stats,

@@ -30,7 +30,7 @@ pub(super) const GIB: i64 = 1 << 30;
 pub(super) const COUNT_MAX: i64 = u32::MAX as i64;
 
 /// Every section.
-pub const SECTIONS: [&Section; 17] = [
+pub const SECTIONS: [&Section; 18] = [
     &sources::SOURCE,
     &kafka::KAFKA,
     &sources::FILE,
@@ -47,6 +47,7 @@ pub const SECTIONS: [&Section; 17] = [
     &stores::DEAD_LETTER,
     &stores::STATE,
     &stores::STATE_S3,
+    &stores::CLUSTER,
     &api::API,
 ];
 

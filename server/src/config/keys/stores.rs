@@ -239,3 +239,29 @@ pub(super) const STATE_S3: Section = Section {
         },
     ],
 };
+
+/// `[cluster]`
+pub(super) const CLUSTER: Section = Section {
+    name: "cluster",
+    about: "The processes of a cluster, for `tidewatch worker`; `tidewatch run --processes N` sets it by itself.",
+    keys: &[
+        Key {
+            name: "id",
+            kind: Kind::Text,
+            default: "tidewatch",
+            about: "The cluster's name: processes of another one are strangers.",
+        },
+        Key {
+            name: "addresses",
+            kind: Kind::Texts,
+            default: "",
+            about: "Where each process is reached by the others, as `host:port`, in their order; each listens on its own.",
+        },
+        Key {
+            name: "secret_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A file whose first line is a secret that all processes share, at least 16 bytes.",
+        },
+    ],
+};

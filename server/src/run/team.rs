@@ -1,0 +1,317 @@
+//! This process's part in a cluster: how it begins together with the others, and what they say to each other.
+//!
+//! The first process decides: which checkpoint to go on from, of which epochs there are checkpoints, when to stop. A
+//! process without others is the first one of a team of one.
+
+use super::RunError;
+use super::delivery::Cargo;
+use super::log::Terminal;
+use super::sealing::Seal;
+use serde::{Deserialize, Serialize};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tidewatch_checkpoints::{Job, Member, Share};
+use tidewatch_cluster::{Incoming, Links, Place, join};
+use tidewatch_dataflow::{Handle, Peers};
+use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_sinks::parts::Parts;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// How the process of a cluster ends when all have to begin again, since one was lost or there are more partitions:
+/// whoever watches over them starts them.
+pub const EXIT_AGAIN: u8 = 75;
+
+/// How long a process waits for the others at the start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What processes say to each other.
+#[derive(Debug, Serialize, Deserialize)]
+enum Message {
+    /// From the first: how the run begins.
+    Begin(Begin),
+    /// To the first: older runs are shut out of this one's sinks.
+    Ready,
+    /// From the first: all are ready.
+    Open,
+    /// From the first: a checkpoint of this epoch is to be made; whether it is the last.
+    Seal(Epoch, bool),
+    /// To the first: what this one has of it.
+    Share(Box<Share>),
+    /// From the first: it is durable.
+    Durable(Epoch),
+    /// To the first: somebody wants the run to stop.
+    WantsStop,
+    /// From the first: it stops at this epoch.
+    Stop(Epoch),
+    /// To the first: its workers have ended, and its state is of this epoch.
+    Ended(Epoch),
+    /// To the first: its sinks have taken what epochs through this one have brought.
+    Delivered(Epoch),
+}
+
+/// How a run begins.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Begin {
+    /// The run.
+    pub generation: Generation,
+    /// Its first epoch.
+    pub begun: Epoch,
+    /// The checkpoint to go on from.
+    pub checkpoint: Option<(Generation, Epoch)>,
+    /// The source's partitions.
+    pub partitions: Vec<String>,
+}
+
+/// Speaks to the other processes. Cheap to clone; without others nothing is said.
+#[derive(Clone)]
+pub struct Talk {
+    /// Which process this is.
+    pub member: Member,
+    links: Links,
+}
+
+/// This process and its connections to the others.
+pub struct Team {
+    /// To speak.
+    pub talk: Talk,
+    sockets: Vec<Option<UnixStream>>,
+    incoming: Option<UnboundedReceiver<Incoming>>,
+}
+
+/// Where goes what others say while the run goes on.
+pub struct Routes {
+    /// Shares, and what is durable.
+    pub to_writer: mpsc::Sender<Job<Cargo>>,
+    /// Of which epochs to make checkpoints.
+    pub seals: mpsc::Sender<Seal>,
+    /// The last epochs of others.
+    pub ended: mpsc::Sender<Epoch>,
+    /// What the sinks of others have taken.
+    pub delivered: mpsc::Sender<Epoch>,
+    /// The engine, to stop.
+    pub engine: Handle,
+    /// Set when the run stops.
+    pub stops: Arc<AtomicBool>,
+    /// Told when another process wants the run to stop.
+    pub wants_stop: Arc<Notify>,
+    /// Set when this process is done, and others may go.
+    pub is_done: Arc<AtomicBool>,
+    /// To say what was lost.
+    pub terminal: Arc<Terminal>,
+}
+
+impl Talk {
+    /// For a process without others.
+    pub fn alone(threads: usize) -> Talk {
+        Talk {
+            member: Member::alone(threads),
+            links: Links::default(),
+        }
+    }
+
+    fn send(&self, to: usize, message: &Message) {
+        // Plain data always has a form.
+        if let Ok(bytes) = postcard::to_stdvec(message) {
+            self.links.send(to, bytes);
+        }
+    }
+
+    fn send_to_all(&self, message: &Message) {
+        if let Ok(bytes) = postcard::to_stdvec(message) {
+            self.links.send_to_all(&bytes);
+        }
+    }
+
+    /// Whether there are no others.
+    pub fn is_alone(&self) -> bool {
+        self.member.processes == 1
+    }
+
+    /// Has all others make a checkpoint.
+    pub fn seal(&self, seal: Seal) {
+        self.send_to_all(&Message::Seal(seal.epoch, seal.is_last));
+    }
+
+    /// Gives the first one this process's share of a checkpoint.
+    pub fn share(&self, share: Share) {
+        self.send(0, &Message::Share(Box::new(share)));
+    }
+
+    /// Tells all others that a checkpoint is durable.
+    pub fn durable(&self, epoch: Epoch) {
+        self.send_to_all(&Message::Durable(epoch));
+    }
+
+    /// Has all others stop.
+    pub fn stop(&self, epoch: Epoch) {
+        self.send_to_all(&Message::Stop(epoch));
+    }
+
+    /// Asks the first one to stop everybody.
+    pub fn want_stop(&self) {
+        self.send(0, &Message::WantsStop);
+    }
+
+    /// Tells the first one that this process's workers have ended.
+    pub fn ended(&self, state_of: Epoch) {
+        self.send(0, &Message::Ended(state_of));
+    }
+
+    /// Tells the first one what this process's sinks have taken.
+    pub fn delivered(&self, through: Epoch) {
+        self.send(0, &Message::Delivered(through));
+    }
+
+    /// Tells all others that this process is done.
+    pub fn say_bye(&self) {
+        self.links.say_bye();
+    }
+}
+
+impl Team {
+    /// Connects with the others, if there are any.
+    ///
+    /// # Errors
+    /// When they can't be reached or run with other settings.
+    pub async fn join(place: Option<Place>, threads: usize) -> Result<Team, RunError> {
+        let Some(place) = place else {
+            return Ok(Team {
+                talk: Talk::alone(threads),
+                sockets: Vec::new(),
+                incoming: None,
+            });
+        };
+        let member = Member {
+            index: place.index,
+            processes: place.addresses.len(),
+            threads,
+        };
+        let mesh = join(place, PATIENCE).await.map_err(|error| error.to_string())?;
+        Ok(Team {
+            talk: Talk {
+                member,
+                links: mesh.links,
+            },
+            sockets: mesh.sockets,
+            incoming: Some(mesh.incoming),
+        })
+    }
+
+    /// The parts of the outbox that this process's sinks deliver.
+    pub fn parts(&self) -> Parts {
+        let member = self.talk.member;
+        Parts::of_workers(member.workers(), member.processes * member.threads)
+    }
+
+    /// The other processes for the engine, if there are any.
+    pub fn peers(&mut self, begun: Epoch) -> Option<Peers> {
+        let peers = Peers {
+            index: self.talk.member.index,
+            sockets: std::mem::take(&mut self.sockets),
+            begun,
+        };
+        (!self.talk.is_alone()).then_some(peers)
+    }
+
+    async fn hear(&mut self) -> Result<(usize, Message), RunError> {
+        let incoming = match &mut self.incoming {
+            Some(incoming) => incoming.recv().await,
+            None => None,
+        };
+        match incoming {
+            Some(Incoming::Message { from, bytes }) => {
+                let message = postcard::from_bytes(&bytes);
+                let message = message.map_err(|error| format!("process {from} says what can't be read: {error}"))?;
+                Ok((from, message))
+            }
+            Some(Incoming::Lost { from, problem }) => Err(lost(from, &problem).into()),
+            None => Err("the other processes have left".to_owned().into()),
+        }
+    }
+
+    /// The first one tells the others how the run begins.
+    pub fn tell_begin(&self, begin: &Begin) {
+        self.talk.send_to_all(&Message::Begin(begin.clone()));
+    }
+
+    /// The others hear how the run begins.
+    ///
+    /// # Errors
+    /// When the first one has gone.
+    pub async fn hear_begin(&mut self) -> Result<Begin, RunError> {
+        loop {
+            if let (0, Message::Begin(begin)) = self.hear().await? {
+                return Ok(begin);
+            }
+        }
+    }
+
+    /// This process is ready; waits until all are.
+    ///
+    /// # Errors
+    /// When one has gone.
+    pub async fn all_ready(&mut self) -> Result<(), RunError> {
+        if !self.talk.member.is_first() {
+            self.talk.send(0, &Message::Ready);
+            while !matches!(self.hear().await?, (0, Message::Open)) {}
+            return Ok(());
+        }
+        let mut waits = self.talk.member.processes - 1;
+        while waits > 0 {
+            if matches!(self.hear().await?, (_, Message::Ready)) {
+                waits -= 1;
+            }
+        }
+        self.talk.send_to_all(&Message::Open);
+        Ok(())
+    }
+
+    /// Passes on what others say, in the background, until all have said good-bye. When one is lost, the process ends at
+    /// once: whatever isn't durable is made again by the next run.
+    pub fn listen(self, routes: Routes) -> Option<tokio::task::JoinHandle<()>> {
+        let mut incoming = self.incoming?;
+        Some(tokio::spawn(async move {
+            while let Some(heard) = incoming.recv().await {
+                match heard {
+                    Incoming::Message { bytes, .. } => {
+                        if let Ok(message) = postcard::from_bytes(&bytes) {
+                            routes.pass_on(message);
+                        }
+                    }
+                    Incoming::Lost { .. } if routes.is_done.load(Ordering::SeqCst) => {}
+                    Incoming::Lost { from, problem } => {
+                        routes.terminal.news(&lost(from, &problem));
+                        std::process::exit(i32::from(EXIT_AGAIN));
+                    }
+                }
+            }
+        }))
+    }
+}
+
+fn lost(process: usize, problem: &str) -> String {
+    format!("process {process} of the cluster is lost: {problem}; the run ends and goes on from its last checkpoint")
+}
+
+impl Routes {
+    fn pass_on(&self, message: Message) {
+        // Whoever doesn't listen any more has ended.
+        match message {
+            Message::Seal(epoch, is_last) => drop(self.seals.send(Seal { epoch, is_last })),
+            Message::Share(share) => drop(self.to_writer.send(Job::Share(share))),
+            Message::Durable(epoch) => drop(self.to_writer.send(Job::Durable(epoch))),
+            Message::WantsStop => self.wants_stop.notify_one(),
+            Message::Stop(epoch) => {
+                self.stops.store(true, Ordering::SeqCst);
+                self.engine.stop_at(epoch);
+            }
+            Message::Ended(epoch) => drop(self.ended.send(epoch)),
+            Message::Delivered(epoch) => drop(self.delivered.send(epoch)),
+            // Said at the start only.
+            Message::Begin(_) | Message::Ready | Message::Open => {}
+        }
+    }
+}

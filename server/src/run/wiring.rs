@@ -1,0 +1,261 @@
+//! A run's parts, wired: engine, collector, writer, sinks and API, each with its way to the next.
+
+use super::begin::Begun;
+use super::delivery::{self, Collector, Outlet};
+use super::ready::Ready;
+use super::sealing::Sealing;
+use super::sinks::{Sinks, Surroundings};
+use super::team::{Routes, Talk};
+use super::{RunError, reader};
+use crate::config::Settings;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use tidewatch_api::{BoundServer, BuildInfo, Handles, Port};
+use tidewatch_checkpoints::{Checkpoints, Pace, Writer};
+use tidewatch_dataflow::command::Command;
+use tidewatch_dataflow::stats::Stats;
+use tidewatch_dataflow::{Engine, Handle};
+use tidewatch_failpoints::{Point, check};
+use tidewatch_proto::ids::Epoch;
+use tidewatch_sinks::hot::HotStore;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+/// What the writer's thread leaves.
+type Written = (Writer<Outlet>, Result<(), String>);
+
+/// A run whose parts work.
+pub struct Wired {
+    /// Tells the engine.
+    pub handle: Handle,
+    /// Speaks to the cluster's other processes.
+    pub talk: Talk,
+    /// Ends when the workers have; gives what went wrong.
+    pub collecting: JoinHandle<Vec<String>>,
+    /// Whether the first process has stopped the run.
+    pub stops: Arc<AtomicBool>,
+    /// Told when another process wants the run to stop.
+    pub wants_stop: Arc<Notify>,
+    engine: Engine,
+    writing: JoinHandle<Written>,
+    listening: Option<JoinHandle<()>>,
+    is_done: Arc<AtomicBool>,
+    delivered: mpsc::Receiver<Epoch>,
+    sinks: Sinks,
+    serving: Serving,
+}
+
+/// What answers on when the rest has ended.
+pub struct Serving {
+    /// The engine's counters.
+    pub stats: Arc<Stats>,
+    api: BoundServer,
+    close: watch::Sender<bool>,
+    /// The last one to hold the store lets go of it outside of the runtime: its connection blocks to close.
+    store: Arc<dyn HotStore>,
+}
+
+impl Wired {
+    /// Starts all parts.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn wire(
+        mut begun: Begun,
+        settings: Settings,
+        sinks: Sinks,
+        around: &Surroundings,
+        first: &[Command],
+        port: Port,
+    ) -> Result<Wired, RunError> {
+        let meta = begun.meta(&settings);
+        let crashes = begun.crashes(&meta, &around.terminal)?;
+        let (talk, member) = (begun.team.talk.clone(), begun.team.talk.member);
+        let border_epochs = settings.engine.border_epochs;
+        let outbox = begun
+            .restored
+            .as_mut()
+            .map(|restored| std::mem::take(&mut restored.outbox));
+        let peers = begun.team.peers(begun.begun);
+        let (source, kafka) = begun.source;
+        let partitions = source.partitions().to_vec();
+        let (engine, captured) = Engine::start_with(settings.engine, source, begun.clock, begun.restored, first, peers);
+        let handle = engine.handle();
+        let (to_writer, jobs) = mpsc::channel();
+        let mut filling = Checkpoints::new(begun.generation, member, to_writer.clone());
+        if let (Some(mut outbox), Some(was)) = (outbox, begun.was) {
+            delivery::own(&mut outbox, &begun.team.parts());
+            filling.inherit(&outbox);
+            sinks.confirmed.begin(was.delivered);
+            let (rows, rejects) = delivery::inherited(outbox, begun.generation, was.epoch, &handle.stats);
+            // A sink that has ended has said why.
+            sinks.rows.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
+            sinks.rejects.iter().for_each(|inbox| drop(inbox.send(rejects.clone())));
+        }
+        check(Point::OutboxGiven)?;
+        let outlet = Outlet {
+            rows_to: sinks.rows.clone(),
+            rejects_to: sinks.rejects.clone(),
+            confirmed: sinks.confirmed.clone(),
+            around: around.clone(),
+            kafka,
+            talk: talk.clone(),
+        };
+        let mut writer = Writer::new(begun.store, begun.generation, member, handle.stats.clone(), outlet);
+        let failed = around.failed.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            let ended = writer.run(&jobs);
+            // Sinks end when they have no more to wait for.
+            writer.owner().close();
+            failed.fetch_or(ended.is_err(), Ordering::SeqCst);
+            (writer, ended)
+        });
+        let (seals, sealed) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        let (tell_delivered, delivered) = mpsc::channel();
+        let (stops, wants_stop, is_done) = (Arc::default(), Arc::new(Notify::new()), Arc::default());
+        let listening = begun.team.listen(Routes {
+            to_writer,
+            seals,
+            ended: end,
+            delivered: tell_delivered,
+            engine: handle.clone(),
+            stops: Arc::clone(&stops),
+            wants_stop: wants_stop.clone(),
+            is_done: Arc::clone(&is_done),
+            terminal: around.terminal.clone(),
+        });
+        let as_of = Arc::new(AtomicU64::new(0));
+        let serving = Serving::start(&handle, &sinks, around, (settings.api, port), (&as_of, partitions));
+        let sealing = match member.is_first() {
+            true => Sealing::Own {
+                pace: Pace::new(std::thread::available_parallelism().map_or(1, usize::from)),
+                talk: talk.clone(),
+                ended,
+            },
+            false => Sealing::Told {
+                talk: talk.clone(),
+                seals: sealed,
+                next: None,
+            },
+        };
+        let collector = Collector::new(
+            meta,
+            handle.stats.clone(),
+            filling,
+            sealing,
+            member.workers(),
+            border_epochs,
+        );
+        let collector = collector.noting(crashes);
+        let collecting = tokio::task::spawn_blocking(move || {
+            collector.run(&captured, |epoch| as_of.store(epoch.0, Ordering::Relaxed))
+        });
+        Ok(Wired {
+            handle,
+            talk,
+            collecting,
+            stops,
+            wants_stop,
+            engine,
+            writing,
+            listening,
+            is_done,
+            delivered,
+            sinks,
+            serving,
+        })
+    }
+
+    /// Begins the end: the first process stops all, the others ask it to.
+    pub fn stop(&self) {
+        match self.talk.member.is_first() {
+            true => {
+                let epoch = self.handle.stop();
+                self.talk.stop(epoch);
+            }
+            false => self.talk.want_stop(),
+        }
+    }
+
+    /// Waits for the end of all parts when the workers have ended; gives what answers on, and what went wrong.
+    ///
+    /// # Errors
+    /// When a part's thread has panicked.
+    pub async fn finish(self) -> Result<(Serving, Vec<String>), RunError> {
+        tokio::task::block_in_place(|| self.engine.join());
+        let (mut writer, written) = self.writing.await.map_err(|error| error.to_string())?;
+        let mut errors: Vec<String> = written.err().into_iter().collect();
+        errors.extend(tokio::task::block_in_place(|| self.sinks.finish()));
+        let taken = tidewatch_checkpoints::Owner::delivered(writer.owner());
+        self.is_done.store(errors.is_empty(), Ordering::SeqCst);
+        if self.talk.member.is_first() {
+            // Of one that was lost nothing is known.
+            let others = (1..self.talk.member.processes).map(|_| self.delivered.recv().unwrap_or(Epoch(0)));
+            let others = tokio::task::block_in_place(|| others.min());
+            errors.extend(tokio::task::block_in_place(|| writer.finish(others)).err());
+        } else {
+            self.talk.delivered(taken);
+        }
+        if errors.is_empty() {
+            self.talk.say_bye();
+            if let Some(listening) = self.listening {
+                listening.await.map_err(|error| error.to_string())?;
+            }
+        }
+        Ok((self.serving, errors))
+    }
+}
+
+impl Serving {
+    fn start(
+        engine: &Handle,
+        sinks: &Sinks,
+        around: &Surroundings,
+        (settings, port): (tidewatch_api::Settings, Port),
+        (as_of, partition_names): (&Arc<AtomicU64>, Vec<String>),
+    ) -> Serving {
+        let terminal = around.terminal.clone();
+        let handles = Handles {
+            stats: engine.stats.clone(),
+            partition_names,
+            sinks: sinks.stats.clone(),
+            series: Arc::new(reader::Reader {
+                store: sinks.store.clone(),
+                engine: engine.clone(),
+                as_of: as_of.clone(),
+            }),
+            readiness: Arc::new(Ready {
+                engine: engine.clone(),
+                as_of: as_of.clone(),
+                outages: around.outages.clone(),
+            }),
+            build: BuildInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+                revision: String::new(),
+            },
+            events: Arc::new(move |event| terminal.news(&event.to_string())),
+        };
+        let (close, closed) = watch::channel(false);
+        let api = tidewatch_api::serve(port, settings, handles, closed);
+        around.terminal.news(&format!(
+            "tidewatch {} answers on http://{}",
+            env!("CARGO_PKG_VERSION"),
+            api.local_addr()
+        ));
+        Serving {
+            stats: engine.stats.clone(),
+            api,
+            close,
+            store: sinks.store.clone(),
+        }
+    }
+
+    /// Answers no more.
+    pub async fn close(self) {
+        // Nobody may be listening any more.
+        let _ = self.close.send(true);
+        self.api.stopped().await;
+        tokio::task::block_in_place(|| drop(self.store));
+    }
+}
