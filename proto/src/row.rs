@@ -1,7 +1,7 @@
 //! What the engine yields: rows of windows.
 
 use crate::ids::{Epoch, Generation, KeyGroup, Name};
-use crate::time::EventTime;
+use crate::time::{EventTime, PANE_MS};
 use serde::{Deserialize, Serialize};
 
 /// How far a row can be relied on.
@@ -62,6 +62,25 @@ impl Job {
             Job::SiteMinute => "site_minute",
             Job::FleetMinute => "fleet_minute",
         }
+    }
+
+    /// How long its windows are, in milliseconds.
+    pub fn length_ms(self) -> i64 {
+        match self {
+            Job::Minute | Job::SiteMinute | Job::FleetMinute => PANE_MS,
+            Job::FiveMinutes => 5 * PANE_MS,
+            Job::Hour => 60 * PANE_MS,
+        }
+    }
+
+    /// The starts of its windows that cover an event time, the latest first.
+    pub fn starts(self, at: EventTime) -> impl Iterator<Item = EventTime> {
+        let every = match self {
+            Job::Hour => self.length_ms(),
+            _ => PANE_MS,
+        };
+        let last = at.0.div_euclid(every) * every;
+        (0..self.length_ms() / every).map(move |by| EventTime(last - by * every))
     }
 
     /// Whether rows are keyed by a device (otherwise by a site or fleet).

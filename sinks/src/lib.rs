@@ -14,7 +14,8 @@ pub mod parts;
 pub mod postgres;
 pub mod retry;
 
-use tidewatch_proto::row::Delivery;
+use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_proto::straggler::Straggler;
 use tidewatch_settings::Invalid;
 
 /// How a sink failed, which says what the caller does.
@@ -85,4 +86,20 @@ pub trait Sink<T>: Send {
     /// # Errors
     /// When the store refused; see [`SinkError::kind`].
     fn deliver(&mut self, delivery: &Delivery<T>) -> Result<(), SinkError>;
+}
+
+/// A sink for rows that adds readings to rows which it has stored: those of windows that have left the engine's memory.
+///
+/// * `mend` is `deliver` for the rows; the readings follow them in the same step. They come in the order of the log.
+/// * A reading is added once to each row of its device and metric whose window covers it, whatever is delivered again,
+///   by whichever run. A row that isn't there is made.
+/// * A row that is delivered later with a greater revision takes the place of a mended one, with nothing of what was
+///   added: then the readings are added again when they come again.
+pub trait Storing: Sink<Row> {
+    /// Makes rows durable and adds readings to rows, in one step. Gives every row that covers one of the readings as
+    /// it is now, also when it had the reading before: other sinks get these as rows that were corrected.
+    ///
+    /// # Errors
+    /// When the store refused; see [`SinkError::kind`].
+    fn mend(&mut self, delivery: &Delivery<Row>, stragglers: &[Straggler]) -> Result<Vec<Row>, SinkError>;
 }

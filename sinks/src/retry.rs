@@ -1,13 +1,14 @@
 //! Tries a delivery again for as long as the store says that it may go through later.
 
-use crate::{ErrorKind, Sink, SinkError};
+use crate::{ErrorKind, Sink, SinkError, Storing};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidewatch_failpoints::{Bug, has_bug};
-use tidewatch_proto::ids::stable_hash;
-use tidewatch_proto::row::Delivery;
+use tidewatch_proto::ids::{Epoch, stable_hash};
+use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_proto::straggler::Straggler;
 
 /// The default of [`Backoff::first`].
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -165,11 +166,35 @@ impl<T, S: Sink<T>, F: Fn(&SinkEvent<'_>) + Send> Sink<T> for Retrying<S, F> {
     }
 
     fn deliver(&mut self, delivery: &Delivery<T>) -> Result<(), SinkError> {
+        let (name, size) = (self.sink.name(), (delivery.through, delivery.items.len()));
+        self.persist(name, size, |sink| sink.deliver(delivery))
+    }
+}
+
+impl<S: Storing, F: Fn(&SinkEvent<'_>) + Send> Storing for Retrying<S, F> {
+    fn mend(&mut self, delivery: &Delivery<Row>, stragglers: &[Straggler]) -> Result<Vec<Row>, SinkError> {
+        let (name, size) = (self.sink.name(), (delivery.through, delivery.items.len()));
+        self.persist(name, size, |sink| sink.mend(delivery, stragglers))
+    }
+}
+
+impl<S, F: Fn(&SinkEvent<'_>)> Retrying<S, F> {
+    /// Tries to deliver so many items of epochs up to one until it is done.
+    fn persist<R: Default>(
+        &mut self,
+        name: &'static str,
+        (through, items): (Epoch, usize),
+        mut work: impl FnMut(&mut S) -> Result<R, SinkError>,
+    ) -> Result<R, SinkError> {
         let begun = Instant::now();
         let mut attempt = 0;
-        while let Err(error) = self.sink.deliver(delivery) {
+        let done = loop {
+            let error = match work(&mut self.sink) {
+                Ok(done) => break done,
+                Err(error) => error,
+            };
             if has_bug(Bug::SwallowError) {
-                return Ok(());
+                return Ok(R::default());
             }
             attempt += 1;
             if error.kind != ErrorKind::Retry || self.stop.load(Ordering::Relaxed) {
@@ -179,9 +204,9 @@ impl<T, S: Sink<T>, F: Fn(&SinkEvent<'_>) + Send> Sink<T> for Retrying<S, F> {
             self.counts
                 .outages
                 .fetch_add(u64::from(attempt == 1), Ordering::Relaxed);
-            let wait = self.backoff.wait(attempt, random(delivery.through.0, attempt));
+            let wait = self.backoff.wait(attempt, random(through.0, attempt));
             (self.on_event)(&SinkEvent::Failed {
-                sink: self.sink.name(),
+                sink: name,
                 error: &error,
                 attempt,
                 wait,
@@ -189,19 +214,17 @@ impl<T, S: Sink<T>, F: Fn(&SinkEvent<'_>) + Send> Sink<T> for Retrying<S, F> {
             if !self.sleep(wait) {
                 return Err(error);
             }
-        }
+        };
         if attempt > 0 {
             (self.on_event)(&SinkEvent::Recovered {
-                sink: self.sink.name(),
+                sink: name,
                 attempts: attempt,
                 outage: begun.elapsed(),
             });
         }
         self.counts.deliveries.fetch_add(1, Ordering::Relaxed);
-        self.counts
-            .items
-            .fetch_add(delivery.items.len() as u64, Ordering::Relaxed);
-        Ok(())
+        self.counts.items.fetch_add(items as u64, Ordering::Relaxed);
+        Ok(done)
     }
 }
 

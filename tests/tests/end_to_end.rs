@@ -428,3 +428,56 @@ fn a_topic_becomes_windows_across_processes_that_die_and_other_numbers_of_them()
     last.stop();
     job.check(&sent);
 }
+
+#[test]
+fn months_late_readings_are_added_to_stored_rows_across_kills() {
+    let (job, sent) = (Job::new(), fleet(20_260_103));
+    let mut late = fleet(20_260_104);
+    late.truncate(2_000);
+    // Half of these devices were silent then.
+    for message in late.iter_mut().step_by(2) {
+        message.device += "-silent";
+    }
+    job.fill(&sent);
+    for partition in 0..PARTITIONS {
+        job.send(
+            partition,
+            "flush",
+            &telemetry("flush", START + 90 * 24 * 60 * MINUTE, &[]),
+        );
+    }
+    job.producer.flush(LIMIT).expect("acknowledged");
+    let first = job.start(1);
+    first.wait_for_messages((MESSAGES + PARTITIONS) as u64);
+    first.wait_for_checkpoints(2);
+    first.kill();
+    let part = late.len() / 4;
+    for (at, part) in late.chunks(part).enumerate() {
+        job.fill(part);
+        let run = job.start(1 + at % 2);
+        run.wait_for_messages(part.len() as u64);
+        if at % 2 == 1 {
+            run.wait_for_checkpoints(1);
+        }
+        run.kill();
+    }
+    let all: Vec<Sent> = sent.into_iter().chain(late).collect();
+    let last = job.start(2);
+    let (begun, want) = (
+        Instant::now(),
+        oracle(&all).values().map(|values| values.0).sum::<i64>(),
+    );
+    let counted = || job.stored().values().map(|(values, _)| values.0).sum::<i64>();
+    while counted() < want {
+        assert!(begun.elapsed() < LIMIT, "{} of {want} readings", counted());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    last.stop();
+    job.check(&all);
+    assert_eq!(job.letters(), []);
+    let hours = job.database.number("SELECT sum(count)::bigint FROM aggregates_hour");
+    let hops = job
+        .database
+        .number("SELECT sum(count)::bigint FROM aggregates_five_minutes");
+    assert_eq!((hours, hops), (want, 5 * want), "every window has every reading once");
+}

@@ -29,6 +29,11 @@ pub(super) fn intake(page: &mut Page<'_>, stats: &Stats) -> fmt::Result {
         stats.duplicates.get(),
     )?;
     page.counter(
+        "stragglers",
+        "Messages later than the correction horizon, handed to the storing sink",
+        stats.stragglers.get(),
+    )?;
+    page.counter(
         "rollup_panes_missed",
         "New or changed panes that rollups no longer had, after a partition was idle for longer than the horizon",
         stats.rollup_panes_missed.get(),

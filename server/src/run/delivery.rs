@@ -13,14 +13,14 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use tidewatch_checkpoints::{Checkpoints, Event, Owner, Share};
 use tidewatch_dataflow::batch::Position;
-use tidewatch_dataflow::capture::{Captured, reject_bytes};
+use tidewatch_dataflow::capture::{Captured, letter_of, reject_bytes};
 use tidewatch_dataflow::checkpoint::{Meta, Outbox};
 use tidewatch_dataflow::journal::Entry;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_failpoints::{Bug, Point, has_bug, pass};
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{Epoch, Generation, Partition};
-use tidewatch_proto::reject::Reject;
+use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::{Delivery, Row};
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_sinks::parts::Parts;
@@ -31,6 +31,8 @@ use tidewatch_sources::kafka::KafkaFactory;
 pub struct Parcel<T> {
     /// What is delivered.
     pub delivery: Delivery<T>,
+    /// Whether these are rows that a store has added readings to, which follow those of their epochs.
+    pub is_mended: bool,
     bytes: i64,
     stats: Arc<Stats>,
 }
@@ -49,21 +51,61 @@ impl<T> Parcel<T> {
     pub fn new(delivery: Delivery<T>, bytes: i64, stats: &Arc<Stats>) -> Arc<Parcel<T>> {
         Arc::new(Parcel {
             delivery,
+            is_mended: false,
             bytes,
             stats: stats.clone(),
         })
     }
+
+    /// A delivery of other items for the same epochs, which weigh so many bytes from now on.
+    pub fn mended<U>(&self, items: Vec<U>, bytes: i64) -> Arc<Parcel<U>> {
+        self.stats.outbox_bytes.add(bytes);
+        Arc::new(Parcel {
+            delivery: Delivery {
+                generation: self.delivery.generation,
+                through: self.delivery.through,
+                items,
+            },
+            is_mended: true,
+            bytes,
+            stats: self.stats.clone(),
+        })
+    }
 }
 
-/// What comes with a checkpoint: its rows and its rejects.
-pub type Cargo = (Arc<Parcel<Row>>, Arc<Parcel<Reject>>);
+/// What comes with a checkpoint: its rows, its rejects, and readings for the storing sink.
+pub type Cargo = (Arc<Parcel<Row>>, Arc<Parcel<Reject>>, Arc<Parcel<Straggler>>);
+
+/// Rows, and readings that a store adds to its rows.
+pub type Stored = (Arc<Parcel<Row>>, Arc<Parcel<Straggler>>);
+
+/// Where all sinks' threads take their deliveries from.
+#[derive(Clone, Default)]
+pub struct Inboxes {
+    /// Where rows go, besides the storing sink.
+    pub rows: Vec<Inbox<Row>>,
+    /// Where rejects go.
+    pub rejects: Vec<Inbox<Reject>>,
+    /// The storing sink, which gives the others the rows that it has mended.
+    pub storing: Option<mpsc::Sender<Stored>>,
+}
+
+impl Inboxes {
+    /// Gives every sink what is for it.
+    pub fn give(&self, (rows, rejects, stragglers): &Cargo) {
+        // A sink that has ended has said why.
+        self.rows.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
+        self.rejects.iter().for_each(|inbox| drop(inbox.send(rejects.clone())));
+        if let Some(storing) = &self.storing {
+            let _ = storing.send((rows.clone(), stragglers.clone()));
+        }
+    }
+}
 
 /// Gives sinks what is durable.
 pub struct Outlet {
-    /// Where rows go.
-    pub rows_to: Vec<Inbox<Row>>,
-    /// Where rejects go.
-    pub rejects_to: Vec<Inbox<Reject>>,
+    /// Where all of it goes.
+    pub to: Inboxes,
     /// What sinks have taken.
     pub confirmed: Confirmed,
     /// What it shares with sinks.
@@ -77,19 +119,15 @@ pub struct Outlet {
 impl Outlet {
     /// Gives sinks nothing more.
     pub fn close(&mut self) {
-        (self.rows_to, self.rejects_to) = (Vec::new(), Vec::new());
+        self.to = Inboxes::default();
     }
 }
 
 impl Owner for Outlet {
     type Cargo = Cargo;
 
-    fn durable(&mut self, meta: &Meta, (rows, rejects): Cargo) {
-        // A sink that has ended has said why.
-        self.rows_to.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
-        self.rejects_to
-            .iter()
-            .for_each(|inbox| drop(inbox.send(rejects.clone())));
+    fn durable(&mut self, meta: &Meta, cargo: Cargo) {
+        self.to.give(&cargo);
         if let Some(kafka) = &self.kafka {
             pass(Point::PositionsCommit);
             let positions = meta
@@ -142,35 +180,54 @@ pub fn own(outbox: &mut Outbox, parts: &Parts) {
         .for_each(|rows| rows.retain(|row| parts.contains(row.part())));
     let rejects = outbox.rejects.values_mut();
     rejects.for_each(|rejects| rejects.retain(|reject| parts.contains(reject.part())));
+    let stragglers = outbox.stragglers.values_mut();
+    stragglers.for_each(|stragglers| stragglers.retain(|straggler| parts.contains(straggler.part())));
 }
 
-/// What an earlier run had not delivered, as of the epoch at which it was saved.
-pub fn inherited(outbox: Outbox, generation: Generation, through: Epoch, stats: &Arc<Stats>) -> Cargo {
+/// What an earlier run had not delivered, as of the epoch at which it was saved. Without a store that takes stragglers
+/// these are dead letters.
+pub fn inherited(
+    outbox: Outbox,
+    (generation, through): (Generation, Epoch),
+    stores: bool,
+    stats: &Arc<Stats>,
+) -> Cargo {
     let rows: Vec<Row> = outbox.rows.into_values().flatten().collect();
-    let rejects: Vec<Reject> = outbox.rejects.into_values().flatten().collect();
+    let mut rejects: Vec<Reject> = outbox.rejects.into_values().flatten().collect();
+    let mut stragglers: Vec<Straggler> = outbox.stragglers.into_values().flatten().collect();
+    if !stores {
+        rejects.extend(letters(std::mem::take(&mut stragglers), stats));
+    }
     let row_bytes = (rows.len() * size_of::<Row>()) as i64;
-    let reject_bytes: i64 = rejects.iter().map(reject_bytes).sum();
-    stats.outbox_bytes.add(row_bytes + reject_bytes);
+    let reject_bytes = rejects.iter().map(reject_bytes).sum();
+    let straggler_bytes = stragglers.iter().map(Straggler::bytes).sum();
+    stats.outbox_bytes.add(row_bytes + reject_bytes + straggler_bytes);
+    let whole = (generation, through, stats);
     (
-        Parcel::new(
-            Delivery {
-                generation,
-                through,
-                items: rows,
-            },
-            row_bytes,
-            stats,
-        ),
-        Parcel::new(
-            Delivery {
-                generation,
-                through,
-                items: rejects,
-            },
-            reject_bytes,
-            stats,
-        ),
+        parcel(whole, rows, row_bytes),
+        parcel(whole, rejects, reject_bytes),
+        parcel(whole, stragglers, straggler_bytes),
     )
+}
+
+fn parcel<T>(
+    (generation, through, stats): (Generation, Epoch, &Arc<Stats>),
+    items: Vec<T>,
+    bytes: i64,
+) -> Arc<Parcel<T>> {
+    let delivery = Delivery {
+        generation,
+        through,
+        items,
+    };
+    Parcel::new(delivery, bytes, stats)
+}
+
+/// Stragglers as dead letters.
+fn letters(stragglers: Vec<Straggler>, stats: &Stats) -> impl Iterator<Item = Reject> {
+    stats.dead_letters(Reason::BeyondHorizon).add(stragglers.len() as u64);
+    let detail = "its windows left memory, and no store takes it any more; re-encoded, without raw";
+    stragglers.into_iter().map(|one| letter_of(&one, detail.to_owned()))
 }
 
 /// Collects what the workers yield, and makes checkpoints of it.
@@ -182,6 +239,8 @@ pub struct Collector {
     sealing: Sealing,
     /// Checkpoints are of epochs that are multiples of this.
     border_epochs: u64,
+    /// Whether a sink takes stragglers.
+    stores: bool,
     rows: BTreeMap<Epoch, Vec<RowList>>,
     rejects: BTreeMap<Epoch, Vec<Reject>>,
     stragglers: BTreeMap<Epoch, Vec<Straggler>>,
@@ -210,7 +269,7 @@ impl Collector {
         checkpoints: Checkpoints<Cargo>,
         sealing: Sealing,
         workers: Range<usize>,
-        border_epochs: u64,
+        (border_epochs, stores): (u64, bool),
     ) -> Collector {
         let stood = meta
             .positions
@@ -228,6 +287,7 @@ impl Collector {
             checkpoints,
             sealing,
             border_epochs,
+            stores,
             rows: BTreeMap::new(),
             rejects: BTreeMap::new(),
             stragglers: BTreeMap::new(),
@@ -337,7 +397,16 @@ impl Collector {
         self.stats.outbox_bytes.add(row_bytes - lists_bytes as i64);
         let mut rejects = taken(&mut self.rejects, through);
         seeded::rejects(&mut rejects);
-        let rejects_bytes = rejects.iter().map(reject_bytes).sum();
+        let mut stragglers = taken(&mut self.stragglers, through);
+        let mut straggler_bytes = stragglers.iter().map(Straggler::bytes).sum();
+        let mut rejects_bytes: i64 = rejects.iter().map(reject_bytes).sum();
+        if !self.stores && !stragglers.is_empty() {
+            let from = rejects.len();
+            rejects.extend(letters(std::mem::take(&mut stragglers), &self.stats));
+            let more: i64 = rejects[from..].iter().map(reject_bytes).sum();
+            self.stats.outbox_bytes.add(more - straggler_bytes);
+            (rejects_bytes, straggler_bytes) = (rejects_bytes + more, 0);
+        }
         let before = self.stood.values().copied().collect();
         let positions = taken(&mut self.positions, seeded::positions_through(through)).into_iter();
         self.stood
@@ -347,30 +416,20 @@ impl Collector {
             true => before,
             false => self.stood.values().copied().collect(),
         };
-        let generation = self.meta.generation;
-        let rows = Parcel::new(
-            Delivery {
-                generation,
-                through,
-                items: rows,
-            },
-            row_bytes,
-            &self.stats,
+        let whole = (self.meta.generation, through, &self.stats);
+        let cargo = (
+            parcel(whole, rows, row_bytes),
+            parcel(whole, rejects, rejects_bytes),
+            parcel(whole, stragglers, straggler_bytes),
         );
-        let rejects = Parcel::new(
-            Delivery {
-                generation,
-                through,
-                items: rejects,
-            },
-            rejects_bytes,
-            &self.stats,
+        let (rows, rejects, stragglers) = cargo.clone();
+        self.checkpoints.seal(
+            self.meta.clone(),
+            &rows.delivery.items,
+            &rejects.delivery.items,
+            &stragglers.delivery.items,
+            cargo,
         );
-        let cargo = (rows.clone(), rejects.clone());
-        let (rows, rejects) = (&rows.delivery.items, &rejects.delivery.items);
-        let stragglers = taken(&mut self.stragglers, through);
-        self.checkpoints
-            .seal(self.meta.clone(), rows, rejects, &stragglers, cargo);
         pass(Point::SealDone);
         self.sealing.made();
     }
@@ -449,7 +508,7 @@ mod tests {
             talk: Talk::alone(2),
             ended: mpsc::channel().1,
         };
-        let collector = Collector::new(meta, stats.clone(), checkpoints, sealing, 0..2, 2);
+        let collector = Collector::new(meta, stats.clone(), checkpoints, sealing, 0..2, (2, true));
         let collecting = std::thread::spawn(move || collector.run(&captured, |_| {}));
         let first = jobs.iter().find_map(|job| match job {
             Job::Seal(meta, cargo) => Some((meta.epoch, cargo.0.delivery.items.len())),

@@ -127,6 +127,7 @@ async fn start(
     };
     stop.begun(false);
     settings.engine.journal = true;
+    settings.engine.stored_ms = sinks::stored_ms(&settings);
     let mut begun = Begun::begin(&settings, place, &terminal).await?;
     let changes = Changes::watch(begun.source.1.as_deref()).map_err(|error| error.to_string())?;
     let parts = begun.team.parts();

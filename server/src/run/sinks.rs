@@ -1,6 +1,6 @@
 //! The sinks of a run: each on a thread of its own, wrapped in retries, measured.
 
-use super::delivery::{Inbox, Parcel};
+use super::delivery::{Inbox, Inboxes, Parcel, Stored};
 use super::log::Terminal;
 use crate::config::{DeadLetterSettings, Settings, StoreKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -17,16 +17,14 @@ use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink};
 use tidewatch_sinks::memory::{MemoryDeadLetters, MemorySink};
 use tidewatch_sinks::parts::Parts;
-use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresSink};
+use tidewatch_sinks::postgres::{Mending, PostgresDeadLetters, PostgresHotStore, PostgresSink};
 use tidewatch_sinks::retry::{Backoff, Retrying, SinkEvent};
-use tidewatch_sinks::{ErrorKind, Sink, SinkError};
+use tidewatch_sinks::{ErrorKind, Sink, SinkError, Storing};
 
 /// The running sinks.
 pub struct Sinks {
-    /// Where rows go.
-    pub rows: Vec<Inbox<Row>>,
-    /// Where records go that can't be used.
-    pub rejects: Vec<Inbox<Reject>>,
+    /// Where deliveries go.
+    pub inboxes: Inboxes,
     /// What is measured of each.
     pub stats: Vec<Arc<SinkStats>>,
     /// Where published rows are read.
@@ -34,6 +32,8 @@ pub struct Sinks {
     /// What they have taken.
     pub confirmed: Confirmed,
     generation: Generation,
+    /// Whether a sink gives the others rows that it has mended.
+    mends: bool,
     threads: Vec<JoinHandle<Result<(), SinkError>>>,
 }
 
@@ -78,6 +78,31 @@ pub struct Surroundings {
     pub terminal: Arc<Terminal>,
 }
 
+impl Surroundings {
+    /// Does something with a sink, unless what can't be delivered is given up, before or meanwhile: then `None`. What
+    /// it was given is durable, so nothing is lost.
+    fn unless_given_up<T>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> Result<T, SinkError>,
+    ) -> Result<Option<T>, SinkError> {
+        let gives_up = || self.give_up.load(Ordering::SeqCst);
+        let done = match gives_up() {
+            true => None,
+            false => Some(work()),
+        };
+        match done {
+            Some(Ok(done)) => Ok(Some(done)),
+            Some(Err(error)) if error.kind != ErrorKind::Retry || !gives_up() => Err(error),
+            _ => {
+                let news = format!("sink {name} has not taken everything: the next start delivers the rest");
+                self.terminal.news(&news);
+                Ok(None)
+            }
+        }
+    }
+}
+
 impl Sinks {
     /// Starts the configured sinks. Each begins with an empty delivery, which shuts out older generations.
     ///
@@ -92,19 +117,23 @@ impl Sinks {
     ) -> Result<Sinks, SinkError> {
         let memory = MemorySink::new(&settings.memory);
         let mut sinks = Sinks {
-            rows: Vec::new(),
-            rejects: Vec::new(),
+            mends: settings.postgres.is_some(),
+            inboxes: Inboxes::default(),
             stats: Vec::new(),
             store: Arc::new(memory.clone()),
             threads: Vec::new(),
             confirmed: Confirmed::default(),
             generation,
         };
-        if let Some(postgres) = &settings.postgres {
-            let mut sink = PostgresSink::new(postgres.clone(), parts.clone());
-            sink.check()?;
-            sinks.add_rows(sink, around)?;
-        }
+        let storing = settings.postgres.as_ref().map(|postgres| {
+            let mut sink = PostgresSink::new(postgres.clone(), parts.clone()).mending(Mending {
+                jobs: settings.engine.jobs(),
+                quantiles: settings.engine.quantiles,
+                partitions: partitions.to_vec(),
+            });
+            sink.check().map(|()| sink)
+        });
+        let storing = storing.transpose()?;
         if let Some(kafka) = &settings.kafka {
             let mut sink = KafkaSink::new(kafka.clone());
             sink.check()?;
@@ -113,6 +142,9 @@ impl Sinks {
         match (settings.store, &settings.postgres) {
             (StoreKind::Postgres, Some(postgres)) => sinks.store = Arc::new(PostgresHotStore::new(postgres.clone())),
             _ => sinks.add_rows(memory, around)?,
+        }
+        if let Some(sink) = storing {
+            sinks.add_storing(sink, around)?;
         }
         match &settings.dead_letter {
             DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&settings.memory), around)?,
@@ -133,24 +165,26 @@ impl Sinks {
 
     fn add_rows(&mut self, sink: impl Sink<Row> + 'static, around: &Surroundings) -> Result<(), SinkError> {
         let stats = SinkStats::new(sink.name());
-        let inbox = self.add(sink, stats, around)?;
-        self.rows.push(inbox);
+        let mended = self.mends.then(|| self.confirmed.add());
+        let inbox = self.add(sink, stats, around, mended)?;
+        self.inboxes.rows.push(inbox);
         Ok(())
     }
 
     fn add_letters(&mut self, sink: impl Sink<Reject> + 'static, around: &Surroundings) -> Result<(), SinkError> {
         let stats = SinkStats::new(format!("dead_letter_{}", sink.name()));
-        let inbox = self.add(sink, stats, around)?;
-        self.rejects.push(inbox);
+        let inbox = self.add(sink, stats, around, None)?;
+        self.inboxes.rejects.push(inbox);
         Ok(())
     }
 
-    /// Starts a sink's thread, which ends when the inbox is dropped.
-    fn add<T: Send + Sync + 'static>(
+    /// Starts a sink's thread, which ends when the inbox is dropped. `mended` is told of rows that a store has mended.
+    fn add<T: Clone + Send + Sync + 'static>(
         &mut self,
         sink: impl Sink<T> + 'static,
         stats: SinkStats,
         around: &Surroundings,
+        mended: Option<Arc<AtomicU64>>,
     ) -> Result<Inbox<T>, SinkError> {
         let stats = Arc::new(stats);
         self.stats.push(stats.clone());
@@ -162,41 +196,86 @@ impl Sinks {
         let failed = EndsBadly(around.failed.clone());
         let around = around.clone();
         let work = move || {
+            let mut last = Epoch(0);
             for parcel in deliveries {
                 let begun = Instant::now();
-                let gives_up = || around.give_up.load(Ordering::SeqCst);
-                let delivered = match gives_up() {
-                    true => None,
-                    false => Some(sink.deliver(&parcel.delivery)),
-                };
-                match delivered {
-                    Some(Err(error)) if error.kind != ErrorKind::Retry || !gives_up() => return Err(error),
-                    Some(Ok(())) => {}
-                    // What it was given is durable, so nothing is lost.
-                    _ => {
-                        let news = format!("sink {name} has not taken everything: the next start delivers the rest");
-                        around.terminal.news(&news);
-                        break;
+                let (delivery, size) = (&parcel.delivery, parcel.delivery.items.len());
+                let delivered = around.unless_given_up(name, || match (parcel.is_mended, size) {
+                    (false, _) => {
+                        last = delivery.through;
+                        sink.deliver(delivery)
                     }
+                    (true, 0) => Ok(()),
+                    // Those of later epochs may have come before: what is delivered never goes back.
+                    (true, _) => sink.deliver(&Delivery {
+                        through: last.max(delivery.through),
+                        ..delivery.clone()
+                    }),
+                })?;
+                if delivered.is_none() {
+                    break;
                 }
-                stats.delivered(parcel.delivery.items.len() as u64, begun.elapsed());
+                if !parcel.is_mended || size > 0 {
+                    stats.delivered(size as u64, begun.elapsed());
+                }
+                let confirmed = mended.as_ref().filter(|_| parcel.is_mended).unwrap_or(&confirmed);
                 pass(Point::Confirm);
-                confirmed.store(parcel.delivery.through.0, Ordering::SeqCst);
+                confirmed.store(delivery.through.0, Ordering::SeqCst);
                 pass(Point::Confirmed);
             }
             failed.well();
             Ok(())
         };
+        self.spawn(name, work)?;
+        Ok(inbox)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() -> Result<(), SinkError> + Send + 'static,
+    ) -> Result<(), SinkError> {
         let thread = std::thread::Builder::new().name(format!("sink-{name}"));
         let thread = thread.spawn(work);
         self.threads
             .push(thread.map_err(|error| SinkError::stop(format!("the thread of sink {name}"), error.to_string()))?);
-        Ok(inbox)
+        Ok(())
+    }
+
+    /// Starts the thread of the sink that adds stragglers to its rows, and gives the other sinks these rows.
+    fn add_storing(&mut self, sink: impl Storing + 'static, around: &Surroundings) -> Result<(), SinkError> {
+        let stats = Arc::new(SinkStats::new(sink.name()));
+        self.stats.insert(0, stats.clone());
+        let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
+        sink.deliver(&nothing(self.generation))?;
+        let name = sink.name();
+        let (inbox, deliveries) = mpsc::channel::<Stored>();
+        let (confirmed, others) = (self.confirmed.add(), self.inboxes.rows.clone());
+        let (failed, around) = (EndsBadly(around.failed.clone()), around.clone());
+        self.inboxes.storing = Some(inbox);
+        self.spawn(name, move || {
+            for (rows, stragglers) in deliveries {
+                let begun = Instant::now();
+                let mended = around.unless_given_up(name, || sink.mend(&rows.delivery, &stragglers.delivery.items))?;
+                let Some(mended) = mended else { break };
+                let items = rows.delivery.items.len() + mended.len();
+                stats.delivered(items as u64, begun.elapsed());
+                let bytes = (mended.len() * size_of::<Row>()) as i64;
+                let mended = rows.mended(mended, bytes);
+                // Also when there are none: so they know that nothing more comes of these epochs.
+                others.iter().for_each(|inbox| drop(inbox.send(mended.clone())));
+                pass(Point::Confirm);
+                confirmed.store(rows.delivery.through.0, Ordering::SeqCst);
+                pass(Point::Confirmed);
+            }
+            failed.well();
+            Ok(())
+        })
     }
 
     /// Waits until all that was sent is delivered, and gives what went wrong. Nobody holds their inboxes any more.
     pub fn finish(self) -> Vec<String> {
-        drop((self.rows, self.rejects));
+        drop(self.inboxes);
         let ended = self.threads.into_iter().map(JoinHandle::join);
         ended
             .filter_map(|end| match end {
@@ -221,6 +300,13 @@ impl Drop for EndsBadly {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
+}
+
+/// How long the storing sink keeps rows, in milliseconds; `None` when there is no such sink.
+pub fn stored_ms(settings: &Settings) -> Option<i64> {
+    let postgres = settings.postgres.as_ref()?;
+    let kept = postgres.retention().map(|kept| i64::try_from(kept.as_millis()));
+    Some(kept.and_then(Result::ok).unwrap_or(i64::MAX))
 }
 
 fn nothing<T>(generation: Generation) -> Delivery<T> {

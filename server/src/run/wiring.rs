@@ -72,6 +72,7 @@ impl Wired {
         let crashes = begun.crashes(&meta, &around.terminal)?;
         let (talk, member) = (begun.team.talk.clone(), begun.team.talk.member);
         let border_epochs = settings.engine.border_epochs;
+        let stores = settings.engine.stored_ms.is_some();
         let outbox = begun
             .restored
             .as_mut()
@@ -87,15 +88,12 @@ impl Wired {
             delivery::own(&mut outbox, &begun.team.parts());
             filling.inherit(&outbox);
             sinks.confirmed.begin(was.delivered);
-            let (rows, rejects) = delivery::inherited(outbox, begun.generation, was.epoch, &handle.stats);
-            // A sink that has ended has said why.
-            sinks.rows.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
-            sinks.rejects.iter().for_each(|inbox| drop(inbox.send(rejects.clone())));
+            let left = delivery::inherited(outbox, (begun.generation, was.epoch), stores, &handle.stats);
+            sinks.inboxes.give(&left);
         }
         check(Point::OutboxGiven)?;
         let outlet = Outlet {
-            rows_to: sinks.rows.clone(),
-            rejects_to: sinks.rejects.clone(),
+            to: sinks.inboxes.clone(),
             confirmed: sinks.confirmed.clone(),
             around: around.clone(),
             kafka,
@@ -145,7 +143,7 @@ impl Wired {
             filling,
             sealing,
             member.workers(),
-            border_epochs,
+            (border_epochs, stores),
         );
         let collector = collector.noting(crashes);
         let collecting = tokio::task::spawn_blocking(move || {

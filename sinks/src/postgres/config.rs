@@ -95,6 +95,11 @@ pub struct PostgresSettings {
 }
 
 impl PostgresSettings {
+    /// How long windows are kept, by their start; `None`: for ever.
+    pub fn retention(&self) -> Option<Duration> {
+        self.retention
+    }
+
     /// The database as `host:port/database`.
     pub fn target(&self) -> &str {
         &self.target

@@ -7,7 +7,7 @@ use super::tables::{level, table};
 use crate::SinkError;
 use crate::hot::HotStore;
 use std::sync::{Mutex, PoisonError};
-use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::EventTime;
@@ -43,10 +43,15 @@ impl HotStore for PostgresHotStore {
                     .client
                     .query(&sql(query), &[&key, &metric, &from, &to, &limit, &level(query.job)])?
             };
-            found.iter().map(|row| read(query, row)).collect()
+            let of = (query.job, &query.key, &query.metric);
+            found.iter().map(|row| row_of(of, row)).collect()
         })
     }
 }
+
+/// The columns of [`row_of`] that every table has.
+pub(super) const COLUMNS: &str =
+    "window_start, window_end, count, sum, min, max, mean, p50, p95, p99, invalid_count, status, revision";
 
 fn sql(query: &SeriesQuery) -> String {
     let order = match query.order {
@@ -61,15 +66,18 @@ fn sql(query: &SeriesQuery) -> String {
         ),
     };
     format!(
-        "SELECT window_start, window_end, count, sum, min, max, {own}, mean, p50, p95, p99, invalid_count, status,
-                revision
+        "SELECT {COLUMNS}, {own}
          FROM {} WHERE {key} AND metric = $2 AND window_start >= $3 AND window_start < $4
          ORDER BY window_start {order} LIMIT $5",
         table(query.job).name
     )
 }
 
-fn read(query: &SeriesQuery, row: &postgres::Row) -> Result<Row, super::failure::Failure> {
+/// A row of a job, key and metric as it was found.
+pub(super) fn row_of(
+    (job, key, metric): (Job, &Name, &Name),
+    row: &postgres::Row,
+) -> Result<Row, super::failure::Failure> {
     let number = |name| -> Result<u64, postgres::Error> { Ok(row.try_get::<_, i64>(name)?.unsigned_abs()) };
     let status = match row.try_get("status")? {
         "live" => Status::Live,
@@ -95,9 +103,9 @@ fn read(query: &SeriesQuery, row: &postgres::Row) -> Result<Row, super::failure:
         quantiles,
     };
     Ok(Row {
-        job: query.job,
-        key: query.key.clone(),
-        metric: query.metric.clone(),
+        job,
+        key: key.clone(),
+        metric: metric.clone(),
         window_start: EventTime(row.try_get::<_, Stamp>("window_start")?.0),
         window_end: EventTime(row.try_get::<_, Stamp>("window_end")?.0),
         values,

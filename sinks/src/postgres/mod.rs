@@ -9,10 +9,15 @@
 //! Guarantee: exactly once in effect. A delivery is stored whole or not at all, again without effect, and never
 //! after a later generation's first delivery.
 //!
+//! Readings beyond the horizon are added to the rows of the windows that cover them, after the rows of their delivery and
+//! in the same transaction. Column `mended` of a row keeps the last offset of each partition that the row has taken: none
+//! is added twice, whoever delivers it again. A row that takes its place has `mended` null, and takes them again.
+//!
 //! * [`config`]: what is configured, and what it resolves to.
 //! * `session`, `failure`: one connection, rebuilt after every error; which errors may pass.
 //! * `schema`, `days`: tables by versioned migrations; hypertables, or partitions made on demand; retention.
 //! * `order`, `tables`, `copy`, `stamp`: rows in the order of their key, as columns of arrays and as a copy.
+//! * `mend`, `mended`: readings beyond the horizon, and what they make of a row.
 //! * `progress`, `sink`, `dead_letters`, `hot`: what is done with them.
 
 pub mod config;
@@ -21,6 +26,8 @@ mod days;
 mod dead_letters;
 mod failure;
 mod hot;
+mod mend;
+mod mended;
 mod order;
 mod progress;
 mod schema;
@@ -32,5 +39,6 @@ mod tables;
 pub use config::{PostgresConfig, PostgresSettings, Timescale};
 pub use dead_letters::PostgresDeadLetters;
 pub use hot::PostgresHotStore;
+pub use mend::Mending;
 pub use schema::Tables;
 pub use sink::PostgresSink;

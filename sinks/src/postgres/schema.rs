@@ -8,7 +8,10 @@ use crate::SinkError;
 use postgres::{Client, Transaction};
 
 /// Each migration is applied once, in this order. Never change one that is out: add another.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_tables.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_tables.sql"),
+    include_str!("migrations/0002_mended.sql"),
+];
 /// The advisory lock that whoever migrates holds ("tidewatc" in ASCII).
 const MIGRATION_LOCK: i64 = 0x7469_6465_7761_7463;
 

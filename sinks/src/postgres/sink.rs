@@ -3,19 +3,21 @@
 use super::PostgresSettings;
 use super::copy::copy;
 use super::failure::Failure;
+use super::mend::{Mending, Sorted};
 use super::order::of_table;
 use super::progress;
 use super::schema::{self, Layout, Tables};
 use super::session::{Link, Session, connect, prepared};
 use super::tables::{Batch, Table, WINDOWED, table};
 use crate::parts::Parts;
-use crate::{Sink, SinkError};
+use crate::{Sink, SinkError, Storing};
 use postgres::error::SqlState;
 use postgres::{Statement, Transaction};
 use std::collections::HashMap;
 use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::row::{Delivery, Row, Status};
+use tidewatch_proto::straggler::Straggler;
 
 /// The name of the rows' progress.
 const STREAM: &str = "rows";
@@ -24,6 +26,7 @@ const STREAM: &str = "rows";
 pub struct PostgresSink {
     link: Link,
     parts: Parts,
+    mending: Option<Mending>,
 }
 
 impl PostgresSink {
@@ -32,7 +35,15 @@ impl PostgresSink {
         PostgresSink {
             link: Link::new(settings),
             parts,
+            mending: None,
         }
+    }
+
+    /// The same sink, which also adds readings beyond the horizon to what it has stored.
+    #[must_use]
+    pub fn mending(mut self, mending: Mending) -> PostgresSink {
+        self.mending = Some(mending);
+        self
     }
 
     /// Connects and brings the tables up to date, so that what is wrong shows at the start.
@@ -52,7 +63,15 @@ impl PostgresSink {
         schema::look(&mut client, settings).map_err(|failure| failure.about(settings.target()))
     }
 
-    fn refuse_foreign(&self, delivery: &Delivery<Row>) -> Result<(), SinkError> {
+    fn refuse_foreign(&self, delivery: &Delivery<Row>, stragglers: &[Straggler]) -> Result<(), SinkError> {
+        if let Some(one) = stragglers.iter().find(|one| !self.parts.contains(one.part())) {
+            let problem = format!(
+                "a reading of {} is of part {}, which isn't this sink's",
+                one.device,
+                one.part().0
+            );
+            return Err(SinkError::stop(self.link.settings().target(), problem));
+        }
         match delivery.items.iter().find(|row| !self.parts.contains(row.part())) {
             Some(row) => {
                 let problem = format!(
@@ -73,27 +92,37 @@ impl Sink<Row> for PostgresSink {
     }
 
     fn deliver(&mut self, delivery: &Delivery<Row>) -> Result<(), SinkError> {
-        self.refuse_foreign(delivery)?;
+        self.mend(delivery, &[]).map(drop)
+    }
+}
+
+impl Storing for PostgresSink {
+    fn mend(&mut self, delivery: &Delivery<Row>, stragglers: &[Straggler]) -> Result<Vec<Row>, SinkError> {
+        self.refuse_foreign(delivery, stragglers)?;
         self.link.keep_retention()?;
-        let rows = &delivery.items;
-        let parts = &self.parts;
+        let (parts, rows) = (&self.parts, &delivery.items);
+        let retention = self.link.settings().retention;
+        let mending = self.mending.as_ref();
+        let sorted = mending.map(|mending| (mending.sort(stragglers, retention), mending.quantiles));
         self.link.run(|session, settings| {
             if session.layout == Layout::DailyPartitions {
                 let windows = rows.iter().map(|row| (table(row.job).name, row.window_start.0));
-                session.days.have(&mut session.client, windows)?;
+                let mended = sorted.iter().flat_map(|(sorted, _)| sorted.windows());
+                session.days.have(&mut session.client, windows.chain(mended))?;
             }
-            store(session, settings, parts, delivery)
+            store(session, settings, parts, delivery, sorted)
         })
     }
 }
 
-/// The delivery as one transaction.
+/// The delivery as one transaction. It gives the rows that readings were added to.
 fn store(
     session: &mut Session,
     settings: &PostgresSettings,
     parts: &Parts,
     delivery: &Delivery<Row>,
-) -> Result<(), Failure> {
+    sorted: Option<(Sorted<'_>, bool)>,
+) -> Result<Vec<Row>, Failure> {
     let layout = session.layout;
     check(Point::PostgresBegin)?;
     let (mut transaction, statements) = session.begin()?;
@@ -112,9 +141,14 @@ fn store(
         write.first_rows(&first, layout)?;
         write.upsert(&later)?;
     }
+    let mended = match sorted {
+        Some((sorted, quantiles)) => sorted.store(&mut transaction, statements, quantiles, delivery.through)?,
+        None => Vec::new(),
+    };
     check(Point::PostgresCommit)?;
     transaction.commit()?;
-    Ok(check(Point::PostgresCommitted)?)
+    check(Point::PostgresCommitted)?;
+    Ok(mended)
 }
 
 /// Rows on their way into one table.

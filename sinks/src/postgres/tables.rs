@@ -254,14 +254,32 @@ impl Table {
             .iter()
             .map(|column| column.name)
             .filter(|name| !self.key.contains(name));
-        let set = values
-            .map(|name| format!("{name} = excluded.{name}"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let set = values.map(|name| format!("{name} = excluded.{name}"));
+        // What was added to the row that was there is not in the one that takes its place.
+        let forget = std::ptr::eq(self.key, SERIES_KEY).then(|| "mended = NULL".to_owned());
+        let set = set.chain(forget).collect::<Vec<_>>().join(", ");
         format!(
             "{} ON CONFLICT ({}) DO UPDATE SET {set} WHERE excluded.revision > stored.revision",
             self.insert(),
             self.key.join(", ")
+        )
+    }
+
+    /// Inserts rows that have taken readings beyond the horizon, or replaces them: its last parameter says what each
+    /// has taken.
+    pub(super) fn mend(&self) -> String {
+        let names = self.columns.iter().map(|column| column.name).chain(["mended"]);
+        let types = self.columns.iter().map(|column| column.ty).chain(["bytea"]);
+        let arrays = types.enumerate().map(|(n, ty)| format!("unnest(${}::{ty}[])", n + 1));
+        let set = names.clone().filter(|name| !self.key.contains(name));
+        let set = set.map(|name| format!("{name} = excluded.{name}"));
+        format!(
+            "INSERT INTO {} ({}) SELECT {} ON CONFLICT ({}) DO UPDATE SET {}",
+            self.name,
+            names.collect::<Vec<_>>().join(", "),
+            arrays.collect::<Vec<_>>().join(", "),
+            self.key.join(", "),
+            set.collect::<Vec<_>>().join(", ")
         )
     }
 

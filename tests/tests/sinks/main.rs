@@ -1,6 +1,7 @@
 //! The sinks against real components: the suite, and what only a real component does.
 
 mod kafka;
+mod mend;
 mod postgres;
 
 use tidewatch_proto::ids::{Epoch, Generation};

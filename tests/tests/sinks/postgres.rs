@@ -13,7 +13,7 @@ use tidewatch_tests::sinks::component;
 use tidewatch_tests::sinks::postgres::Database;
 
 /// TimescaleDB takes one connection at a time.
-static TIMESCALE: Mutex<()> = Mutex::new(());
+pub(super) static TIMESCALE: Mutex<()> = Mutex::new(());
 
 fn postgres_database() -> Database {
     Database::new(&component("TIDEWATCH_TEST_POSTGRES"))

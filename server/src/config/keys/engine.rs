@@ -24,7 +24,7 @@ pub(super) const ENGINE: Section = Section {
             name: "correction_horizon",
             kind: Kind::Span(0, 7 * DAY),
             default: "15m",
-            about: "How long after its closing a window can still be corrected; later readings become dead letters.",
+            about: "How long after its closing a window can still be corrected; later readings are added to the rows in PostgreSQL, or become dead letters without it.",
         },
         Key {
             name: "correction_bytes",

@@ -1,0 +1,193 @@
+//! Adds readings that came too late for memory to the rows of the windows that cover them.
+
+use super::failure::Failure;
+use super::hot::{COLUMNS, row_of};
+use super::mended::{Mended, Reading, mend};
+use super::session::prepared;
+use super::stamp::Stamp;
+use super::tables::{Batch, table};
+use postgres::{Statement, Transaction};
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tidewatch_proto::ids::{Epoch, Name};
+use tidewatch_proto::row::{Job, Row, Status, Values};
+use tidewatch_proto::straggler::Straggler;
+use tidewatch_proto::time::EventTime;
+
+/// What is stored of a device and metric, as far as readings are added to it.
+#[derive(Clone, Debug)]
+pub struct Mending {
+    /// The per-series jobs whose rows are stored.
+    pub jobs: Vec<Job>,
+    /// Whether quantiles are kept.
+    pub quantiles: bool,
+    /// The names of the source's partitions, by their numbers.
+    pub partitions: Vec<String>,
+}
+
+/// The rows of a series that readings are added to: by job and window.
+type Windows<'a> = BTreeMap<(Job, EventTime), Vec<Reading<'a>>>;
+
+/// Readings by the rows that they are added to.
+pub(super) struct Sorted<'a> {
+    series: BTreeMap<(&'a Name, &'a Name), Windows<'a>>,
+}
+
+impl Mending {
+    /// Sorts readings by the rows that they are added to. Rows that the retention lets go are not made again.
+    pub(super) fn sort<'a>(&'a self, stragglers: &'a [Straggler], retention: Option<Duration>) -> Sorted<'a> {
+        let kept = retention.and_then(|kept| SystemTime::now().checked_sub(kept));
+        let from = kept.and_then(|from| from.duration_since(UNIX_EPOCH).ok());
+        let from = EventTime(from.map_or(i64::MIN, |from| from.as_millis() as i64));
+        let mut series: BTreeMap<(&Name, &Name), Windows<'a>> = BTreeMap::new();
+        for straggler in stragglers {
+            let name = self.partitions.get(straggler.partition.index());
+            for (metric, value) in &straggler.readings {
+                let reading = Reading {
+                    partition: name.map_or("", String::as_str),
+                    offset: straggler.offset,
+                    at: straggler.at,
+                    value: *value,
+                };
+                let rows = series.entry((&straggler.device, metric)).or_default();
+                for job in &self.jobs {
+                    for start in job.starts(straggler.at).filter(|start| *start >= from) {
+                        rows.entry((*job, start)).or_default().push(reading);
+                    }
+                }
+            }
+        }
+        Sorted { series }
+    }
+}
+
+impl Sorted<'_> {
+    /// The table and start of every window.
+    pub(super) fn windows(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        let windows = self.series.values().flat_map(BTreeMap::keys);
+        windows.map(|(job, start)| (table(*job).name, start.0))
+    }
+
+    /// Adds the readings, and gives all these rows as they are then.
+    pub(super) fn store(
+        self,
+        transaction: &mut Transaction<'_>,
+        statements: &mut HashMap<String, Statement>,
+        quantiles: bool,
+        through: Epoch,
+    ) -> Result<Vec<Row>, Failure> {
+        let mut rows = Vec::new();
+        for ((device, metric), windows) in self.series {
+            for job in [Job::Minute, Job::FiveMinutes, Job::Hour] {
+                let own = windows.range((job, EventTime(i64::MIN))..=(job, EventTime(i64::MAX)));
+                let own: Vec<(EventTime, &[Reading<'_>])> =
+                    own.map(|((_, start), list)| (*start, list.as_slice())).collect();
+                let mut series = Series {
+                    transaction: &mut *transaction,
+                    statements: &mut *statements,
+                    job,
+                    device,
+                    metric,
+                };
+                for chunk in own.chunks(CHUNK) {
+                    rows.extend(series.add(chunk, quantiles, through)?);
+                }
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// So many rows are read and written at once.
+const CHUNK: usize = 1_024;
+
+/// The rows of one series and job.
+struct Series<'a, 't> {
+    transaction: &'a mut Transaction<'t>,
+    statements: &'a mut HashMap<String, Statement>,
+    job: Job,
+    device: &'a Name,
+    metric: &'a Name,
+}
+
+impl Series<'_, '_> {
+    /// Adds readings to the rows of windows, and gives these rows.
+    fn add(
+        &mut self,
+        windows: &[(EventTime, &[Reading<'_>])],
+        quantiles: bool,
+        through: Epoch,
+    ) -> Result<Vec<Row>, Failure> {
+        let stored = self.stored(windows)?;
+        let (mut rows, mut changed, mut states) = (Vec::new(), Vec::new(), Vec::new());
+        for (start, readings) in windows {
+            let before = stored.get(start);
+            let known = before.and_then(|(_, mended)| mended.as_ref());
+            let values = before.map_or(Values::default(), |(row, _)| row.values);
+            match (mend(&values, known, readings, quantiles), before) {
+                (Some((values, mended)), before) => {
+                    let after = before.map_or(0, |(row, _)| row.revision.0 + 1);
+                    changed.push(rows.len());
+                    states.push(mended.to_bytes());
+                    rows.push(self.row(*start, values, through.max(Epoch(after))));
+                }
+                // It was delivered before.
+                (None, Some((row, _))) => rows.push(row.clone()),
+                (None, None) => {}
+            }
+        }
+        if !changed.is_empty() {
+            let changed: Vec<&Row> = changed.iter().map(|at| &rows[*at]).collect();
+            let batch = Batch::of(&changed, through)?;
+            let own = table(self.job);
+            let statement = prepared(self.statements, self.transaction, own.mend())?;
+            let mut parameters = own.parameters(&batch);
+            parameters.push(&states);
+            self.transaction.execute(statement, &parameters)?;
+        }
+        Ok(rows)
+    }
+
+    fn row(&self, start: EventTime, values: Values, revision: Epoch) -> Row {
+        Row {
+            job: self.job,
+            key: self.device.clone(),
+            metric: self.metric.clone(),
+            window_start: start,
+            window_end: EventTime(start.0 + self.job.length_ms()),
+            values,
+            status: Status::Corrected,
+            revision,
+        }
+    }
+
+    /// The rows that are there, and what they have taken.
+    fn stored(
+        &mut self,
+        windows: &[(EventTime, &[Reading<'_>])],
+    ) -> Result<BTreeMap<EventTime, (Row, Option<Mended>)>, Failure> {
+        let starts: Vec<Stamp> = windows.iter().map(|(start, _)| Stamp(start.0)).collect();
+        let (Some(first), Some(last)) = (starts.first(), starts.last()) else {
+            return Ok(BTreeMap::new());
+        };
+        // The bounds say which partitions of the table are looked at.
+        let sql = format!(
+            "SELECT {COLUMNS}, first, last, stddev, 1::bigint AS devices, mended FROM {}
+             WHERE device_id = $1 AND metric = $2 AND window_start = ANY ($3::timestamptz[])
+               AND window_start BETWEEN $4 AND $5",
+            table(self.job).name
+        );
+        let statement = prepared(self.statements, self.transaction, sql)?;
+        let (device, metric): (&str, &str) = (self.device, self.metric);
+        let found = self
+            .transaction
+            .query(statement, &[&device, &metric, &starts, first, last])?;
+        let mut stored = BTreeMap::new();
+        for found in &found {
+            let row = row_of((self.job, self.device, self.metric), found)?;
+            let bytes: Option<&[u8]> = found.try_get("mended")?;
+            stored.insert(row.window_start, (row, bytes.and_then(Mended::read)));
+        }
+        Ok(stored)
+    }
+}
