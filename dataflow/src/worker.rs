@@ -145,7 +145,7 @@ impl Own {
             .filter(|p| p.index() % peers == index)
             .collect();
         let mut from = vec![None; partitions];
-        let own = shared.restored.get(index).map(|own| own.lock());
+        let own = shared.restored.get(index - shared.first_worker).map(|own| own.lock());
         let own = own.and_then(|own| own.unwrap_or_else(PoisonError::into_inner).take());
         if let Some(restored) = own {
             restore(
