@@ -415,18 +415,24 @@ fn stops_in_an_outage(signals: usize) {
 #[test]
 fn a_topic_becomes_windows_across_processes_that_die_and_other_numbers_of_them() {
     let (job, sent) = (Job::new(), fleet(20_260_103));
-    // How many processes and threads, and whether one of them is killed, not all.
-    let runs = [(1, 1, false), (2, 1, true), (4, 1, true), (2, 2, false), (1, 2, false)];
+    // How many processes and threads, and what one of them gets before all are killed: it dies, or falls silent.
+    let runs = [
+        (1, 1, None),
+        (2, 1, Some("KILL")),
+        (4, 1, Some("STOP")),
+        (2, 2, None),
+        (1, 2, None),
+    ];
     let part = MESSAGES / runs.len();
-    for (part, (processes, threads, is_one_killed)) in sent.chunks(part).zip(runs) {
+    for (part, (processes, threads, sent_to_one)) in sent.chunks(part).zip(runs) {
         let (first, second) = part.split_at(part.len() / 2);
         job.fill(first);
         let run = job.start_cluster(processes, threads);
         run.wait_for_messages(first.len() as u64);
         run.wait_for_checkpoints(1);
-        if is_one_killed {
+        if let Some(name) = sent_to_one {
             let last = run.processes().pop().expect("it has processes");
-            signal(last, "KILL");
+            signal(last, name);
             run.wait_until_it_says("starting all processes again");
         }
         job.fill(second);
