@@ -283,7 +283,7 @@ impl Team {
                     }
                     // Nobody waits for what it would have said; what its sinks have taken nobody knows.
                     Incoming::Lost { .. } if routes.is_done.load(Ordering::SeqCst) => {
-                        drop(routes.delivered.send(Epoch(0)));
+                        let _ = routes.delivered.send(Epoch(0));
                     }
                     Incoming::Lost { from, problem } => {
                         routes.terminal.news(&lost(from, &problem));
