@@ -6,9 +6,11 @@
 
 mod begin;
 mod clock;
+mod collector;
 mod crashes;
-mod delivery;
 mod log;
+mod outlet;
+mod parcel;
 mod reader;
 mod ready;
 mod sealing;

@@ -1,7 +1,7 @@
 //! The sinks of a run: each on a thread of its own, wrapped in retries, measured.
 
-use super::delivery::{Inbox, Inboxes, Parcel, Stored};
 use super::log::Terminal;
+use super::parcel::{Inbox, Inboxes, Parcel, Stored};
 use crate::config::{DeadLetterSettings, Settings, StoreKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};

@@ -4,8 +4,8 @@
 //! process without others is the first one of a team of one.
 
 use super::RunError;
-use super::delivery::Cargo;
 use super::log::Terminal;
+use super::parcel::Cargo;
 use super::sealing::Seal;
 use serde::{Deserialize, Serialize};
 use std::os::unix::net::UnixStream;

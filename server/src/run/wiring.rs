@@ -1,7 +1,9 @@
 //! A run's parts, wired: engine, collector, writer, sinks and API, each with its way to the next.
 
 use super::begin::Begun;
-use super::delivery::{self, Collector, Outlet};
+use super::collector::Collector;
+use super::outlet::Outlet;
+use super::parcel;
 use super::ready::Ready;
 use super::sealing::Sealing;
 use super::sinks::{Sinks, Surroundings};
@@ -85,10 +87,10 @@ impl Wired {
         let (to_writer, jobs) = mpsc::channel();
         let mut filling = Checkpoints::new(begun.generation, member, to_writer.clone());
         if let (Some(mut outbox), Some(was)) = (outbox, begun.was) {
-            delivery::own(&mut outbox, &begun.team.parts());
+            parcel::own(&mut outbox, &begun.team.parts());
             filling.inherit(&outbox);
             sinks.confirmed.begin(was.delivered);
-            let left = delivery::inherited(outbox, (begun.generation, was.epoch), stores, &handle.stats);
+            let left = parcel::inherited(outbox, (begun.generation, was.epoch), stores, &handle.stats);
             sinks.inboxes.give(&left);
         }
         check(Point::OutboxGiven)?;

@@ -1,234 +1,26 @@
 //! From what the workers give out to checkpoints: what epochs have brought is sealed when every worker has completed
-//! them, and reaches sinks when it is durable.
+//! them.
 
 use super::crashes::Crashes;
+use super::parcel::{Cargo, Parcel, letters};
 use super::sealing::Sealing;
 use super::seeded;
-use super::sinks::{Confirmed, Surroundings};
-use super::team::Talk;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
-use tidewatch_checkpoints::{Checkpoints, Event, Owner, Share};
+use tidewatch_checkpoints::Checkpoints;
 use tidewatch_dataflow::batch::Position;
-use tidewatch_dataflow::capture::{Captured, letter_of, reject_bytes};
-use tidewatch_dataflow::checkpoint::{Meta, Outbox};
+use tidewatch_dataflow::capture::{Captured, reject_bytes};
+use tidewatch_dataflow::checkpoint::Meta;
 use tidewatch_dataflow::journal::Entry;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_failpoints::{Bug, Point, has_bug, pass};
 use tidewatch_proto::block::RowList;
-use tidewatch_proto::ids::{Epoch, Generation, Partition};
-use tidewatch_proto::reject::{Reason, Reject};
-use tidewatch_proto::row::{Delivery, Row};
+use tidewatch_proto::ids::{Epoch, Partition};
+use tidewatch_proto::reject::Reject;
+use tidewatch_proto::row::Row;
 use tidewatch_proto::straggler::Straggler;
-use tidewatch_sinks::parts::Parts;
-use tidewatch_sources::kafka::KafkaFactory;
-
-/// A delivery on its way to sinks. What it weighs leaves the outbox's gauge with the last of them.
-#[derive(Debug)]
-pub struct Parcel<T> {
-    /// What is delivered.
-    pub delivery: Delivery<T>,
-    /// Whether these are rows that a store has added readings to, which follow those of their epochs.
-    pub is_mended: bool,
-    bytes: i64,
-    stats: Arc<Stats>,
-}
-
-impl<T> Drop for Parcel<T> {
-    fn drop(&mut self) {
-        self.stats.outbox_bytes.add(-self.bytes);
-    }
-}
-
-/// Where a sink's thread takes its deliveries from.
-pub type Inbox<T> = mpsc::Sender<Arc<Parcel<T>>>;
-
-impl<T> Parcel<T> {
-    /// A delivery, of which so many bytes are in the outbox's gauge already.
-    pub fn new(delivery: Delivery<T>, bytes: i64, stats: &Arc<Stats>) -> Arc<Parcel<T>> {
-        Arc::new(Parcel {
-            delivery,
-            is_mended: false,
-            bytes,
-            stats: stats.clone(),
-        })
-    }
-
-    /// A delivery of other items for the same epochs, which weigh so many bytes from now on.
-    pub fn mended<U>(&self, items: Vec<U>, bytes: i64) -> Arc<Parcel<U>> {
-        self.stats.outbox_bytes.add(bytes);
-        Arc::new(Parcel {
-            delivery: Delivery {
-                generation: self.delivery.generation,
-                through: self.delivery.through,
-                items,
-            },
-            is_mended: true,
-            bytes,
-            stats: self.stats.clone(),
-        })
-    }
-}
-
-/// What comes with a checkpoint: its rows, its rejects, and readings for the storing sink.
-pub type Cargo = (Arc<Parcel<Row>>, Arc<Parcel<Reject>>, Arc<Parcel<Straggler>>);
-
-/// Rows, and readings that a store adds to its rows.
-pub type Stored = (Arc<Parcel<Row>>, Arc<Parcel<Straggler>>);
-
-/// Where all sinks' threads take their deliveries from.
-#[derive(Clone, Default)]
-pub struct Inboxes {
-    /// Where rows go, besides the storing sink.
-    pub rows: Vec<Inbox<Row>>,
-    /// Where rejects go.
-    pub rejects: Vec<Inbox<Reject>>,
-    /// The storing sink, which gives the others the rows that it has mended.
-    pub storing: Option<mpsc::Sender<Stored>>,
-}
-
-impl Inboxes {
-    /// Gives every sink what is for it.
-    pub fn give(&self, (rows, rejects, stragglers): &Cargo) {
-        // A sink that has ended has said why.
-        self.rows.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
-        self.rejects.iter().for_each(|inbox| drop(inbox.send(rejects.clone())));
-        if let Some(storing) = &self.storing {
-            let _ = storing.send((rows.clone(), stragglers.clone()));
-        }
-    }
-}
-
-/// Gives sinks what is durable.
-pub struct Outlet {
-    /// Where all of it goes.
-    pub to: Inboxes,
-    /// What sinks have taken.
-    pub confirmed: Confirmed,
-    /// What it shares with sinks.
-    pub around: Surroundings,
-    /// Where positions are committed for lag tools.
-    pub kafka: Option<Arc<KafkaFactory>>,
-    /// To speak to the cluster's other processes.
-    pub talk: Talk,
-}
-
-impl Outlet {
-    /// Gives sinks nothing more.
-    pub fn close(&mut self) {
-        self.to = Inboxes::default();
-    }
-}
-
-impl Owner for Outlet {
-    type Cargo = Cargo;
-
-    fn durable(&mut self, meta: &Meta, cargo: Cargo) {
-        self.to.give(&cargo);
-        if let Some(kafka) = &self.kafka {
-            pass(Point::PositionsCommit);
-            let positions = meta
-                .positions
-                .iter()
-                .map(|position| (position.partition, position.next));
-            kafka.commit(&positions.collect::<Vec<_>>());
-            pass(Point::PositionsCommitted);
-        }
-    }
-
-    fn delivered(&self) -> Epoch {
-        self.confirmed.through()
-    }
-
-    fn event(&mut self, event: Event<'_>) {
-        match event {
-            Event::Failed(error, wait) => {
-                self.around.outages.fetch_add(1, Ordering::SeqCst);
-                let again = wait.as_millis();
-                self.around.terminal.news(&format!(
-                    "a checkpoint can't be written: {error}; nothing is lost, sinks wait, the next try is in {again} ms"
-                ));
-            }
-            Event::Recovered => {
-                self.around.outages.fetch_sub(1, Ordering::SeqCst);
-                self.around.terminal.news("checkpoints can be written again");
-            }
-        }
-    }
-
-    fn gives_up(&self) -> bool {
-        self.around.give_up.load(Ordering::SeqCst)
-    }
-
-    fn report(&mut self, share: Share) {
-        self.talk.share(share);
-    }
-
-    fn announce(&mut self, epoch: Epoch) {
-        self.talk.durable(epoch);
-    }
-}
-
-/// The parts of an outbox that this process's sinks deliver.
-pub fn own(outbox: &mut Outbox, parts: &Parts) {
-    outbox
-        .rows
-        .values_mut()
-        .for_each(|rows| rows.retain(|row| parts.contains(row.part())));
-    let rejects = outbox.rejects.values_mut();
-    rejects.for_each(|rejects| rejects.retain(|reject| parts.contains(reject.part())));
-    let stragglers = outbox.stragglers.values_mut();
-    stragglers.for_each(|stragglers| stragglers.retain(|straggler| parts.contains(straggler.part())));
-}
-
-/// What an earlier run had not delivered, as of the epoch at which it was saved. Without a store that takes stragglers
-/// these are dead letters.
-pub fn inherited(
-    outbox: Outbox,
-    (generation, through): (Generation, Epoch),
-    stores: bool,
-    stats: &Arc<Stats>,
-) -> Cargo {
-    let rows: Vec<Row> = outbox.rows.into_values().flatten().collect();
-    let mut rejects: Vec<Reject> = outbox.rejects.into_values().flatten().collect();
-    let mut stragglers: Vec<Straggler> = outbox.stragglers.into_values().flatten().collect();
-    if !stores {
-        rejects.extend(letters(std::mem::take(&mut stragglers), stats));
-    }
-    let row_bytes = (rows.len() * size_of::<Row>()) as i64;
-    let reject_bytes = rejects.iter().map(reject_bytes).sum();
-    let straggler_bytes = stragglers.iter().map(Straggler::bytes).sum();
-    stats.outbox_bytes.add(row_bytes + reject_bytes + straggler_bytes);
-    let whole = (generation, through, stats);
-    (
-        parcel(whole, rows, row_bytes),
-        parcel(whole, rejects, reject_bytes),
-        parcel(whole, stragglers, straggler_bytes),
-    )
-}
-
-fn parcel<T>(
-    (generation, through, stats): (Generation, Epoch, &Arc<Stats>),
-    items: Vec<T>,
-    bytes: i64,
-) -> Arc<Parcel<T>> {
-    let delivery = Delivery {
-        generation,
-        through,
-        items,
-    };
-    Parcel::new(delivery, bytes, stats)
-}
-
-/// Stragglers as dead letters.
-fn letters(stragglers: Vec<Straggler>, stats: &Stats) -> impl Iterator<Item = Reject> {
-    stats.dead_letters(Reason::BeyondHorizon).add(stragglers.len() as u64);
-    let detail = "its windows left memory, and no store takes it any more; re-encoded, without raw";
-    stragglers.into_iter().map(|one| letter_of(&one, detail.to_owned()))
-}
 
 /// Collects what the workers yield, and makes checkpoints of it.
 pub struct Collector {
@@ -407,20 +199,18 @@ impl Collector {
             self.stats.outbox_bytes.add(more - straggler_bytes);
             (rejects_bytes, straggler_bytes) = (rejects_bytes + more, 0);
         }
-        let before = self.stood.values().copied().collect();
+        let stood = |collector: &Collector| collector.stood.values().copied().collect();
+        let before: Option<Vec<Position>> = has_bug(Bug::ApplyTwice).then(|| stood(self));
         let positions = taken(&mut self.positions, seeded::positions_through(through)).into_iter();
         self.stood
             .extend(positions.map(|position| (position.partition, position)));
         self.meta.epoch = through;
-        self.meta.positions = match has_bug(Bug::ApplyTwice) {
-            true => before,
-            false => self.stood.values().copied().collect(),
-        };
+        self.meta.positions = before.unwrap_or_else(|| stood(self));
         let whole = (self.meta.generation, through, &self.stats);
         let cargo = (
-            parcel(whole, rows, row_bytes),
-            parcel(whole, rejects, rejects_bytes),
-            parcel(whole, stragglers, straggler_bytes),
+            Parcel::new(whole, rows, row_bytes),
+            Parcel::new(whole, rejects, rejects_bytes),
+            Parcel::new(whole, stragglers, straggler_bytes),
         );
         let (rows, rejects, stragglers) = cargo.clone();
         self.checkpoints.seal(
@@ -457,8 +247,10 @@ fn taken<T>(by_epoch: &mut BTreeMap<Epoch, Vec<T>>, through: Epoch) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::team::Talk;
     use super::*;
     use tidewatch_checkpoints::{Job, Member, Pace};
+    use tidewatch_proto::ids::Generation;
     use tidewatch_proto::row::{Status, Values};
     use tidewatch_proto::time::EventTime;
 

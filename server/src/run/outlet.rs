@@ -1,0 +1,82 @@
+//! The way to the sinks: they are given what is durable.
+
+use super::parcel::{Cargo, Inboxes};
+use super::sinks::{Confirmed, Surroundings};
+use super::team::Talk;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tidewatch_checkpoints::{Event, Owner, Share};
+use tidewatch_dataflow::checkpoint::Meta;
+use tidewatch_failpoints::{Point, pass};
+use tidewatch_proto::ids::Epoch;
+use tidewatch_sources::kafka::KafkaFactory;
+
+/// Gives sinks what is durable.
+pub struct Outlet {
+    /// Where all of it goes.
+    pub to: Inboxes,
+    /// What sinks have taken.
+    pub confirmed: Confirmed,
+    /// What it shares with sinks.
+    pub around: Surroundings,
+    /// Where positions are committed for lag tools.
+    pub kafka: Option<Arc<KafkaFactory>>,
+    /// To speak to the cluster's other processes.
+    pub talk: Talk,
+}
+
+impl Outlet {
+    /// Gives sinks nothing more.
+    pub fn close(&mut self) {
+        self.to = Inboxes::default();
+    }
+}
+
+impl Owner for Outlet {
+    type Cargo = Cargo;
+
+    fn durable(&mut self, meta: &Meta, cargo: Cargo) {
+        self.to.give(&cargo);
+        if let Some(kafka) = &self.kafka {
+            pass(Point::PositionsCommit);
+            let positions = meta
+                .positions
+                .iter()
+                .map(|position| (position.partition, position.next));
+            kafka.commit(&positions.collect::<Vec<_>>());
+            pass(Point::PositionsCommitted);
+        }
+    }
+
+    fn delivered(&self) -> Epoch {
+        self.confirmed.through()
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Failed(error, wait) => {
+                self.around.outages.fetch_add(1, Ordering::SeqCst);
+                let again = wait.as_millis();
+                self.around.terminal.news(&format!(
+                    "a checkpoint can't be written: {error}; nothing is lost, sinks wait, the next try is in {again} ms"
+                ));
+            }
+            Event::Recovered => {
+                self.around.outages.fetch_sub(1, Ordering::SeqCst);
+                self.around.terminal.news("checkpoints can be written again");
+            }
+        }
+    }
+
+    fn gives_up(&self) -> bool {
+        self.around.give_up.load(Ordering::SeqCst)
+    }
+
+    fn report(&mut self, share: Share) {
+        self.talk.share(share);
+    }
+
+    fn announce(&mut self, epoch: Epoch) {
+        self.talk.durable(epoch);
+    }
+}
