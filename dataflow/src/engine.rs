@@ -115,9 +115,6 @@ impl Engine {
     }
 }
 
-/// What timely's workers panic with when another process has gone.
-const PEER_LOST: &str = "MergeQueue poisoned";
-
 type Receivers = Arc<Mutex<Vec<Option<mpsc::Receiver<Command>>>>>;
 
 fn run_workers(threads: usize, peers: Option<Peers>, receivers: &Receivers, shared: &Shared) {
@@ -188,9 +185,7 @@ fn run_worker(timely_worker: &mut Worker, receivers: &Receivers, shared: &Shared
         Ok(Err(error)) => Some(error.to_string()),
         Err(panic) => {
             let problem = panic_text(panic.as_ref()).to_owned();
-            // A lost process of the cluster is no record's fault.
-            let at = witness::taken().filter(|_| !problem.contains(PEER_LOST));
-            if let Some(at) = at {
+            if let Some(at) = witness::taken() {
                 let crash = Crash {
                     at,
                     problem: problem.clone(),

@@ -1,4 +1,5 @@
-//! Which records a worker is at, so that a crash can say where it was.
+//! Which records a worker is at, so that a crash can say where it was: while it decodes or applies them, and at no other
+//! time. Nothing is sent to another worker meanwhile, so a process of the cluster that is lost is no record's fault.
 
 use std::cell::Cell;
 use tidewatch_proto::ids::{Offset, Partition};
