@@ -85,7 +85,7 @@ pub enum ClusterError {
     },
     /// Another one runs with other settings.
     #[error(
-        "process {other} at {address} runs with other settings than process {index}: all need the same [engine], [registry], [source] and number of processes"
+        "process {other} at {address} runs with other settings than process {index}: all need the same number of processes and threads, [engine] and registry.rollups"
     )]
     Disagreed {
         /// Which process this is.
