@@ -207,18 +207,27 @@ proptest! {
     }
 }
 
+/// Settings by which every epoch may be a checkpoint's.
+fn journaled(threads: usize) -> EngineConfig {
+    EngineConfig {
+        journal: true,
+        border_epochs: 1,
+        ..config(threads)
+    }
+}
+
+fn start_at_100(log: &Arc<Growing>, config: &EngineConfig) -> Run {
+    let clock = Arc::new(HandClock::default());
+    clock.epoch.store(100, Ordering::SeqCst);
+    Run::start(log.clone(), clock, config, None)
+}
+
 #[test]
 fn what_came_after_the_epoch_is_left_out() {
     let messages: Vec<Msg> = (0..30).map(|n| Msg::new("d", n * 1_000, &[("a", n as f64)])).collect();
     let log = Growing::new(1);
-    let clock = Arc::new(HandClock::default());
-    clock.epoch.store(100, Ordering::SeqCst);
-    let journaled = EngineConfig {
-        journal: true,
-        border_epochs: 1,
-        ..config(2)
-    };
-    let mut run = Run::start(log.clone(), clock, &journaled, None);
+    let journaled = journaled(2);
+    let mut run = start_at_100(&log, &journaled);
     let mut epochs = Vec::new();
     for (offset, msg) in (0..).zip(&messages) {
         run.put(
@@ -323,14 +332,8 @@ fn a_stop_before_the_first_poll_publishes_what_a_kill_had_left() {
 #[test]
 fn a_chunk_that_is_kept_for_other_reasons_is_no_gap() {
     let log = Growing::new(1);
-    let clock = Arc::new(HandClock::default());
-    clock.epoch.store(100, Ordering::SeqCst);
-    let journaled = EngineConfig {
-        journal: true,
-        border_epochs: 1,
-        ..config(1)
-    };
-    let mut run = Run::start(log.clone(), clock, &journaled, None);
+    let journaled = journaled(1);
+    let mut run = start_at_100(&log, &journaled);
     let mut saved = Saved::default();
     for offset in 0..300 {
         let payload = Msg::new("d", offset * 1_000, &[("a", 1.0)]).bytes();
