@@ -23,7 +23,7 @@ mod writer;
 
 pub use buffers::Buffer;
 use buffers::Buffers;
-pub use claim::claim;
+pub use claim::{Claimed, Replaced, claim, replaced};
 pub use folder::Folder;
 pub use kept::Contents;
 pub use load::{Found, load, load_chosen, load_with};

@@ -285,15 +285,13 @@ impl<O: Owner> Writer<O> {
     /// Fails when a newer generation has been claimed.
     fn check_newest(&mut self) -> Result<(), String> {
         let generation = self.generation;
-        let newer = self.insist(|store| claim::newer(store, generation))?;
-        let Some(newer) = newer else {
-            return Ok(());
-        };
-        self.is_replaced = true;
-        Err(format!(
-            "replaced by generation {newer}, which goes on from the checkpoints in {}; this is generation {generation}",
-            self.store.place()
-        ))
+        match self.insist(|store| claim::replaced(store, generation))? {
+            None => Ok(()),
+            Some(replaced) => {
+                self.is_replaced = true;
+                Err(replaced.to_string())
+            }
+        }
     }
 
     /// Puts a file.

@@ -213,3 +213,14 @@ pub struct Delivery<T> {
     /// The rows or rejects, in the order of their epochs; the same key may come twice, the later one wins.
     pub items: Vec<T>,
 }
+
+impl<T> Delivery<T> {
+    /// What a run delivers first: nothing, so that stores shut older runs out.
+    pub fn nothing(generation: Generation) -> Delivery<T> {
+        Delivery {
+            generation,
+            through: Epoch(0),
+            items: Vec::new(),
+        }
+    }
+}

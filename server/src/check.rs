@@ -85,7 +85,7 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
     };
     if let Some(kafka) = kafka {
         tell(check_topic(
-            kafka,
+            &kafka,
             "output.kafka.topic",
             &config.output.kafka.unwrap_or_default().topic,
             creates,
@@ -93,7 +93,7 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
     }
     if let DeadLetterSettings::Kafka(kafka) = dead_letter {
         tell(check_topic(
-            kafka,
+            &kafka,
             "dead_letter.topic",
             &config.dead_letter.topic,
             creates,
@@ -168,10 +168,10 @@ fn check_postgres(settings: &PostgresSettings) -> Finding {
     }
 }
 
-fn check_topic(settings: KafkaSinkSettings, key: &str, topic: &str, creates: bool) -> Finding {
+fn check_topic(settings: &KafkaSinkSettings, key: &str, topic: &str, creates: bool) -> Finding {
     let checked = match key {
-        "dead_letter.topic" => KafkaDeadLetters::new(settings, &[]).check(),
-        _ => KafkaSink::new(settings).check(),
+        "dead_letter.topic" => KafkaDeadLetters::check(settings),
+        _ => KafkaSink::check(settings),
     };
     match checked {
         Ok(()) => Finding::Good(format!("{key}: {topic} is there")),

@@ -89,10 +89,10 @@ pub fn run(input: &Input, create: bool, out: &mut dyn Write) -> Result<(), Confi
 fn create_ours(input: &Input, config: &Config) -> Result<(), ConfigError> {
     let settings = load(&creating(input, true))?.settings;
     if let (Some(_), Some(kafka)) = (&config.output.kafka, settings.kafka) {
-        KafkaSink::new(kafka).check()?;
+        KafkaSink::check(&kafka)?;
     }
     if let DeadLetterSettings::Kafka(kafka) = settings.dead_letter {
-        KafkaDeadLetters::new(kafka, &[]).check()?;
+        KafkaDeadLetters::check(&kafka)?;
     }
     Ok(())
 }

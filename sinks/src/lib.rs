@@ -3,10 +3,12 @@
 //! * [`Sink`], [`hot::HotStore`]: the contracts.
 //! * [`postgres`], [`kafka`], [`memory`], [`discard`]: the connectors.
 //! * [`retry`]: wraps a sink and tries again what may go through later.
+//! * [`fence`]: what shuts older runs out of a store that doesn't know runs.
 //! * [`conformance`]: the suite; memory passes it here, the others in the crate `tests`.
 
 pub mod conformance;
 pub mod discard;
+pub mod fence;
 pub mod hot;
 pub mod kafka;
 pub mod memory;

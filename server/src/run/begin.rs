@@ -15,6 +15,8 @@ use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::source::SourceFactory;
+use tidewatch_sinks::SinkError;
+use tidewatch_sinks::fence::{Fence, Newest};
 use tidewatch_sources::file::FileFactory;
 use tidewatch_sources::fleet::FleetFactory;
 use tidewatch_sources::kafka::KafkaFactory;
@@ -51,6 +53,8 @@ pub struct Begun {
     pub generation: Generation,
     /// The run's first epoch.
     pub begun: Epoch,
+    /// What shuts older runs out of sinks that don't know runs.
+    pub fence: Fence,
     /// The state to go on from.
     pub restored: Option<Restored>,
     /// What was said of that state.
@@ -72,7 +76,7 @@ impl Begun {
         let partitions = source.0.partitions().to_vec();
         let mut team = Team::join(place.cloned(), settings.engine.threads.max(1)).await?;
         check(Point::RestoreBegin)?;
-        let (begin, saved) = match team.talk.member.is_first() {
+        let (begin, former, saved) = match team.talk.member.is_first() {
             true => tokio::task::block_in_place(|| first(&team, &state, settings, &partitions, terminal))?,
             false => {
                 let begin = team.hear_begin().await?;
@@ -82,7 +86,7 @@ impl Begun {
                 }
                 let restore = |chosen| state.restore_chosen(chosen, &partitions, &settings.engine);
                 let saved = tokio::task::block_in_place(|| begin.checkpoint.map(restore).transpose())?;
-                (begin, saved)
+                (begin, 0, saved)
             }
         };
         let clock = Arc::new(SystemClock::starting_at(begin.begun));
@@ -99,8 +103,15 @@ impl Begun {
             let begun = tokio::task::block_in_place(|| topic::begin(kafka, was.as_ref(), restored, partitions.len()));
             restored = Some(begun.map_err(|error| error.to_string())?);
         }
+        let member = team.talk.member;
+        let fence = Fence {
+            slot: member.index,
+            former: member.processes..former,
+            newest: newest(state.store.clone(), begin.generation),
+        };
         Ok(Begun {
             team,
+            fence,
             store: state.store,
             source,
             clock,
@@ -148,26 +159,36 @@ impl Begun {
     }
 }
 
+/// Tells sinks whether a run is the newest.
+fn newest(store: Arc<dyn Store>, generation: Generation) -> Newest {
+    Arc::new(move || match tidewatch_checkpoints::replaced(&*store, generation) {
+        Ok(None) => Ok(()),
+        Ok(Some(replaced)) => Err(SinkError::stop("the run", replaced.to_string())),
+        Err(error) => Err(SinkError::retry(store.place(), error.to_string())),
+    })
+}
+
 /// What a run goes on from.
 type Going = Option<(Meta, Restored)>;
 
-/// The first process claims the generation, finds the newest checkpoint, and tells the others.
+/// The first process claims the generation, finds the newest checkpoint, and tells the others. It also gets to know how
+/// many processes older runs had.
 fn first(
     team: &Team,
     state: &State,
     settings: &Settings,
     partitions: &[String],
     terminal: &Terminal,
-) -> Result<(Begin, Going), RunError> {
-    let generation = state.claim()?;
+) -> Result<(Begin, usize, Going), RunError> {
+    let claimed = state.claim(team.talk.member.processes)?;
     let saved = state.restore(partitions, &settings.engine, terminal)?;
     let meta = saved.as_ref().map(|(meta, _)| meta);
     let begin = Begin {
-        generation,
+        generation: claimed.generation,
         begun: SystemClock::first_epoch(meta.map(|meta| meta.epoch)),
         checkpoint: meta.map(|meta| (meta.generation, meta.epoch)),
         partitions: partitions.to_vec(),
     };
     team.tell_begin(&begin);
-    Ok((begin, saved))
+    Ok((begin, claimed.former, saved))
 }

@@ -134,7 +134,8 @@ async fn start(
     let changes = Changes::watch(begun.source.1.as_deref()).map_err(|error| error.to_string())?;
     let parts = begun.team.parts();
     let partitions = begun.source.0.partitions().to_vec();
-    let sinks = tokio::task::block_in_place(|| Sinks::start(&settings, &partitions, begun.generation, &parts, &around));
+    let shared = (&parts, &begun.fence);
+    let sinks = tokio::task::block_in_place(|| Sinks::start(&settings, &partitions, begun.generation, shared, &around));
     let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
     check(Point::SinksStarted)?;
     begun.team.all_ready().await?;

@@ -13,6 +13,7 @@ use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
 use tidewatch_sinks::discard::Discard;
+use tidewatch_sinks::fence::Fence;
 use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink};
 use tidewatch_sinks::memory::{MemoryDeadLetters, MemorySink};
@@ -112,7 +113,7 @@ impl Sinks {
         settings: &Settings,
         partitions: &[String],
         generation: Generation,
-        parts: &Parts,
+        (parts, fence): (&Parts, &Fence),
         around: &Surroundings,
     ) -> Result<Sinks, SinkError> {
         let memory = MemorySink::new(&settings.memory);
@@ -135,9 +136,8 @@ impl Sinks {
         });
         let storing = storing.transpose()?;
         if let Some(kafka) = &settings.kafka {
-            let mut sink = KafkaSink::new(kafka.clone());
-            sink.check()?;
-            sinks.add_rows(sink, around)?;
+            KafkaSink::check(kafka)?;
+            sinks.add_rows(KafkaSink::new(kafka.clone(), fence.clone()), around)?;
         }
         match (settings.store, &settings.postgres) {
             (StoreKind::Postgres, Some(postgres)) => sinks.store = Arc::new(PostgresHotStore::new(postgres.clone())),
@@ -155,9 +155,8 @@ impl Sinks {
                 sinks.add_letters(sink, around)?;
             }
             DeadLetterSettings::Kafka(kafka) => {
-                let mut sink = KafkaDeadLetters::new(kafka.clone(), partitions);
-                sink.check()?;
-                sinks.add_letters(sink, around)?;
+                KafkaDeadLetters::check(kafka)?;
+                sinks.add_letters(KafkaDeadLetters::new(kafka.clone(), partitions, fence.clone()), around)?;
             }
         }
         Ok(sinks)
@@ -189,7 +188,7 @@ impl Sinks {
         let stats = Arc::new(stats);
         self.stats.push(stats.clone());
         let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
-        sink.deliver(&nothing(self.generation))?;
+        sink.deliver(&Delivery::nothing(self.generation))?;
         let name = sink.name();
         let (inbox, deliveries) = mpsc::channel::<Arc<Parcel<T>>>();
         let confirmed = self.confirmed.add();
@@ -247,7 +246,7 @@ impl Sinks {
         let stats = Arc::new(SinkStats::new(sink.name()));
         self.stats.insert(0, stats.clone());
         let mut sink = Retrying::new(sink, Backoff::default(), around.give_up.clone(), told(around, &stats));
-        sink.deliver(&nothing(self.generation))?;
+        sink.deliver(&Delivery::nothing(self.generation))?;
         let name = sink.name();
         let (inbox, deliveries) = mpsc::channel::<Stored>();
         let (confirmed, others) = (self.confirmed.add(), self.inboxes.rows.clone());
@@ -307,14 +306,6 @@ pub fn stored_ms(settings: &Settings) -> Option<i64> {
     let postgres = settings.postgres.as_ref()?;
     let kept = postgres.retention().map(|kept| i64::try_from(kept.as_millis()));
     Some(kept.and_then(Result::ok).unwrap_or(i64::MAX))
-}
-
-fn nothing<T>(generation: Generation) -> Delivery<T> {
-    Delivery {
-        generation,
-        through: Epoch(0),
-        items: Vec::new(),
-    }
 }
 
 fn told(around: &Surroundings, stats: &Arc<SinkStats>) -> impl Fn(&SinkEvent<'_>) + Send + use<> {

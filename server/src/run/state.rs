@@ -6,7 +6,7 @@ use super::log::Terminal;
 use super::seeded;
 use crate::config::{ConfigError, StateSettings};
 use std::sync::Arc;
-use tidewatch_checkpoints::{self as checkpoints, Folder, S3, Store};
+use tidewatch_checkpoints::{self as checkpoints, Claimed, Folder, S3, Store};
 use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_proto::ids::{Epoch, Generation};
@@ -33,9 +33,9 @@ impl State {
 
     /// Claims the newest generation: older runs that still have the place write no more. So it comes when nothing but the
     /// state is in the way of a start, and before that is read.
-    pub fn claim(&self) -> Result<Generation, RunError> {
-        let generation = checkpoints::claim(&*self.store, wall_ms().max(0).unsigned_abs());
-        generation.map_err(|error| RunError::Failed(vec![format!("no generation can be claimed: {error}")]))
+    pub fn claim(&self, processes: usize) -> Result<Claimed, RunError> {
+        let claimed = checkpoints::claim(&*self.store, wall_ms().max(0).unsigned_abs(), processes);
+        claimed.map_err(|error| RunError::Failed(vec![format!("no generation can be claimed: {error}")]))
     }
 
     /// The newest checkpoint that can be gone on from, if there is any.

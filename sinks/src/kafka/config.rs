@@ -11,8 +11,12 @@ use tidewatch_settings::kafka::KafkaConnection;
 pub const TOPIC: &str = "aggregates.minute";
 /// The default of [`KafkaSinkConfig::dead_letter_topic`].
 pub const DEAD_LETTER_TOPIC: &str = "raw.events.dead";
+/// The default of [`KafkaSinkConfig::transactional_id`].
+pub const TRANSACTIONAL_ID: &str = "tidewatch";
 /// The default of [`KafkaSinkConfig::delivery_timeout`].
 pub const DELIVERY_TIMEOUT: Span = Span::from_secs(30);
+/// The longest: brokers let a transaction take 15 minutes, unless they are told otherwise.
+pub const DELIVERY_TIMEOUT_MAX: Span = Span::from_secs(600);
 /// The default of [`KafkaSinkConfig::message_bytes_max`]: 8 MiB.
 pub const MESSAGE_BYTES_MAX: u32 = 8 << 20;
 /// How much the producer's queue holds at most, beside the messages on the network.
@@ -30,6 +34,8 @@ pub struct KafkaSinkConfig {
     pub topic: String,
     /// The topic for dead letters.
     pub dead_letter_topic: String,
+    /// What the transactional ids of producers begin with: topic and number of the process follow.
+    pub transactional_id: String,
     /// Whether a missing topic is created, with the brokers' defaults for partitions and replicas.
     pub create_topics: bool,
     /// How long a message may take to be acknowledged; then the delivery is tried again.
@@ -43,6 +49,7 @@ impl Default for KafkaSinkConfig {
         KafkaSinkConfig {
             topic: TOPIC.to_owned(),
             dead_letter_topic: DEAD_LETTER_TOPIC.to_owned(),
+            transactional_id: TRANSACTIONAL_ID.to_owned(),
             create_topics: false,
             delivery_timeout: DELIVERY_TIMEOUT,
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -58,6 +65,7 @@ pub struct KafkaSinkSettings {
     pub(super) brokers: String,
     pub(super) topic: String,
     pub(super) dead_letter_topic: String,
+    pub(super) transactional_id: String,
     pub(super) create_topics: bool,
     pub(super) delivery_timeout: Duration,
     pub(super) message_bytes_max: u32,
@@ -78,8 +86,11 @@ impl KafkaSinkConfig {
                 return Err(SinkError::stop(key, format!("`{name}` can't be the name of a topic")));
             }
         }
-        if self.delivery_timeout.0 < Duration::from_secs(1) {
-            return Err(SinkError::stop("kafka.delivery_timeout", "must be at least `1s`"));
+        if self.transactional_id.is_empty() {
+            return Err(SinkError::stop("kafka.transactional_id", "must not be empty"));
+        }
+        if !(Duration::from_secs(1)..=DELIVERY_TIMEOUT_MAX.0).contains(&self.delivery_timeout.0) {
+            return Err(SinkError::stop("kafka.delivery_timeout", "must be from `1s` to `10m`"));
         }
         if !(1_000..=1_000_000_000).contains(&self.message_bytes_max) {
             return Err(SinkError::stop(
@@ -92,6 +103,7 @@ impl KafkaSinkConfig {
             brokers: connection.brokers.clone(),
             topic: self.topic.clone(),
             dead_letter_topic: self.dead_letter_topic.clone(),
+            transactional_id: self.transactional_id.clone(),
             create_topics: self.create_topics,
             delivery_timeout: self.delivery_timeout.0,
             message_bytes_max: self.message_bytes_max,
@@ -100,7 +112,7 @@ impl KafkaSinkConfig {
 }
 
 impl KafkaSinkSettings {
-    /// What the producer of a sink is configured with.
+    /// What the producer of a sink is configured with, but for its transactional id.
     pub fn producer(&self) -> ClientConfig {
         let mut config = self.connection.clone();
         config

@@ -4,7 +4,8 @@
 
 use super::config::KafkaSinkSettings;
 use super::producer::{Message, Producer, header};
-use super::topic::Purpose;
+use super::topic::{self, Purpose};
+use crate::fence::Fence;
 use crate::{ErrorKind, Sink, SinkError};
 use rdkafka::message::OwnedHeaders;
 use tidewatch_proto::reject::Reject;
@@ -26,21 +27,22 @@ pub struct KafkaDeadLetters {
 impl KafkaDeadLetters {
     /// A sink for the topic of dead letters; `partitions` are the names that the source gives its partitions.
     /// Nothing is connected yet.
-    pub fn new(settings: KafkaSinkSettings, partitions: &[String]) -> KafkaDeadLetters {
+    pub fn new(settings: KafkaSinkSettings, partitions: &[String], fence: Fence) -> KafkaDeadLetters {
         let topic = settings.dead_letter_topic.clone();
-        let producer = Producer::new(settings, &topic, Purpose::Events);
+        let producer = Producer::new(settings, &topic, Purpose::Events, fence);
         KafkaDeadLetters {
             producer,
             partitions: partitions.to_vec(),
         }
     }
 
-    /// Connects and sees that the topic is there, so that what is wrong shows at the start.
+    /// Connects and sees that the topic is there, so that what is wrong shows at the start. Whoever writes is not
+    /// disturbed.
     ///
     /// # Errors
     /// When the brokers can't be reached or lack the topic, with what to do.
-    pub fn check(&mut self) -> Result<(), SinkError> {
-        self.producer.check()
+    pub fn check(settings: &KafkaSinkSettings) -> Result<(), SinkError> {
+        topic::ensure(settings, &settings.dead_letter_topic, Purpose::Events)
     }
 }
 

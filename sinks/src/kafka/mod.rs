@@ -1,13 +1,19 @@
 //! Kafka: rows to a compacted topic, dead letters to another.
 //!
-//! Protocol: a delivery is produced by an idempotent producer with `acks=all`, flushed, and every delivery report is
-//! looked at. When one is missing or bad, the outcome is unknown: the producer is destroyed, and the delivery fails
-//! as a whole and comes again with a new one.
+//! Protocol: a delivery is produced with `acks=all` in a transaction, or several when it is large; every delivery report
+//! is looked at. When one is missing or bad, or a commit fails, the outcome is unknown: the producer is destroyed, and
+//! the delivery fails as a whole and comes again with a new one.
+//!
+//! Fence: each process writes under a transactional id of its own, and begins under it before its sources open: from
+//! then on brokers refuse the process of an older run that had the same. So that a run which was replaced while it hung
+//! does not do the same to its successor, it asks before and after each beginning whether it is the newest
+//! ([`Fence`](crate::fence::Fence)). Transactions are there for this only: this protocol's can be torn, and a delivery
+//! that fails is repeated anyway. Who reads with `isolation.level=read_committed` sees a checkpoint's rows together.
 //!
 //! Guarantee: at least once, in order. A row's key in the topic is its key in the stream, so that compaction keeps
 //! the last one; its headers `epoch`, `generation` and `revision` tell consumers what is older. While a delivery is
-//! repeated they may see an earlier revision after a later one, and take the greatest. Older generations are not
-//! refused: a topic has no condition to check. Dead letters are told apart by topic, partition and offset.
+//! repeated they may see an earlier revision after a later one, and take the greatest. Dead letters are told apart by
+//! topic, partition and offset.
 //!
 //! * [`config`]: what is configured, and what it resolves to.
 //! * `topic`: whether a topic is there, and making it.

@@ -2,6 +2,7 @@
 
 use super::config::KafkaSinkSettings;
 use super::topic::{self, Purpose};
+use crate::fence::Fence;
 use crate::{ErrorKind, SinkError};
 use rdkafka::ClientContext;
 use rdkafka::consumer::ConsumerContext;
@@ -19,6 +20,12 @@ const REPORTS_FOR: Duration = Duration::from_millis(1);
 const REPORTS_EVERY: u64 = 1024;
 /// What the last reports may take beyond the messages' own timeout, after which they are all there.
 const REPORTS_MARGIN: Duration = Duration::from_secs(5);
+/// How long the coordinator of transactions may take to answer.
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(5);
+/// A transaction that has been filled for so long is committed, and another begins: a large delivery takes several.
+const TRANSACTION_FOR: Duration = Duration::from_secs(10);
+/// What a transaction may take beyond its messages' own timeout: being filled, the last reports, and its end.
+const TRANSACTION_MARGIN: Duration = Duration::from_secs(30);
 
 /// A message on its way.
 pub(super) struct Message<'a> {
@@ -40,48 +47,40 @@ pub(super) struct Producer {
     settings: KafkaSinkSettings,
     topic: String,
     purpose: Purpose,
+    fence: Fence,
     live: Option<BaseProducer<Trouble>>,
 }
 
 impl Producer {
-    pub(super) fn new(settings: KafkaSinkSettings, topic: &str, purpose: Purpose) -> Producer {
+    pub(super) fn new(settings: KafkaSinkSettings, topic: &str, purpose: Purpose, fence: Fence) -> Producer {
         Producer {
             settings,
             topic: topic.to_owned(),
             purpose,
+            fence,
             live: None,
         }
     }
 
-    /// Sees that the brokers can be reached and have the topic.
-    pub(super) fn check(&mut self) -> Result<(), SinkError> {
-        if self.live.is_none() {
-            self.pass(0)?;
-            topic::ensure(&self.settings, &self.topic, self.purpose)?;
-            let producer = self.settings.producer().create_with_context(Trouble::default());
-            self.live = Some(producer.map_err(|error| self.error(ErrorKind::Stop, &error))?);
-        }
-        Ok(())
-    }
-
-    /// Sends what `put` puts into the queue and waits until each message is acknowledged. After an error some may
-    /// have been written.
+    /// Sends what `put` puts into the queue and waits until each message is acknowledged and committed. After an error
+    /// some may have been written.
     pub(super) fn send(&mut self, put: impl FnOnce(&mut Queue<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
-        self.check()?;
-        let Some(producer) = self.live.take() else {
-            return Err(SinkError::retry(&self.settings.brokers, "there is no producer"));
+        let producer = match self.live.take() {
+            Some(live) => live,
+            None => self.connect()?,
         };
         producer.context().begin();
         let mut queue = Queue {
             of: self,
             producer: &producer,
             sent: 0,
+            open_since: None,
         };
         let of = queue.of;
         let sent = of.pass(1).and_then(|()| put(&mut queue)).and_then(|()| {
             of.pass(2)?;
             queue.finish()?;
-            of.pass(3)
+            of.pass(4)
         });
         match sent {
             Ok(()) => {
@@ -96,20 +95,56 @@ impl Producer {
         }
     }
 
-    /// Passes a place of a producer's way: before it is made, before it sends, all in the queue, all acknowledged.
+    /// Makes a producer, which shuts out whoever wrote under its name before.
+    fn connect(&mut self) -> Result<BaseProducer<Trouble>, SinkError> {
+        self.pass(0)?;
+        topic::ensure(&self.settings, &self.topic, self.purpose)?;
+        (self.fence.newest)()?;
+        for slot in self.fence.former.clone() {
+            self.begin_as(slot)?;
+        }
+        self.fence.former = 0..0;
+        let producer = self.begin_as(self.fence.slot)?;
+        // A newer run that has begun meanwhile was shut out just now: it comes back, and this one writes nothing.
+        (self.fence.newest)()?;
+        Ok(producer)
+    }
+
+    /// Makes a slot's producer, which ends the transaction that another has left open.
+    fn begin_as(&self, slot: usize) -> Result<BaseProducer<Trouble>, SinkError> {
+        let timeout = self.settings.delivery_timeout + TRANSACTION_MARGIN;
+        let mut config = self.settings.producer();
+        config
+            .set("transactional.id", self.transactional_id(slot))
+            .set("transaction.timeout.ms", timeout.as_millis().to_string());
+        let producer = config.create_with_context(Trouble::default());
+        let producer: BaseProducer<Trouble> = producer.map_err(|error| self.error(ErrorKind::Stop, &error))?;
+        let begun = producer.init_transactions(COORDINATOR_TIMEOUT);
+        begun.map_err(|error| self.error(kind(&error), &error))?;
+        Ok(producer)
+    }
+
+    fn transactional_id(&self, slot: usize) -> String {
+        format!("{}-{}-{slot}", self.settings.transactional_id, self.topic)
+    }
+
+    /// Passes a place of a producer's way: before it is made, before it sends, all in the queue, all acknowledged, all
+    /// committed.
     fn pass(&self, place: usize) -> Result<(), SinkError> {
         let points = match self.purpose {
             Purpose::Upserts => [
                 Point::KafkaRowsInit,
                 Point::KafkaRowsProduce,
                 Point::KafkaRowsFlush,
-                Point::KafkaRowsFlushed,
+                Point::KafkaRowsCommit,
+                Point::KafkaRowsCommitted,
             ],
             Purpose::Events => [
                 Point::KafkaLettersInit,
                 Point::KafkaLettersProduce,
                 Point::KafkaLettersFlush,
-                Point::KafkaLettersFlushed,
+                Point::KafkaLettersCommit,
+                Point::KafkaLettersCommitted,
             ],
         };
         check(points[place]).map_err(|injected: Injected| SinkError::retry(self.object(), injected.to_string()))
@@ -120,7 +155,11 @@ impl Producer {
     }
 
     fn error(&self, kind: ErrorKind, error: &KafkaError) -> SinkError {
-        use RDKafkaErrorCode::{MessageSizeTooLarge, MessageTimedOut, UnknownTopic, UnknownTopicOrPartition};
+        use RDKafkaErrorCode::{
+            Fenced, InvalidProducerEpoch, InvalidTransactionTimeout, MessageSizeTooLarge, MessageTimedOut,
+            ProducerFenced, TransactionalIdAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition,
+        };
+        let id = || self.transactional_id(self.fence.slot);
         let problem = match error.rdkafka_error_code() {
             Some(UnknownTopic | UnknownTopicOrPartition) => {
                 return topic::missing(&self.settings, &self.topic, self.purpose);
@@ -129,6 +168,20 @@ impl Producer {
                 format!("{error}: raise the topic's max.message.bytes and kafka.message_bytes_max")
             }
             Some(MessageTimedOut) => "no broker acknowledged in time".to_owned(),
+            Some(Fenced | InvalidProducerEpoch | ProducerFenced) => {
+                format!("another writes under the transactional id {}", id())
+            }
+            Some(TransactionalIdAuthorizationFailed) => {
+                format!(
+                    "the transactional id {} is not allowed: allow Write and Describe on it",
+                    id()
+                )
+            }
+            Some(InvalidTransactionTimeout) => format!(
+                "a transaction may not take so long: lower kafka.delivery_timeout, or raise the brokers' \
+                 transaction.max.timeout.ms to {}",
+                (self.settings.delivery_timeout + TRANSACTION_MARGIN).as_millis()
+            ),
             _ => error.to_string(),
         };
         SinkError {
@@ -144,11 +197,18 @@ pub(super) struct Queue<'a> {
     of: &'a Producer,
     producer: &'a BaseProducer<Trouble>,
     sent: u64,
+    /// Since when there is a transaction.
+    open_since: Option<Instant>,
 }
 
 impl Queue<'_> {
     /// Puts a message into the queue, waiting while the queue is full.
     pub(super) fn put(&mut self, message: Message<'_>) -> Result<(), SinkError> {
+        if self.open_since.is_none() {
+            let begun = self.producer.begin_transaction();
+            begun.map_err(|error| self.of.error(kind(&error), &error))?;
+            self.open_since = Some(Instant::now());
+        }
         let mut record = BaseRecord::<[u8], [u8]>::to(&self.of.topic)
             .payload(message.payload)
             .headers(message.headers);
@@ -162,6 +222,9 @@ impl Queue<'_> {
         if self.sent.is_multiple_of(REPORTS_EVERY) {
             self.producer.poll(Duration::ZERO);
             self.first_failure()?;
+            if self.open_since.is_some_and(|since| since.elapsed() > TRANSACTION_FOR) {
+                self.finish()?;
+            }
         }
         Ok(())
     }
@@ -183,8 +246,18 @@ impl Queue<'_> {
         Err(self.of.error(kind(&error), &error))
     }
 
-    /// Waits until everything is acknowledged.
-    fn finish(self) -> Result<(), SinkError> {
+    /// Waits until everything is acknowledged, and commits it.
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.wait_acknowledged()?;
+        self.of.pass(3)?;
+        if self.open_since.take().is_some() {
+            let committed = self.producer.commit_transaction(self.of.settings.delivery_timeout);
+            committed.map_err(|error| self.of.error(kind(&error), &error))?;
+        }
+        Ok(())
+    }
+
+    fn wait_acknowledged(&self) -> Result<(), SinkError> {
         let end = Instant::now() + self.of.settings.delivery_timeout + REPORTS_MARGIN;
         loop {
             self.first_failure()?;
@@ -200,12 +273,14 @@ impl Queue<'_> {
         }
     }
 
-    /// The first bad report of the delivery.
+    /// The first bad report of the delivery; what made the producer useless says more than what it did to messages.
     fn first_failure(&self) -> Result<(), SinkError> {
-        match &self.producer.context().lock().failure {
-            Some(error) => Err(self.of.error(kind(error), error)),
-            None => Ok(()),
-        }
+        let Some(failure) = self.producer.context().lock().failure.clone() else {
+            return Ok(());
+        };
+        let fatal = self.producer.client().fatal_error();
+        let error = fatal.map_or(failure, |(code, _)| KafkaError::Global(code));
+        Err(self.of.error(kind(&error), &error))
     }
 }
 
@@ -218,6 +293,8 @@ fn kind(error: &KafkaError) -> ErrorKind {
             Code::InvalidRecord
             | Code::PolicyViolation
             | Code::TopicAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::InvalidTransactionTimeout
             | Code::ClusterAuthorizationFailed
             | Code::UnknownTopic
             | Code::UnknownTopicOrPartition,

@@ -3,7 +3,8 @@
 use super::config::KafkaSinkSettings;
 use super::json;
 use super::producer::{Message, Producer, header};
-use super::topic::Purpose;
+use super::topic::{self, Purpose};
+use crate::fence::Fence;
 use crate::{Sink, SinkError};
 use rdkafka::message::OwnedHeaders;
 use tidewatch_proto::ids::Epoch;
@@ -17,20 +18,21 @@ pub struct KafkaSink {
 
 impl KafkaSink {
     /// A sink for the topic of rows; nothing is connected yet.
-    pub fn new(settings: KafkaSinkSettings) -> KafkaSink {
+    pub fn new(settings: KafkaSinkSettings, fence: Fence) -> KafkaSink {
         let topic = settings.topic.clone();
         KafkaSink {
-            producer: Producer::new(settings, &topic, Purpose::Upserts),
+            producer: Producer::new(settings, &topic, Purpose::Upserts, fence),
             buffer: Buffer::default(),
         }
     }
 
-    /// Connects and sees that the topic is there, so that what is wrong shows at the start.
+    /// Connects and sees that the topic is there, so that what is wrong shows at the start. Whoever writes is not
+    /// disturbed.
     ///
     /// # Errors
     /// When the brokers can't be reached or lack the topic, with what to do.
-    pub fn check(&mut self) -> Result<(), SinkError> {
-        self.producer.check()
+    pub fn check(settings: &KafkaSinkSettings) -> Result<(), SinkError> {
+        topic::ensure(settings, &settings.topic, Purpose::Upserts)
     }
 }
 

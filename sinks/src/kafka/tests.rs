@@ -3,6 +3,7 @@
 use super::config::DELIVERY_TIMEOUT;
 use super::{KafkaSink, KafkaSinkConfig};
 use crate::conformance::row;
+use crate::fence::Fence;
 use crate::{ErrorKind, Sink};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
@@ -31,7 +32,7 @@ fn sink_of(brokers: String, topic: &str, delivery_timeout: Span) -> KafkaSink {
         delivery_timeout,
         ..KafkaSinkConfig::default()
     };
-    KafkaSink::new(config.resolve(&connection).unwrap())
+    KafkaSink::new(config.resolve(&connection).unwrap(), Fence::alone())
 }
 
 /// Delivers as the engine does: a delivery whose outcome is unknown comes again.

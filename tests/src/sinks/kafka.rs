@@ -3,6 +3,7 @@
 use super::postgres::named;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset as At, TopicPartitionList};
 use serde_json::Value;
@@ -19,7 +20,7 @@ use tidewatch_sinks::hot::HotStore;
 /// How long reading a topic may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Hands over every message that a topic holds.
+/// Hands over every message that a topic holds, but for those of transactions that were not committed.
 ///
 /// # Panics
 /// When the topic can't be read in time.
@@ -28,38 +29,26 @@ pub fn each_message(brokers: &str, topic: &str, mut take: impl FnMut(&BorrowedMe
         .set("bootstrap.servers", brokers)
         .set("group.id", "tidewatch-tests")
         .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
         .create()
         .expect("a consumer");
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
-    let mut ends = BTreeMap::new();
     let mut list = TopicPartitionList::new();
     for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer
-            .fetch_watermarks(topic, partition.id(), TIMEOUT)
-            .expect("watermarks");
-        if low < high {
-            ends.insert(partition.id(), high);
-            list.add_partition_offset(topic, partition.id(), At::Beginning)
-                .expect("an offset");
-        }
+        list.add_partition_offset(topic, partition.id(), At::Beginning)
+            .expect("an offset");
     }
     consumer.assign(&list).expect("assigned");
+    let mut left = list.count();
     let begun = Instant::now();
-    while !ends.is_empty() {
-        assert!(
-            begun.elapsed() < TIMEOUT,
-            "{topic} was not read in time; left: {ends:?}"
-        );
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
-            continue;
-        };
-        let message = message.unwrap_or_else(|error| panic!("{topic}: {error}"));
-        take(&message);
-        if ends
-            .get(&message.partition())
-            .is_some_and(|end| message.offset() + 1 >= *end)
-        {
-            ends.remove(&message.partition());
+    while left > 0 {
+        assert!(begun.elapsed() < TIMEOUT, "{topic} was not read in time");
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Ok(message)) => take(&message),
+            Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
+            Some(Err(error)) => panic!("{topic}: {error}"),
         }
     }
 }

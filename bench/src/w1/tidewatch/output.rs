@@ -10,6 +10,7 @@ use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::row::{Delivery, Row};
 use tidewatch_settings::kafka::KafkaConnection;
 use tidewatch_sinks::Sink;
+use tidewatch_sinks::fence::Fence;
 use tidewatch_sinks::kafka::{KafkaSink, KafkaSinkConfig};
 
 /// The sink's thread, and the rows of epochs that are not complete.
@@ -31,8 +32,8 @@ pub(super) fn kafka_sink(brokers: &str, topic: &str) -> Result<KafkaSink> {
         create_topics: true,
         ..KafkaSinkConfig::default()
     };
-    let mut sink = KafkaSink::new(config.resolve(&connection)?);
-    sink.check()?;
+    let mut sink = KafkaSink::new(config.resolve(&connection)?, Fence::alone());
+    sink.deliver(&Delivery::nothing(Generation(1)))?;
     Ok(sink)
 }
 

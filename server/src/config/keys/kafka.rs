@@ -1,7 +1,7 @@
 //! The keys of `[kafka]` and `[output.kafka]`.
 
 use super::super::key::{Key, Kind, Section};
-use super::{GIB, HOUR, KIB, MIB, MINUTE, SECOND};
+use super::{GIB, KIB, MIB, MINUTE, SECOND};
 
 /// `[kafka]`
 pub(super) const KAFKA: Section = Section {
@@ -139,6 +139,13 @@ pub(super) const OUTPUT: Section = Section {
             about: "The topic for rows; it should be compacted.",
         },
         Key {
+            name: "transactional_id",
+            kind: Kind::Text,
+            default: "tidewatch",
+            about: "What the transactional ids of producers begin with: topic and number of the process follow. Two \
+                    clusters that write to one topic need different ones.",
+        },
+        Key {
             name: "create_topics",
             kind: Kind::Bool,
             default: "false",
@@ -146,7 +153,7 @@ pub(super) const OUTPUT: Section = Section {
         },
         Key {
             name: "delivery_timeout",
-            kind: Kind::Span(SECOND, HOUR),
+            kind: Kind::Span(SECOND, 10 * MINUTE),
             default: "30s",
             about: "How long a message may take to be acknowledged; then the delivery is tried again.",
         },
