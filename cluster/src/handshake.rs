@@ -20,6 +20,8 @@ const PROOF: usize = 32;
 /// The last byte of a handshake: welcome, or not.
 const WELCOME: u8 = 1;
 const DISAGREED: u8 = 2;
+/// What a connection of TLS begins with: a record of a handshake.
+const TLS: u8 = 22;
 
 /// How a handshake ends well.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +57,9 @@ impl Hello {
     fn parse(bytes: [u8; HELLO], place: &Place) -> io::Result<Hello> {
         let number = |at: usize| bytes[at..].first_chunk().map_or(0, |four| u32::from_le_bytes(*four));
         let agreement = bytes[16..].first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight));
+        if bytes[0] == TLS {
+            return Err(stranger("it speaks TLS, and this process has no certificate"));
+        }
         if bytes[..8] != MAGIC || bytes[24..56] != Sha256::digest(place.cluster.as_bytes())[..] {
             return Err(stranger("it doesn't belong to this cluster"));
         }
@@ -85,6 +90,12 @@ fn proof(place: &Place, side: &[u8], connecting: &Hello, listening: &Hello) -> i
     Ok(proof)
 }
 
+/// Sends all of it: what is encrypted may otherwise wait for more.
+async fn say(io: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    io.write_all(bytes).await?;
+    io.flush().await
+}
+
 async fn read_hello(io: &mut (impl AsyncRead + Unpin), place: &Place) -> io::Result<Hello> {
     let mut bytes = [0; HELLO];
     io.read_exact(&mut bytes).await?;
@@ -105,14 +116,13 @@ pub(crate) async fn connecting(
     to: usize,
 ) -> io::Result<Met> {
     let own = Hello::of(place)?;
-    io.write_all(&own.bytes).await?;
+    say(io, &own.bytes).await?;
     let other = read_hello(io, place).await?;
     check(io, proof(place, b"listening", &own, &other)?).await?;
     if other.index != to {
         return Err(stranger(&format!("it is process {}, not {to}", other.index)));
     }
-    io.write_all(&proof(place, b"connecting", &own, &other)?.finalize().into_bytes())
-        .await?;
+    say(io, &proof(place, b"connecting", &own, &other)?.finalize().into_bytes()).await?;
     match io.read_u8().await? {
         WELCOME => Ok(Met::Peer(to)),
         DISAGREED => Ok(Met::Disagreed(to)),
@@ -124,18 +134,17 @@ pub(crate) async fn connecting(
 pub(crate) async fn listening(io: &mut (impl AsyncRead + AsyncWrite + Unpin), place: &Place) -> io::Result<Met> {
     let other = read_hello(io, place).await?;
     let own = Hello::of(place)?;
-    io.write_all(&own.bytes).await?;
-    io.write_all(&proof(place, b"listening", &other, &own)?.finalize().into_bytes())
-        .await?;
+    say(io, &own.bytes).await?;
+    say(io, &proof(place, b"listening", &other, &own)?.finalize().into_bytes()).await?;
     check(io, proof(place, b"connecting", &other, &own)?).await?;
     if !own.is_agreed(&other) {
-        io.write_u8(DISAGREED).await?;
+        say(io, &[DISAGREED]).await?;
         return Ok(Met::Disagreed(other.index));
     }
     if other.index <= place.index || other.index >= place.addresses.len() {
         return Err(stranger(&format!("process {} has nothing to connect for", other.index)));
     }
-    io.write_u8(WELCOME).await?;
+    say(io, &[WELCOME]).await?;
     Ok(Met::Peer(other.index))
 }
 
@@ -150,6 +159,7 @@ mod tests {
             cluster: "fleet".into(),
             secret: b"sixteen bytes or more".to_vec(),
             agreement: 7,
+            tls: None,
         }
     }
 

@@ -3,15 +3,18 @@
 //!
 //! * [`Place`] says who this process is and where the others are; [`join`] connects it with all of them.
 //! * [`Mesh`] is what comes of it: a socket to each for the dataflow, [`Links`] for messages, and what arrives.
+//! * [`Tls`] encrypts what goes between machines.
 //! * `handshake` is how two prove that they know the cluster's secret; `link` is what runs on a connection.
 
 mod handshake;
 mod join;
 mod link;
+mod tls;
 
 pub use handshake::SECRET_BYTES_MIN;
 pub use join::join;
 pub use link::{Links, SILENCE_MAX};
+pub use tls::{Tls, TlsError, is_address};
 
 use std::os::unix::net::UnixStream;
 use tokio::sync::mpsc;
@@ -29,6 +32,8 @@ pub struct Place {
     pub secret: Vec<u8>,
     /// What all have to agree on: a hash of their settings.
     pub agreement: u64,
+    /// Certificates, to encrypt all connections; all processes have some, or none has.
+    pub tls: Option<Tls>,
 }
 
 /// A process's connections to all others.

@@ -146,6 +146,8 @@ async fn send(
             },
             _ = beats.tick() => to.write_all(&Kind::Beat.head(0)).await?,
         }
+        // What is encrypted may otherwise wait for more.
+        to.flush().await?;
     }
     to.write_all(&Kind::Bye.head(0)).await?;
     to.shutdown().await
@@ -182,7 +184,11 @@ async fn hear(
             (Kind::Message, _) => {
                 let _ = tell.send(Incoming::Message { from: index, bytes });
             }
-            (Kind::Bye, None) => return Ok(()),
+            (Kind::Bye, None) => {
+                // Until it has closed its side: what comes to a closed connection would break it at the other end.
+                let _ = alive(from.read(&mut head)).await;
+                return Ok(());
+            }
             (Kind::Bye, Some(_)) => return Err(io::Error::other("it left in the midst of things")),
             (Kind::Data | Kind::DataEnd, None) => return Err(io::Error::other("it goes on after its end")),
         }

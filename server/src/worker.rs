@@ -40,6 +40,7 @@ fn place(settings: &Settings, index: usize, of: usize) -> Result<Place, ConfigEr
         cluster: cluster.id.clone(),
         secret: cluster.secret.expose().as_bytes().to_vec(),
         agreement: agreement.finish(),
+        tls: cluster.tls.clone(),
     })
 }
 

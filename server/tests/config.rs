@@ -83,10 +83,21 @@ fn outcome(case: &Case, folder: &Path) -> String {
         .replace(folder_text, FOLDER)
 }
 
+/// A certificate and its key, in PEM.
+fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("random numbers");
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
 fn check_table(name: &str, cases_min: usize) {
     let folder = tempfile::tempdir().expect("a folder");
+    let ((certificate, key), (_, other_key)) = (certificate(), certificate());
     for (file, text) in [
         ("password", "hush\n"),
+        ("secret", "sixteen bytes or more\n"),
+        ("cert.pem", &certificate),
+        ("key.pem", &key),
+        ("other-key.pem", &other_key),
         ("empty", ""),
         ("tokens", "viewer 0123456789abcdef\n"),
         ("bad-tokens", "king 0123456789abcdef\n"),

@@ -5,6 +5,7 @@
 //! is refused by it, and the reference is made of it.
 
 mod advice;
+mod cluster;
 pub mod error;
 pub mod fields;
 pub mod key;

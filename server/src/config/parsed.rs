@@ -354,6 +354,12 @@ pub struct ClusterSection {
     pub addresses: Vec<String>,
     /// A file whose first line is the secret that all processes share.
     pub secret_file: Option<PathBuf>,
+    /// A PEM file of the authorities that the processes' certificates are checked against.
+    pub ca_file: Option<PathBuf>,
+    /// A PEM file of this process's certificate.
+    pub cert_file: Option<PathBuf>,
+    /// A PEM file of that certificate's private key.
+    pub key_file: Option<PathBuf>,
 }
 
 impl Default for ClusterSection {
@@ -362,6 +368,9 @@ impl Default for ClusterSection {
             id: "tidewatch".into(),
             addresses: Vec::new(),
             secret_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
         }
     }
 }

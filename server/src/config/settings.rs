@@ -5,10 +5,9 @@ use super::error::ConfigError;
 use super::parsed::{Config, DeadLetterKind, Duplicates, EngineSection, SourceKind, StoreKind, Window};
 use super::written::Written;
 use crate::registry::RegistryFile;
-use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use tidewatch_checkpoints::S3Settings;
-use tidewatch_cluster::SECRET_BYTES_MIN;
+use tidewatch_cluster::Tls;
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_settings::Secret;
@@ -76,6 +75,8 @@ pub struct ClusterSettings {
     pub addresses: Vec<String>,
     /// What only they know.
     pub secret: Secret,
+    /// How their connections are encrypted, when they are.
+    pub tls: Option<Tls>,
 }
 
 /// Sites and fleets.
@@ -120,7 +121,7 @@ pub(super) fn resolve(config: &Config, written: &Written, insecure: bool) -> Res
         dead_letter: resolver.dead_letter(postgres.as_ref())?,
         memory: config.memory.clone(),
         state: super::state::resolve(&config.state, |key, problem| resolver.wrong(key, problem))?,
-        cluster: resolver.cluster()?,
+        cluster: super::cluster::resolve(&config.cluster, |key, problem| resolver.wrong(key, problem))?,
         api: resolver.api(insecure)?,
         advice: super::advice::advice(config, written),
         postgres,
@@ -269,39 +270,6 @@ impl Resolver<'_> {
             };
             self.about("output.kafka", object, error.problem)
         })
-    }
-
-    fn cluster(&self) -> Result<Option<ClusterSettings>, ConfigError> {
-        let cluster = &self.config.cluster;
-        if cluster.addresses.is_empty() {
-            return Ok(None);
-        }
-        for address in &cluster.addresses {
-            let found = address.to_socket_addrs();
-            let found = found.map_err(|error| self.wrong("cluster.addresses", format!("{address}: {error}")))?;
-            if found.into_iter().any(|address| !address.ip().is_loopback()) {
-                let problem =
-                    format!("{address} is another machine's, and between machines nothing goes in clear text");
-                return Err(self.wrong("cluster.addresses", problem));
-            }
-        }
-        let Some(file) = &cluster.secret_file else {
-            return Err(self.wrong(
-                "cluster.secret_file",
-                "is missing: the processes must know each other by a secret",
-            ));
-        };
-        let secret = Secret::read(file, "cluster.secret_file");
-        let secret = secret.map_err(|invalid| self.wrong("cluster.secret_file", invalid.to_string()))?;
-        if secret.expose().len() < SECRET_BYTES_MIN {
-            let problem = format!("the secret is shorter than {SECRET_BYTES_MIN} bytes");
-            return Err(self.wrong("cluster.secret_file", problem));
-        }
-        Ok(Some(ClusterSettings {
-            id: cluster.id.clone(),
-            addresses: cluster.addresses.clone(),
-            secret,
-        }))
     }
 
     fn api(&self, insecure: bool) -> Result<tidewatch_api::Settings, ConfigError> {

@@ -74,7 +74,7 @@ impl Begun {
         let state = tokio::task::block_in_place(|| State::open(&settings.state, place.is_some()))?;
         let source = open_source(&settings.source, terminal)?;
         let partitions = source.0.partitions().to_vec();
-        let mut team = Team::join(place.cloned(), settings.engine.threads.max(1)).await?;
+        let mut team = Team::join(place.cloned(), settings.engine.threads.max(1), terminal).await?;
         check(Point::RestoreBegin)?;
         let (begin, former, saved) = match team.talk.member.is_first() {
             true => tokio::task::block_in_place(|| first(&team, &state, settings, &partitions, terminal))?,

@@ -176,7 +176,7 @@ impl Team {
     ///
     /// # Errors
     /// When they can't be reached or run with other settings.
-    pub async fn join(place: Option<Place>, threads: usize) -> Result<Team, RunError> {
+    pub async fn join(place: Option<Place>, threads: usize, terminal: &Terminal) -> Result<Team, RunError> {
         let Some(place) = place else {
             return Ok(Team {
                 talk: Talk::alone(threads),
@@ -189,7 +189,8 @@ impl Team {
             processes: place.addresses.len(),
             threads,
         };
-        let mesh = join(place, PATIENCE).await.map_err(|error| error.to_string())?;
+        let mesh = join(place, PATIENCE, |line| terminal.news(line)).await;
+        let mesh = mesh.map_err(|error| error.to_string())?;
         Ok(Team {
             talk: Talk {
                 member,

@@ -263,5 +263,25 @@ pub(super) const CLUSTER: Section = Section {
             default: "",
             about: "A file whose first line is a secret that all processes share, at least 16 bytes.",
         },
+        Key {
+            name: "ca_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A PEM file of the authorities that the processes' certificates are checked against. With `cert_file` \
+                    and `key_file` all connections are TLS 1.3, and `addresses` may be other machines'.",
+        },
+        Key {
+            name: "cert_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A PEM file of this process's certificate, with those between it and an authority. It has to be for \
+                    the host by which `addresses` names the process.",
+        },
+        Key {
+            name: "key_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A PEM file of that certificate's private key.",
+        },
     ],
 };

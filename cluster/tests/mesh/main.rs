@@ -1,7 +1,11 @@
 //! Processes that join: messages and bytes arrive, strangers harm nothing, and whoever goes is missed.
 
+mod certificates;
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidewatch_cluster::{ClusterError, Incoming, Mesh, Place, join};
 
@@ -22,14 +26,42 @@ fn places(count: usize) -> Vec<Place> {
         cluster: "tests".into(),
         secret: b"a secret of the tests".to_vec(),
         agreement: 1,
+        tls: None,
     };
     (0..count).map(place).collect()
+}
+
+/// What a process has said while it joined.
+#[derive(Clone, Debug, Default)]
+struct Said(Arc<Mutex<Vec<String>>>);
+
+impl Said {
+    async fn join(self, place: Place, patience: Duration) -> Result<Mesh, ClusterError> {
+        join(place, patience, |line| {
+            self.0.lock().expect("not poisoned").push(line.to_owned());
+        })
+        .await
+    }
+
+    /// How many lines have these words.
+    fn count(&self, words: &str) -> usize {
+        let lines = self.0.lock().expect("not poisoned");
+        lines.iter().filter(|line| line.contains(words)).count()
+    }
+
+    fn is_said_once(&self, words: &str) {
+        assert_eq!(self.count(words), 1, "`{words}` in {self:?}");
+    }
+}
+
+async fn joined(place: Place, patience: Duration) -> Result<Mesh, ClusterError> {
+    Said::default().join(place, patience).await
 }
 
 async fn all(places: Vec<Place>) -> Vec<Mesh> {
     let joining: Vec<_> = places
         .into_iter()
-        .map(|place| tokio::spawn(join(place, PATIENCE)))
+        .map(|place| tokio::spawn(joined(place, PATIENCE)))
         .collect();
     let mut meshes = Vec::new();
     for joined in joining {
@@ -40,7 +72,11 @@ async fn all(places: Vec<Place>) -> Vec<Mesh> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_arrives_at_the_right_one() {
-    let mut meshes = all(places(3)).await;
+    sends(places(3)).await;
+}
+
+async fn sends(places: Vec<Place>) {
+    let mut meshes = all(places).await;
     meshes[0].links.send_to_all(b"to all");
     meshes[2].links.send(1, b"to one".to_vec());
     let mut heard = vec![
@@ -72,34 +108,43 @@ const fn sent_bytes() -> usize {
     3 << 20
 }
 
+/// Says these things to an address, each on a connection of its own.
+fn knock(address: &str, said: &[&[u8]]) {
+    for garbage in said {
+        let mut stream = loop {
+            match TcpStream::connect(address) {
+                Ok(stream) => break stream,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        // It may have been refused already.
+        let _ = stream.write_all(garbage);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_strangers_on_the_port_harm_nothing() {
     let mut places = places(2);
     let address = places[0].addresses[0].clone();
     let second = places.pop().expect("two");
-    let first = tokio::spawn(join(places.remove(0), PATIENCE));
-    let knocking = tokio::task::spawn_blocking(move || {
-        for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"TWCLUST1", b""] {
-            let mut stream = loop {
-                match TcpStream::connect(&address) {
-                    Ok(stream) => break stream,
-                    Err(_) => std::thread::yield_now(),
-                }
-            };
-            // It may have been refused already.
-            let _ = stream.write_all(garbage);
-        }
-    });
+    let said = Said::default();
+    let first = tokio::spawn(said.clone().join(places.remove(0), PATIENCE));
+    let garbage: [&[u8]; 4] = [b"GET / HTTP/1.1\r\n\r\n", &[0xff; 4096], b"TWCLUST1", b""];
+    let knocking = tokio::task::spawn_blocking(move || knock(&address, &garbage));
     knocking.await.expect("no panic");
     let mut stranger = second.clone();
     stranger.secret[0] ^= 1;
-    let refused = join(stranger, Duration::from_millis(500)).await;
+    let heard = Said::default();
+    let refused = heard.clone().join(stranger, Duration::from_millis(500)).await;
     assert!(
         matches!(&refused, Err(ClusterError::Alone { .. })),
         "a stranger is not let in"
     );
-    let second = join(second, PATIENCE).await.expect("it is let in");
+    heard.is_said_once("it doesn't know the cluster's secret");
+    let second = joined(second, PATIENCE).await.expect("it is let in");
     first.await.expect("no panic").expect("it has waited for the right one");
+    said.is_said_once("it doesn't belong to this cluster");
+    said.is_said_once("it has closed the connection");
     drop(second);
 }
 
@@ -107,8 +152,8 @@ async fn garbage_and_strangers_on_the_port_harm_nothing() {
 async fn who_runs_with_other_settings_is_told() {
     let mut places = places(2);
     places[1].agreement = 2;
-    let second = tokio::spawn(join(places.pop().expect("two"), PATIENCE));
-    let first = join(places.pop().expect("one"), PATIENCE).await;
+    let second = tokio::spawn(joined(places.pop().expect("two"), PATIENCE));
+    let first = joined(places.pop().expect("one"), PATIENCE).await;
     assert!(matches!(first, Err(ClusterError::Disagreed { other: 1, .. })));
     let second = second.await.expect("no panic");
     assert!(matches!(second, Err(ClusterError::Disagreed { other: 0, .. })));
@@ -116,7 +161,11 @@ async fn who_runs_with_other_settings_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_goes_without_a_word_is_lost_and_who_says_good_bye_is_not() {
-    let mut meshes = all(places(3)).await;
+    goes(places(3)).await;
+}
+
+async fn goes(places: Vec<Place>) {
+    let mut meshes = all(places).await;
     // The dataflow of the third has not ended.
     drop(meshes.pop());
     let lost = meshes[0].incoming.recv().await.expect("open");
@@ -141,7 +190,7 @@ async fn who_goes_without_a_word_is_lost_and_who_says_good_bye_is_not() {
 async fn who_never_comes_is_named() {
     let mut places = places(2);
     let missing = places[1].addresses[1].clone();
-    let problem = join(places.remove(0), Duration::from_millis(100))
+    let problem = joined(places.remove(0), Duration::from_millis(100))
         .await
         .err()
         .expect("alone");
