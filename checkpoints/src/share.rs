@@ -6,7 +6,7 @@ use std::ops::Range;
 use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::checkpoint::Meta;
 use tidewatch_dataflow::checkpoint::file::{Manifest, SegmentRef};
-use tidewatch_proto::ids::{Epoch, Partition};
+use tidewatch_proto::ids::{Epoch, KeyGroup, Partition};
 
 /// Which process of a cluster this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,11 @@ impl Member {
     /// The numbers of its workers.
     pub fn workers(self) -> Range<usize> {
         self.index * self.threads..(self.index + 1) * self.threads
+    }
+
+    /// The process whose worker owns a key group.
+    pub fn owner(self, group: KeyGroup) -> usize {
+        group.worker(self.processes * self.threads) / self.threads
     }
 
     /// Whether it makes the manifests.

@@ -66,11 +66,11 @@ impl Links {
         Links { to: Arc::new(to) }
     }
 
-    /// Sends a message to one process; to one that has gone it is lost, which the others will hear.
-    pub fn send(&self, to: usize, message: Vec<u8>) {
-        if let Some(Some(sender)) = self.to.get(to) {
-            let _ = sender.send(Outgoing::Message(message));
-        }
+    /// Sends a message to one process, and says whether there is a way to it; when it is lost on the way the others will
+    /// hear that.
+    pub fn send(&self, to: usize, message: Vec<u8>) -> bool {
+        let sender = self.to.get(to).and_then(Option::as_ref);
+        sender.is_some_and(|sender| sender.send(Outgoing::Message(message)).is_ok())
     }
 
     /// Sends a message to all others.

@@ -51,16 +51,24 @@ impl Heard {
 impl Running {
     /// Starts it in a folder with these keys of its configuration, and waits until it answers.
     pub fn start(variables: &[(&str, String)], folder: &Path) -> Running {
-        Running::start_as(&[], 1, variables, folder)
+        let running = Running::begin_as(&[], variables, folder);
+        running.wait_until_all_answer(1);
+        running
     }
 
     /// Starts so many processes with a supervisor, and waits until all of them answer.
     pub fn start_cluster(processes: usize, variables: &[(&str, String)], folder: &Path) -> Running {
-        let count = processes.to_string();
-        Running::start_as(&["run", "--processes", &count], processes, variables, folder)
+        let running = Running::begin_cluster(processes, variables, folder);
+        running.wait_until_all_answer(processes);
+        running
     }
 
-    fn start_as(args: &[&str], processes: usize, variables: &[(&str, String)], folder: &Path) -> Running {
+    /// Starts so many processes with a supervisor.
+    pub fn begin_cluster(processes: usize, variables: &[(&str, String)], folder: &Path) -> Running {
+        Running::begin_as(&["run", "--processes", &processes.to_string()], variables, folder)
+    }
+
+    fn begin_as(args: &[&str], variables: &[(&str, String)], folder: &Path) -> Running {
         let mut command = Command::new(component("TIDEWATCH_BIN"));
         command.args(args);
         command.current_dir(folder).env_clear();
@@ -87,9 +95,11 @@ impl Running {
                 hearing.lock().expect("not poisoned").hear(line);
             }
         });
-        let running = Running { child, heard };
-        running.wait_until("all processes answer", |heard| heard.apis.len() == processes);
-        running
+        Running { child, heard }
+    }
+
+    fn wait_until_all_answer(&self, processes: usize) {
+        self.wait_until("all processes answer", |heard| heard.apis.len() == processes);
     }
 
     fn wait_until(&self, what: &str, is_true: impl Fn(&Heard) -> bool) {
@@ -112,7 +122,14 @@ impl Running {
 
     /// The answer of the first process to a GET, its head too.
     pub fn get(&self, path: &str) -> String {
-        let api = self.heard.lock().expect("not poisoned").apis.values().next().cloned();
+        self.get_from(0, path)
+    }
+
+    /// The answer of one of the first ten processes to a GET, its head too.
+    pub fn get_from(&self, process: usize, path: &str) -> String {
+        let heard = self.heard.lock().expect("not poisoned");
+        let api = heard.apis.values().nth(process).cloned();
+        drop(heard);
         get(&api.expect("it answers"), path).expect("an answer")
     }
 

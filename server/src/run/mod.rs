@@ -11,6 +11,7 @@ mod crashes;
 mod log;
 mod outlet;
 mod parcel;
+mod questions;
 mod reader;
 mod ready;
 mod sealing;

@@ -1,26 +1,30 @@
-//! Answers the API's questions about series: published rows from the store, open windows from the engine.
+//! Answers the API's questions about series: published rows from the store, open windows from the engine of the process
+//! that has them.
 
+use super::team::Talk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidewatch_api::{ReadError, ReadErrorKind, SeriesReader};
 use tidewatch_dataflow::Handle;
-use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::ids::{Epoch, KeyGroup, Name};
 use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
 use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::{ErrorKind, SinkError};
 
-/// How long the engine may take to show a series' open windows.
-const PEEK_WAIT: Duration = Duration::from_millis(500);
+/// How long the engine, or the process that has it, may take to show a series' open windows.
+pub const PEEK_WAIT: Duration = Duration::from_millis(500);
 
 /// Reads series.
 pub struct Reader {
     /// Where published rows are.
     pub store: Arc<dyn HotStore>,
-    /// The engine.
+    /// The engine of this process.
     pub engine: Handle,
+    /// The other processes.
+    pub talk: Talk,
     /// The last epoch that was completed.
     pub as_of: Arc<AtomicU64>,
 }
@@ -28,14 +32,16 @@ pub struct Reader {
 impl SeriesReader for Reader {
     fn series(&self, query: SeriesQuery) -> Result<Option<Vec<Row>>, ReadError> {
         let mut rows = self.store.series(&query).map_err(read_error)?;
-        let live = match query.job.is_per_series() {
-            true => self
-                .engine
-                .peek(&query.key, &query.metric, PEEK_WAIT)
-                .unwrap_or_default(),
-            false => Vec::new(),
+        let open = match query.job.is_per_series() {
+            true => self.open_windows(&query.key, &query.metric),
+            false => Ok(Vec::new()),
         };
-        let live: Vec<Row> = live.into_iter().filter(|row| row.job == query.job).collect();
+        // What is published is answered all the same.
+        let (open, unanswered) = match open {
+            Ok(open) => (open, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let live: Vec<Row> = open.into_iter().filter(|row| row.job == query.job).collect();
         if rows.is_empty() && live.is_empty() {
             let any = SeriesQuery {
                 from: EVENT_TIME_MIN,
@@ -45,7 +51,11 @@ impl SeriesReader for Reader {
                 ..query
             };
             let known = self.store.series(&any).map_err(read_error)?;
-            return Ok((!known.is_empty()).then(Vec::new));
+            return match unanswered {
+                // Nobody can say whether there is such a series.
+                Some(error) if known.is_empty() => Err(error),
+                _ => Ok((!known.is_empty()).then(Vec::new)),
+            };
         }
         for row in live {
             let asked = row.window_start >= query.from && row.window_start < query.to;
@@ -67,6 +77,21 @@ impl SeriesReader for Reader {
     }
 }
 
+impl Reader {
+    /// The open windows of a series, from the process whose worker owns the device.
+    fn open_windows(&self, device: &Name, metric: &Name) -> Result<Vec<Row>, ReadError> {
+        let member = self.talk.member;
+        let owner = member.owner(KeyGroup::of(device.as_bytes()));
+        if owner == member.index {
+            return Ok(self.engine.peek(device, metric, PEEK_WAIT).unwrap_or_default());
+        }
+        self.talk.peek(owner, device, metric, PEEK_WAIT).ok_or_else(|| {
+            let problem = format!("process {owner} of the cluster doesn't answer which windows of the series are open");
+            ReadError::new(ReadErrorKind::Unavailable, problem)
+        })
+    }
+}
+
 fn read_error(error: SinkError) -> ReadError {
     let kind = if error.kind == ErrorKind::Retry {
         ReadErrorKind::Unavailable
@@ -74,4 +99,101 @@ fn read_error(error: SinkError) -> ReadError {
         ReadErrorKind::Failed
     };
     ReadError::new(kind, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::clock::SystemClock;
+    use crate::run::log::Terminal;
+    use crate::run::team::Team;
+    use std::net::TcpListener;
+    use tidewatch_cluster::Place;
+    use tidewatch_dataflow::Engine;
+    use tidewatch_dataflow::config::EngineConfig;
+    use tidewatch_proto::row::{Job, Status, Values};
+    use tidewatch_sources::memory::MemoryFactory;
+
+    /// Some rows.
+    struct Store(Vec<Row>);
+
+    impl HotStore for Store {
+        fn series(&self, query: &SeriesQuery) -> Result<Vec<Row>, SinkError> {
+            let asked = |row: &&Row| row.key == query.key && row.metric == query.metric;
+            Ok(self.0.iter().filter(asked).cloned().collect())
+        }
+    }
+
+    /// Two processes that have joined.
+    async fn two() -> (Team, Team) {
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let addresses = ports.map(|port| port.local_addr().expect("bound").to_string());
+        let place = |index| Place {
+            index,
+            addresses: addresses.to_vec(),
+            cluster: "tests".into(),
+            secret: b"a secret of the tests".to_vec(),
+            agreement: 1,
+            tls: None,
+        };
+        let terminal = Terminal::default();
+        let first = Team::join(Some(place(0)), 1, &terminal);
+        let second = Team::join(Some(place(1)), 1, &terminal);
+        let (first, second) = tokio::join!(first, second);
+        (first.expect("joined"), second.expect("joined"))
+    }
+
+    fn row(device: &str) -> Row {
+        Row {
+            job: Job::Minute,
+            key: device.into(),
+            metric: "a".into(),
+            window_start: EventTime(60_000),
+            window_end: EventTime(120_000),
+            values: Values::default(),
+            status: Status::Final,
+            revision: Epoch(1),
+        }
+    }
+
+    fn query(device: &str) -> SeriesQuery {
+        SeriesQuery {
+            job: Job::Minute,
+            key: device.into(),
+            metric: "a".into(),
+            from: EventTime(0),
+            to: EventTime(600_000),
+            limit: 10,
+            order: Order::NewestFirst,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn published_rows_are_answered_when_another_process_is_silent() {
+        // The second one is there, but doesn't listen to what it is asked.
+        let (first, _second) = two().await;
+        let member = first.talk.member;
+        let names = (0..).map(|number| format!("device-{number}"));
+        let mut theirs = names.filter(|name| member.owner(KeyGroup::of(name.as_bytes())) == 1);
+        let (known, unknown) = (theirs.next().expect("one"), theirs.next().expect("another"));
+        let source = Arc::new(MemoryFactory::open_ended(vec![Vec::new()]));
+        let clock = Arc::new(SystemClock::starting_at(Epoch(1)));
+        let (engine, _captured) = Engine::start(EngineConfig::default(), source, clock, None);
+        let reader = Reader {
+            store: Arc::new(Store(vec![row(&known)])),
+            engine: engine.handle(),
+            talk: first.talk.clone(),
+            as_of: Arc::default(),
+        };
+        let (published, missing) = tokio::task::block_in_place(|| {
+            let answers = (reader.series(query(&known)), reader.series(query(&unknown)));
+            engine.handle().stop();
+            engine.join();
+            answers
+        });
+        assert_eq!(published.expect("answered"), Some(vec![row(&known)]));
+        let problem = missing.expect_err("nobody can say");
+        assert_eq!(problem.kind(), ReadErrorKind::Unavailable);
+        assert!(problem.to_string().contains("process 1"), "{problem}");
+    }
 }

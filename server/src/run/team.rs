@@ -6,6 +6,8 @@
 use super::RunError;
 use super::log::Terminal;
 use super::parcel::Cargo;
+use super::questions::Questions;
+use super::reader::PEEK_WAIT;
 use super::sealing::Seal;
 use serde::{Deserialize, Serialize};
 use std::os::unix::net::UnixStream;
@@ -15,7 +17,8 @@ use std::time::Duration;
 use tidewatch_checkpoints::{Job, Member, Share};
 use tidewatch_cluster::{Incoming, Links, Place, join};
 use tidewatch_dataflow::{Handle, Peers};
-use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_proto::ids::{Epoch, Generation, Name};
+use tidewatch_proto::row::Row;
 use tidewatch_sinks::parts::Parts;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -50,6 +53,10 @@ enum Message {
     Ended(Epoch),
     /// To the first: its sinks have taken what epochs through this one have brought.
     Delivered(Epoch),
+    /// To the one whose worker owns a device: which windows of a series are open. The answer has the same number.
+    Peek { number: u64, device: Name, metric: Name },
+    /// These are.
+    Peeked { number: u64, rows: Vec<Row> },
 }
 
 /// How a run begins.
@@ -71,6 +78,7 @@ pub struct Talk {
     /// Which process this is.
     pub member: Member,
     links: Links,
+    questions: Arc<Questions>,
 }
 
 /// This process and its connections to the others.
@@ -91,8 +99,10 @@ pub struct Routes {
     pub ended: mpsc::Sender<Epoch>,
     /// What the sinks of others have taken.
     pub delivered: mpsc::Sender<Epoch>,
-    /// The engine, to stop.
+    /// The engine, to stop, and to answer for.
     pub engine: Handle,
+    /// To answer.
+    pub talk: Talk,
     /// Set when the run stops.
     pub stops: Arc<AtomicBool>,
     /// Told when another process wants the run to stop.
@@ -109,14 +119,14 @@ impl Talk {
         Talk {
             member: Member::alone(threads),
             links: Links::default(),
+            questions: Arc::default(),
         }
     }
 
-    fn send(&self, to: usize, message: &Message) {
+    /// Says whether there is a way to it.
+    fn send(&self, to: usize, message: &Message) -> bool {
         // Plain data always has a form.
-        if let Ok(bytes) = postcard::to_stdvec(message) {
-            self.links.send(to, bytes);
-        }
+        postcard::to_stdvec(message).is_ok_and(|bytes| self.links.send(to, bytes))
     }
 
     fn send_to_all(&self, message: &Message) {
@@ -165,6 +175,15 @@ impl Talk {
         self.send(0, &Message::Delivered(through));
     }
 
+    /// The open windows of a series as another process has them; `None` when it doesn't answer within `wait`.
+    pub fn peek(&self, process: usize, device: &Name, metric: &Name, wait: Duration) -> Option<Vec<Row>> {
+        self.questions.ask(wait, |number| {
+            let (device, metric) = (device.clone(), metric.clone());
+            let question = Message::Peek { number, device, metric };
+            self.send(process, &question)
+        })
+    }
+
     /// Tells all others that this process is done.
     pub fn say_bye(&self) {
         self.links.say_bye();
@@ -195,6 +214,7 @@ impl Team {
             talk: Talk {
                 member,
                 links: mesh.links,
+                questions: Arc::default(),
             },
             sockets: mesh.sockets,
             incoming: Some(mesh.incoming),
@@ -277,9 +297,9 @@ impl Team {
         Some(tokio::spawn(async move {
             while let Some(heard) = incoming.recv().await {
                 match heard {
-                    Incoming::Message { bytes, .. } => {
+                    Incoming::Message { from, bytes } => {
                         if let Ok(message) = postcard::from_bytes(&bytes) {
-                            routes.pass_on(message);
+                            routes.pass_on(from, message);
                         }
                     }
                     // Nobody waits for what it would have said; what its sinks have taken nobody knows.
@@ -301,7 +321,7 @@ fn lost(process: usize, problem: &str) -> String {
 }
 
 impl Routes {
-    fn pass_on(&self, message: Message) {
+    fn pass_on(&self, from: usize, message: Message) {
         // Whoever doesn't listen any more has ended.
         match message {
             Message::Seal(epoch, is_last) => drop(self.seals.send(Seal { epoch, is_last })),
@@ -314,6 +334,15 @@ impl Routes {
             }
             Message::Ended(epoch) => drop(self.ended.send(epoch)),
             Message::Delivered(epoch) => drop(self.delivered.send(epoch)),
+            Message::Peek { number, device, metric } => {
+                let (engine, talk) = (self.engine.clone(), self.talk.clone());
+                // It waits for a worker, and nobody else should.
+                tokio::task::spawn_blocking(move || {
+                    let rows = engine.peek(&device, &metric, PEEK_WAIT).unwrap_or_default();
+                    talk.send(from, &Message::Peeked { number, rows })
+                });
+            }
+            Message::Peeked { number, rows } => self.talk.questions.answer(number, rows),
             // Said at the start only.
             Message::Begin(_) | Message::Ready | Message::Open => {}
         }

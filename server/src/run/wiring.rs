@@ -120,13 +120,20 @@ impl Wired {
             ended: end,
             delivered: tell_delivered,
             engine: handle.clone(),
+            talk: talk.clone(),
             stops: Arc::clone(&stops),
             wants_stop: wants_stop.clone(),
             is_done: Arc::clone(&is_done),
             terminal: around.terminal.clone(),
         });
         let as_of = Arc::new(AtomicU64::new(0));
-        let serving = Serving::start(&handle, &sinks, around, (settings.api, port), (&as_of, partitions));
+        let serving = Serving::start(
+            (&handle, &talk),
+            &sinks,
+            around,
+            (settings.api, port),
+            (&as_of, partitions),
+        );
         let sealing = match member.is_first() {
             true => Sealing::Own {
                 pace: Pace::new(std::thread::available_parallelism().map_or(1, usize::from)),
@@ -209,7 +216,7 @@ impl Wired {
 
 impl Serving {
     fn start(
-        engine: &Handle,
+        (engine, talk): (&Handle, &Talk),
         sinks: &Sinks,
         around: &Surroundings,
         (settings, port): (tidewatch_api::Settings, Port),
@@ -223,6 +230,7 @@ impl Serving {
             series: Arc::new(reader::Reader {
                 store: sinks.store.clone(),
                 engine: engine.clone(),
+                talk: talk.clone(),
                 as_of: as_of.clone(),
             }),
             readiness: Arc::new(Ready {
