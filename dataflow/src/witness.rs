@@ -55,12 +55,12 @@ pub(crate) fn taken() -> Option<At> {
     AT.take()
 }
 
-/// For tests: decoding a message of this event time panics.
+/// For tests: decoding a message of this event time panics. It lies a day before all times that tests draw by chance.
 #[cfg(feature = "failpoints")]
-pub const POISON_TO_DECODE: EventTime = EventTime(1_750_003_211_111);
+pub const POISON_TO_DECODE: EventTime = EventTime(1_749_900_011_111);
 /// For tests: applying a message of this event time panics.
 #[cfg(feature = "failpoints")]
-pub const POISON_TO_APPLY: EventTime = EventTime(1_750_003_222_222);
+pub const POISON_TO_APPLY: EventTime = EventTime(1_749_900_022_222);
 
 /// For tests: panics at a poisonous message.
 #[cfg(feature = "failpoints")]
