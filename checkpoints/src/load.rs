@@ -2,8 +2,8 @@
 
 use super::names::FileName;
 use super::store::Store;
-use tidewatch_dataflow::checkpoint::file::{self, Manifest};
-use tidewatch_dataflow::checkpoint::{CheckpointError, Saved};
+use tidewatch_dataflow::checkpoint::file::{self, Manifest, SegmentRef};
+use tidewatch_dataflow::checkpoint::{CheckpointError, Part, Saved};
 use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::{Epoch, Generation};
 
@@ -68,29 +68,48 @@ pub fn load_chosen(store: &dyn Store, generation: Generation, epoch: Epoch) -> R
     read(store, &FileName::Manifest(generation, epoch).to_string())
 }
 
+/// So many segments are read at the same time.
+const AT_ONCE: usize = 4;
+
 fn read(store: &dyn Store, name: &str) -> Result<Saved, String> {
-    let get = |name: &str, point: Point| {
-        let bytes = store.get(name).map_err(|error| error.to_string())?;
-        check(point).map_err(|error| format!("{}/{name}: {error}", store.place()))?;
-        Ok::<_, String>(bytes)
-    };
-    let wrong = |name: &str, error: CheckpointError| format!("{}/{name}: {error}", store.place());
-    let manifest: Manifest =
-        file::read_manifest(&get(name, Point::LoadManifest)?).map_err(|error| wrong(name, error))?;
-    let generation = manifest.meta.generation;
-    let mut parts = Vec::new();
-    for segment in &manifest.segments {
-        let name = FileName::Segment(generation, segment.number).to_string();
-        let bytes = get(&name, Point::LoadSegment)?;
-        if bytes.len() as u64 != segment.bytes {
-            let problem = format!("it has {} bytes, not {}", bytes.len(), segment.bytes);
-            return Err(format!("{}/{name}: the checkpoint is torn: {problem}", store.place()));
-        }
-        let read = file::read_segment(&bytes, generation, segment.number);
-        parts.extend(read.map_err(|error| wrong(&name, error))?);
+    let manifest = get(store, name, Point::LoadManifest)?;
+    let manifest: Manifest = file::read_manifest(&manifest).map_err(|error| wrong(store, name, &error))?;
+    let Manifest { meta, segments } = manifest;
+    let mut read: Vec<Result<Vec<Part>, String>> = Vec::new();
+    for together in segments.chunks(AT_ONCE) {
+        let all = std::thread::scope(|scope| {
+            let read = |segment| scope.spawn(move || read_segment(store, meta.generation, segment));
+            let threads: Vec<_> = together.iter().map(read).collect();
+            let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+            ended.collect::<Vec<_>>()
+        });
+        let all = all.into_iter();
+        read.extend(all.map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
     }
+    let parts = read.into_iter().collect::<Result<Vec<Vec<Part>>, String>>()?;
     Ok(Saved {
-        meta: manifest.meta,
-        parts,
+        meta,
+        parts: parts.into_iter().flatten().collect(),
     })
+}
+
+fn read_segment(store: &dyn Store, generation: Generation, segment: &SegmentRef) -> Result<Vec<Part>, String> {
+    let name = FileName::Segment(generation, segment.number).to_string();
+    let bytes = get(store, &name, Point::LoadSegment)?;
+    if bytes.len() as u64 != segment.bytes {
+        let problem = format!("it has {} bytes, not {}", bytes.len(), segment.bytes);
+        return Err(format!("{}/{name}: the checkpoint is torn: {problem}", store.place()));
+    }
+    let read = file::read_segment(&bytes, generation, segment.number);
+    read.map_err(|error| wrong(store, &name, &error))
+}
+
+fn get(store: &dyn Store, name: &str, point: Point) -> Result<Vec<u8>, String> {
+    let bytes = store.get(name).map_err(|error| error.to_string())?;
+    check(point).map_err(|error| format!("{}/{name}: {error}", store.place()))?;
+    Ok(bytes)
+}
+
+fn wrong(store: &dyn Store, name: &str, error: &CheckpointError) -> String {
+    format!("{}/{name}: {error}", store.place())
 }

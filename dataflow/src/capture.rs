@@ -76,7 +76,7 @@ pub struct StateSlice {
     pub through: Epoch,
     /// How far partitions had come.
     pub partitions: Vec<PartitionSnapshot>,
-    /// Series by key group: what [`crate::series::GroupState`] is in postcard.
+    /// Series by key group: what [`crate::series::Devices`] reads.
     #[serde(with = "crate::bytes::values")]
     pub groups: BTreeMap<KeyGroup, Vec<u8>>,
 }

@@ -72,22 +72,33 @@ impl Engine {
         first: &[Command],
         peers: Option<Peers>,
     ) -> (Engine, mpsc::Receiver<Captured>) {
-        let restored = restored.map(Arc::new);
         let stats = Arc::new(Stats::new(source.partitions().len()));
         let (capture, captured) = mpsc::channel();
         let threads = config.threads.max(1);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel()).unzip();
         let inbox = |sender| Inbox { sender, thread: None };
         let commands = Arc::new(Mutex::new(senders.into_iter().map(inbox).collect()));
+        let config = Arc::new(config);
+        let first_worker = peers.as_ref().map_or(0, |peers| peers.index * threads);
+        let all = peers.as_ref().map_or(threads, |peers| peers.sockets.len() * threads);
+        let shares = restored.map(|restored| {
+            let wanted = first_worker..first_worker + threads;
+            restored.into_shares((wanted, all), &config, &stats)
+        });
+        let shares = shares
+            .unwrap_or_default()
+            .into_iter()
+            .map(|share| Mutex::new(Some(share)));
+        let shares = shares.collect();
         let shared = Shared {
             begun: peers.as_ref().map_or_else(|| clock.epoch(), |peers| peers.begun),
-            first_worker: peers.as_ref().map_or(0, |peers| peers.index * threads),
+            first_worker,
             commands: commands.clone(),
-            config: Arc::new(config),
+            config,
             clock: clock.clone(),
             stats: stats.clone(),
             source,
-            restored: (0..threads).map(|_| Mutex::new(restored.clone())).collect(),
+            shares,
             capture,
             failed: Arc::default(),
         };

@@ -2,7 +2,7 @@
 
 use crate::batch::Position;
 use crate::capture::{CaptureSender, Captured};
-use crate::checkpoint::Restored;
+use crate::checkpoint::Share;
 use crate::command::Command;
 use crate::config::{Clock, EngineConfig, epochs_of};
 use crate::ingest::{Decoder, Reader};
@@ -11,7 +11,7 @@ use crate::operators::series::Listening;
 use crate::render::{Parts, render};
 use crate::rollup::bus::Bus;
 use crate::rollup::{GroupRows, Level, SharedPanes, build_rollup};
-use crate::series::{Names, SeriesState};
+use crate::series::SeriesState;
 use crate::stats::Stats;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,8 +33,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) source: Arc<dyn SourceFactory>,
-    /// What each worker goes on from, until it has taken it: it is as large as the state.
-    pub(crate) restored: Arc<[Mutex<Option<Arc<Restored>>>]>,
+    /// What each worker goes on from, until it has taken it.
+    pub(crate) shares: Arc<[Mutex<Option<Share>>]>,
     pub(crate) capture: CaptureSender,
     /// The epoch at the start: the run brings nothing to earlier ones.
     pub(crate) begun: Epoch,
@@ -118,7 +118,6 @@ pub(crate) fn run(worker: &mut Worker, shared: &Shared, commands: &mpsc::Receive
 struct Own {
     main: Probe<u64>,
     state: Rc<RefCell<SeriesState>>,
-    names: Rc<RefCell<Names>>,
     control: Rc<RefCell<IngestControl>>,
     listener: Listening,
     bus: Rc<RefCell<Bus>>,
@@ -136,31 +135,24 @@ impl Own {
     fn build(worker: &mut Worker, shared: &Shared) -> Result<Own, SourceError> {
         let partitions = shared.source.partitions().len();
         let (index, peers) = (worker.index(), worker.peers());
-        let names = Rc::new(RefCell::new(Names::default()));
-        let state = SeriesState::new(shared.config.clone(), shared.stats.clone(), names.clone(), partitions);
-        let state = Rc::new(RefCell::new(state));
         let mut decoder = Decoder::new(shared.config.clone(), shared.stats.clone(), index, peers, partitions);
         let assigned: Vec<Partition> = (0..partitions as u32)
             .map(Partition)
             .filter(|p| p.index() % peers == index)
             .collect();
         let mut from = vec![None; partitions];
-        let own = shared.restored.get(index - shared.first_worker).map(|own| own.lock());
+        let own = shared.shares.get(index - shared.first_worker).map(|own| own.lock());
         let own = own.and_then(|own| own.unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(restored) = own {
-            restore(
-                &restored,
-                &assigned,
-                &mut decoder,
-                &mut state.borrow_mut(),
-                index,
-                peers,
-            );
-            restored
-                .positions
-                .iter()
-                .for_each(|position| from[position.partition.index()] = Some(position.next));
-        }
+        let state = match own {
+            None => SeriesState::new(shared.config.clone(), shared.stats.clone(), partitions),
+            Some(share) => {
+                for position in &share.positions {
+                    from[position.partition.index()] = Some(position.next);
+                }
+                restore(&mut decoder, &assigned, share)
+            }
+        };
+        let state = Rc::new(RefCell::new(state));
         let assignments: Vec<Assignment> = assigned
             .iter()
             .map(|p| Assignment {
@@ -196,7 +188,6 @@ impl Own {
         Ok(Own {
             main,
             state,
-            names,
             control,
             listener,
             bus,
@@ -237,8 +228,7 @@ impl Own {
         }
         if self.shared_panes.is_none() {
             self.state.borrow_mut().start_feed();
-            let minutes = self.state.borrow_mut().feed().minutes();
-            self.shared_panes = Some(SharedPanes::build(worker, &self.bus, &self.names, minutes));
+            self.shared_panes = Some(SharedPanes::build(worker, &self.bus, &self.state));
         }
         let Some(shared_panes) = self.shared_panes.as_mut() else {
             return;
@@ -309,30 +299,19 @@ impl Own {
     }
 }
 
-fn restore(
-    restored: &Restored,
-    assigned: &[Partition],
-    decoder: &mut Decoder,
-    state: &mut SeriesState,
-    index: usize,
-    peers: usize,
-) {
-    decoder.suspect(&restored.crashes);
-    state.restore_partitions(&restored.partitions);
-    for position in restored
+/// Has a decoder know what it knew, and gives the series.
+fn restore(decoder: &mut Decoder, assigned: &[Partition], share: Share) -> SeriesState {
+    decoder.suspect(&share.crashes);
+    let own = |position: &&Position| assigned.contains(&position.partition);
+    share
         .positions
         .iter()
-        .filter(|position| assigned.contains(&position.partition))
-    {
-        decoder.restore(Position { ..*position });
+        .filter(own)
+        .for_each(|position| decoder.restore(*position));
+    for (home, devices) in &share.known {
+        devices
+            .iter()
+            .for_each(|device| decoder.restore_device(*home, &device.name, &device.metrics));
     }
-    for (group, saved) in &restored.groups {
-        for device in saved.devices.iter().filter(|device| assigned.contains(&device.home)) {
-            let metrics: Vec<&str> = device.series.iter().map(|series| &*series.metric).collect();
-            decoder.restore_device(device.home, &device.name, &metrics);
-        }
-        if group.worker(peers) == index {
-            state.restore(saved.devices.iter().cloned());
-        }
-    }
+    share.state
 }

@@ -72,7 +72,7 @@ fn a_large_state_comes_in_slices_and_back_whole() {
         .into_restored(&log.names, &EngineConfig::default())
         .unwrap();
     let mut values = vec![None; DEVICES];
-    for device in restored.groups.values().flat_map(|group| &group.devices) {
+    for device in restored.devices() {
         let number: usize = device.name[1..].parse().unwrap();
         assert_eq!(device.series[0].open.len(), 1);
         let before = values[number].replace(device.series[0].open[0].0.sum);
@@ -212,7 +212,7 @@ fn partitions_go_by_name() {
     }
     assert_eq!(restored.partitions[1], partitions[1]);
     assert_eq!(restored.partitions[2], partitions[0]);
-    for device in restored.groups.values().flat_map(|group| &group.devices) {
+    for device in restored.devices() {
         assert_eq!(device.home.0, if device.name.starts_with("p0") { 2 } else { 1 });
     }
     let gone = by_name(&["log/1", "log/2"]).unwrap_err();

@@ -7,13 +7,10 @@ use crate::w1::tidewatch::{Job, RunClock, Saving, Set, Taker};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::fmt;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidewatch_checkpoints::Folder;
 use tidewatch_dataflow::capture::Captured;
-use tidewatch_dataflow::series::SeriesState;
-use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Clock, Engine, EngineConfig};
 use tidewatch_proto::limits::Limits;
 use tidewatch_proto::source::{Assignment, Intake, Polled, Source, SourceError, SourceFactory};
@@ -141,7 +138,7 @@ pub fn go_on(folder: &Path, devices: u32, threads: usize) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The longest and the mean time in milliseconds that a slice of the state takes, all series on one worker.
+/// The longest and the mean time in milliseconds that a worker gives to a slice of its state.
 ///
 /// # Errors
 /// When the state can't be gone on from.
@@ -149,21 +146,19 @@ pub fn slices(folder: &Path) -> Result<String> {
     let folder = Folder::open(folder).map_err(|problem| anyhow!(problem))?;
     let found = tidewatch_checkpoints::load(&folder).map_err(|problem| anyhow!(problem))?;
     let saved = found.saved.context("no checkpoint is in the folder")?;
-    let (config, names) = (config(job(1)), saved.meta.partition_names.clone());
-    let restored = saved.into_restored(&names, &config)?;
-    let stats = Arc::new(Stats::new(names.len()));
-    let mut state = SeriesState::new(Arc::new(config), stats, Rc::default(), names.len());
-    state.restore_partitions(&restored.partitions);
-    state.restore(restored.groups.into_values().flat_map(|group| group.devices));
-    let (mut longest_ms, mut whole_ms, mut bytes) = (0.0, 0.0, 0);
-    for number in 0..state.slices() {
-        let begun = Instant::now();
-        bytes += state.save_slice(number).values().map(Vec::len).sum::<usize>();
-        let took_ms = begun.elapsed().as_secs_f64() * 1e3;
-        longest_ms = f64::max(longest_ms, took_ms);
-        whole_ms += took_ms;
+    let names = saved.meta.partition_names.clone();
+    let restored = saved.into_restored(&names, &config(job(1)))?;
+    let (mut slices, mut longest_ms, mut whole_ms, mut bytes) = (0, 0.0, 0.0, 0);
+    for state in restored.states() {
+        for number in 0..state.slices() {
+            let begun = Instant::now();
+            bytes += state.save_slice(number).values().map(Vec::len).sum::<usize>();
+            let took_ms = begun.elapsed().as_secs_f64() * 1e3;
+            longest_ms = f64::max(longest_ms, took_ms);
+            whole_ms += took_ms;
+            slices += 1;
+        }
     }
-    let slices = state.slices();
     let mean_ms = whole_ms / f64::from(slices.max(1));
     Ok(format!(
         "RESULT slices={slices} longest_ms={longest_ms:.2} mean_ms={mean_ms:.2} bytes={bytes}"

@@ -139,8 +139,8 @@ fn restarts(context: &Context) -> Result<String> {
     let stop_ms = stops_ms.iter().copied().fold(0.0, f64::max);
     let table = format!(
         "\n### Going on\n\nThe state of {} series with all aggregates on two threads, saved and taken back by another \
-         process. Ready is when every worker has completed an epoch. A stop is the time that a worker with all \
-         series gives to a slice of its state, the longest of all runs.\n\n\
+         process. Ready is when every worker has completed an epoch. A stop is the time that a worker \
+         gives to a slice of its state, the longest of all runs.\n\n\
          | files read and checked, s | state restored, s | ready after, s | most memory, MiB | longest stop, ms |\n\
          |---|---|---|---|---|\n| {read_s:.2} | {restore_s:.2} | {ready_s:.2} | {:.0} | {stop_ms:.1} |\n",
         of("series")?,

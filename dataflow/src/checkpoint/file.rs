@@ -359,7 +359,7 @@ fn name(section: u32) -> String {
     format!("section {section}")
 }
 
-pub(super) fn content_error(part: &str, problem: &str) -> CheckpointError {
+pub(crate) fn content_error(part: &str, problem: &str) -> CheckpointError {
     CheckpointError::Content {
         part: part.to_string(),
         problem: problem.to_string(),

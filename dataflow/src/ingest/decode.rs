@@ -13,7 +13,7 @@ use crate::stats::Stats;
 use crate::witness::{self, Crash};
 use std::sync::Arc;
 use tidewatch_failpoints::{Bug, has_bug};
-use tidewatch_proto::ids::{Offset, Partition, mix};
+use tidewatch_proto::ids::{Name, Offset, Partition, mix};
 use tidewatch_proto::limits::name_is_good;
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::source::{Intake, Record};
@@ -69,7 +69,7 @@ impl Decoder {
     }
 
     /// Knows a device and its metrics from before a restart, so that its limits hold on.
-    pub fn restore_device(&mut self, home: Partition, device: &str, metrics: &[&str]) {
+    pub fn restore_device(&mut self, home: Partition, device: &str, metrics: &[Name]) {
         self.outbound.begin(home, &self.clocks, self.known.vocabulary());
         self.known.restore(device, metrics, &mut self.outbound);
     }

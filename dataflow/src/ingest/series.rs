@@ -6,7 +6,7 @@ use super::outbound::Outbound;
 use super::refusal::bad_name;
 use crate::batch::NO_SHAPE;
 use std::collections::{HashMap, HashSet};
-use tidewatch_proto::ids::KeyGroup;
+use tidewatch_proto::ids::{KeyGroup, Name};
 use tidewatch_proto::limits::{Limits, name_is_good};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::walk::{Metric, drop_repeated};
@@ -272,7 +272,7 @@ impl KnownSeries {
     }
 
     /// Knows a device and its series from before a restart.
-    pub(super) fn restore(&mut self, device: &str, metrics: &[&str], outbound: &mut Outbound) {
+    pub(super) fn restore(&mut self, device: &str, metrics: &[Name], outbound: &mut Outbound) {
         let key = self.devices.key(device.as_bytes());
         let metrics: Vec<Metric<'_>> = metrics.iter().map(|name| (name.as_bytes(), 0.0)).collect();
         let slot = self.devices.find(key);

@@ -6,6 +6,7 @@ use crate::series::{Given, Minutes};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::time::PaneNo;
 use timely::container::CapacityContainerBuilder;
@@ -22,7 +23,7 @@ type Updates<D> = Vec<(D, u64, isize)>;
 pub fn partials<'scope>(
     placed: Stream<'scope, u64, Updates<(Place, Given)>>,
     bus: Rc<RefCell<Bus>>,
-    minutes: Rc<RefCell<Minutes>>,
+    minutes: Arc<Mutex<Minutes>>,
 ) -> Stream<'scope, u64, Updates<(Place, u32, GroupValue)>> {
     placed.unary_frontier::<CapacityContainerBuilder<Updates<(Place, u32, GroupValue)>>, _, _, _>(
         Pipeline,
@@ -52,7 +53,13 @@ pub fn partials<'scope>(
                         .checked_sub(1)
                         .and_then(|before| bus.borrow().agreed(Epoch(before)));
                     let expired = agreed.map_or(PaneNo::NONE, |bounds| bounds.expired);
-                    let changes = groups.change(changes, expired, &minutes.borrow()).into_iter();
+                    let changes = groups
+                        .change(
+                            changes,
+                            expired,
+                            &minutes.lock().unwrap_or_else(PoisonError::into_inner),
+                        )
+                        .into_iter();
                     let mut output = output.session(&capability);
                     changes.for_each(|(value, diff)| output.give((value, epoch, diff)));
                 }

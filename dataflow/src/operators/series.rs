@@ -60,7 +60,9 @@ pub struct Keeper {
 /// them. Only at a border, an epoch of which a checkpoint may be, are those of later epochs set aside until it is
 /// complete: then rows, rejects and positions of epochs up to it are just what the state has behind it.
 pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) -> Published<'scope> {
-    let mut builder = OperatorBuilder::new("series".into(), batches.scope());
+    let scope = batches.scope();
+    let mut builder = OperatorBuilder::new("series".into(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
     let mut input = builder.new_input(batches, Exchange::new(|batch: &Batch| u64::from(batch.target)));
     let (rows_out, rows) = builder.new_output();
     let (rejects_out, rejects) = builder.new_output();
@@ -78,7 +80,9 @@ pub fn series<'scope>(batches: Stream<'scope, u64, Vec<Batch>>, keeper: Keeper) 
                 let epoch = stamp.least().copied().unwrap_or_default();
                 arrived.extend(list.drain(..).map(|batch| (epoch, batch)));
             });
-            applied.begin();
+            if applied.give_restored() {
+                activator.activate();
+            }
             arrived.drain(..).for_each(|(epoch, batch)| applied.take(epoch, batch));
             let next = frontiers[0].frontier().first().copied();
             applied.push_open(next);
@@ -167,11 +171,14 @@ impl Applied {
         }
     }
 
-    /// Before the first batch: gives out what was restored.
-    fn begin(&mut self) {
-        if self.keeper.borders.is_some() && self.given.round == 0 {
-            self.give_round();
+    /// Gives out a slice of what was restored, and says whether there is more of it: no checkpoint can be made before all of
+    /// it is out, and records are not to wait for that.
+    fn give_restored(&mut self) -> bool {
+        let is_left = |applied: &Applied| applied.keeper.borders.is_some() && applied.given.round == 0;
+        if is_left(self) {
+            self.give_slice();
         }
+        is_left(self)
     }
 
     fn take(&mut self, epoch: u64, batch: Batch) {

@@ -6,7 +6,7 @@ use super::rows::GroupRows;
 use super::{GroupKey, Level};
 use crate::operators::panes::{Begins, bus_source, publish_groups, with_bounds};
 use crate::operators::partials::partials;
-use crate::series::{Given, Minutes, Names};
+use crate::series::{Given, Minutes, SeriesState};
 use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::operators::arrange::agent::ShutdownButton;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
@@ -16,6 +16,7 @@ use differential_dataflow::trace::implementations::{ValBatcher, ValSpine};
 use differential_dataflow::{AsCollection, VecCollection};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::EventTime;
@@ -41,8 +42,8 @@ pub struct Stay {
 
 /// The arrangements that all rollups of a worker share: closed panes and registry, both by device.
 pub struct SharedPanes {
-    names: Rc<RefCell<Names>>,
-    minutes: Rc<RefCell<Minutes>>,
+    state: Rc<RefCell<SeriesState>>,
+    minutes: Arc<Mutex<Minutes>>,
     panes: PaneTrace,
     placements: PlacementTrace,
     running: Rc<RefCell<bool>>,
@@ -50,13 +51,8 @@ pub struct SharedPanes {
 }
 
 impl SharedPanes {
-    /// Builds them, and begins to listen to the bus. What the panes' records hold is in `minutes`.
-    pub fn build(
-        worker: &mut Worker,
-        bus: &Rc<RefCell<Bus>>,
-        names: &Rc<RefCell<Names>>,
-        minutes: Rc<RefCell<Minutes>>,
-    ) -> SharedPanes {
+    /// Builds them for a state that gives out its panes, and begins to listen to the bus.
+    pub fn build(worker: &mut Worker, bus: &Rc<RefCell<Bus>>, state: &Rc<RefCell<SeriesState>>) -> SharedPanes {
         bus.borrow_mut().listen();
         let running = Rc::new(RefCell::new(true));
         let probe = Probe::new();
@@ -69,12 +65,12 @@ impl SharedPanes {
             });
             let panes = with_bounds(panes, notices, bus.clone());
             let panes = flatten(panes, |record: (u32, Given)| record);
-            let names = names.clone();
+            let state = state.clone();
             let placements = bus_source(scope, "registry", bus.clone(), running.clone(), |bus| {
                 std::mem::take(&mut bus.placements)
             });
             let placements = flatten(placements, move |placement| {
-                let mut names = names.borrow_mut();
+                let names = &mut state.borrow_mut().names;
                 let number = names.devices.intern(&placement.device);
                 let stay = Stay {
                     site: names.groups.intern(&placement.site),
@@ -91,8 +87,8 @@ impl SharedPanes {
             (panes.trace, placements.trace)
         });
         SharedPanes {
-            names: names.clone(),
-            minutes,
+            minutes: state.borrow_mut().feed().minutes(),
+            state: state.clone(),
             panes,
             placements,
             running,
@@ -171,7 +167,7 @@ pub fn build_rollup(
             .container::<Begins>();
         let (panes, stop_panes) = shared.panes.import_core(scope, "import panes");
         let (placements, stop_placements) = shared.placements.import_core(scope, "import registry");
-        let names = shared.names.clone();
+        let state = shared.state.clone();
         let placed = panes.join_core(placements, move |_device, given: &Given, stay: &Stay| {
             let start = given.minute.start();
             let here = stay.from <= start && stay.to.is_none_or(|to| start < to);
@@ -187,7 +183,7 @@ pub fn build_rollup(
         let values = partials(placed.inner, bus.clone(), shared.minutes.clone())
             .as_collection()
             .map(move |((pane, group), metric, value)| {
-                let names = names.borrow();
+                let names = &state.borrow().names;
                 let group = names.groups.name(group).clone();
                 let metric = names.metrics.name(metric).clone();
                 (GroupKey { pane, group, metric }, (worker, value))

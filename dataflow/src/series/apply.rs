@@ -70,7 +70,7 @@ impl SeriesState {
             batch.origin
         );
         origin.batches += 1;
-        let mut names = self.names.borrow_mut();
+        let names = &mut self.names;
         for name in &batch.new_devices {
             origin.devices.push(names.devices.intern(name));
         }
@@ -81,7 +81,6 @@ impl SeriesState {
             let metrics: Vec<u32> = shape.iter().map(|metric| origin.metrics[*metric as usize]).collect();
             origin.shapes.push(self.shapes.intern(&metrics));
         }
-        drop(names);
         if !batch.new_devices.is_empty() {
             self.grow_devices();
         }
@@ -89,7 +88,7 @@ impl SeriesState {
 
     /// Makes room for every device that has a name.
     pub(super) fn grow_devices(&mut self) {
-        let devices = self.names.borrow().devices.len();
+        let devices = self.names.devices.len();
         self.devices.resize(devices, DeviceState::UNSEEN);
         self.fingerprints.resize(devices, [0; FINGERPRINTS]);
     }
@@ -277,7 +276,7 @@ impl SeriesState {
     fn straggler(&self, message: Incoming<'_>) -> Straggler {
         let Incoming { batch, at: place, .. } = message;
         let metrics = self.metrics(message);
-        let names = self.names.borrow();
+        let names = &self.names;
         let metrics = metrics.iter().map(|metric| names.metrics.name(*metric).clone());
         Straggler {
             partition: batch.partition,

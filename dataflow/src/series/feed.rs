@@ -1,8 +1,7 @@
 //! Published panes as differences: what crosses series stands on them.
 
 use super::minutes::{Given, Minutes};
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::sketch::Sketch;
@@ -14,7 +13,8 @@ pub type PaneChange = ((u32, Given), isize);
 /// The published panes that were given out, while somebody wants them.
 #[derive(Debug)]
 pub struct Feed {
-    minutes: Rc<RefCell<Minutes>>,
+    /// Locked by nobody else but for a moment: a state moves between threads only before anybody reads these.
+    minutes: Arc<Mutex<Minutes>>,
     /// Through which pane each partition's panes were given out; nobody wants them when it is `None`.
     through: Option<Vec<PaneNo>>,
     changes: Vec<PaneChange>,
@@ -31,7 +31,7 @@ pub struct Feed {
 impl Default for Feed {
     fn default() -> Feed {
         Feed {
-            minutes: Rc::default(),
+            minutes: Arc::default(),
             through: None,
             changes: Vec::new(),
             expired: PaneNo::NONE,
@@ -90,8 +90,12 @@ impl Feed {
     }
 
     /// The records that the differences stand for.
-    pub fn minutes(&self) -> Rc<RefCell<Minutes>> {
+    pub fn minutes(&self) -> Arc<Mutex<Minutes>> {
         self.minutes.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Minutes> {
+        self.minutes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether panes of a minute are wanted; counts them when their time is over everywhere.
@@ -104,14 +108,15 @@ impl Feed {
     /// Adds a pane of a wanted minute to the record that ends next, with its values when their quantiles are wanted.
     #[inline]
     pub(super) fn add(&mut self, metric: u32, pane: &Pane, sketch: Option<&Sketch>, quantiles: bool) {
-        self.minutes.borrow_mut().add(metric, pane, sketch, quantiles);
+        self.lock().add(metric, pane, sketch, quantiles);
     }
 
     /// Gives out the record of the panes that were added, a device's minute in the series from slot `first` on, and
     /// takes back what it was.
     #[inline]
     pub(super) fn end(&mut self, minute: PaneNo, first: usize, device: u32) {
-        if let Some((given, before)) = self.minutes.borrow_mut().end(minute, first, device) {
+        let ended = self.lock().end(minute, first, device);
+        if let Some((given, before)) = ended {
             self.changes.push(((device, given), 1));
             self.changes.extend(before.map(|before| ((device, before), -1)));
         }
@@ -121,7 +126,7 @@ impl Feed {
     pub fn expire(&mut self, through: PaneNo, epoch: Epoch) {
         if through > self.expired {
             self.expired = through;
-            let mut minutes = self.minutes.borrow_mut();
+            let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
             self.changes
                 .extend(minutes.leave(through, epoch).map(|record| (record, -1)));
         }
@@ -129,7 +134,7 @@ impl Feed {
 
     /// Everybody has seen what came and went in epochs before `epoch`.
     pub fn forget_before(&mut self, epoch: Epoch) {
-        self.minutes.borrow_mut().forget_before(epoch);
+        self.lock().forget_before(epoch);
     }
 
     /// How many panes were not given out since the last call, since their time was over everywhere.

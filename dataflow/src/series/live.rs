@@ -16,7 +16,7 @@ impl SeriesState {
     /// The windows of a series that are still open, as they stand.
     pub fn live(&self, device: &str, metric: &str, as_of: Epoch) -> Vec<Row> {
         let (number, metric) = {
-            let names = self.names.borrow();
+            let names = &self.names;
             (names.devices.find(device), names.metrics.find(metric))
         };
         let (Some(number), Some(metric)) = (number, metric) else {

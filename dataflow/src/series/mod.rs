@@ -39,7 +39,7 @@ pub use minutes::{Given, Minutes, PaneRecord};
 pub use names::{NameTable, Names};
 pub use replay::Replay;
 pub use rows::Rows;
-pub use snapshot::{DeviceSnapshot, GroupState, PartitionSnapshot, SeriesSnapshot};
+pub use snapshot::{DeviceSnapshot, Devices, KnownDevice, PartitionSnapshot, SeriesSnapshot};
 
 use crate::config::EngineConfig;
 use crate::stats::Stats;
@@ -52,9 +52,7 @@ use opened::Opened;
 use shapes::Shapes;
 use slots::{DeviceState, Slots};
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use stragglers::Stragglers;
 use tidewatch_proto::ids::{Epoch, Partition};
@@ -70,7 +68,7 @@ const FINGERPRINTS: usize = 8;
 pub struct SeriesState {
     config: Arc<EngineConfig>,
     stats: Arc<Stats>,
-    names: Rc<RefCell<Names>>,
+    pub(crate) names: Names,
     origins: Vec<Origin>,
     shapes: Shapes,
     devices: Vec<DeviceState>,
@@ -146,17 +144,12 @@ struct Reported {
 
 impl SeriesState {
     /// The state of a worker without series, for a source of so many partitions.
-    pub fn new(
-        config: Arc<EngineConfig>,
-        stats: Arc<Stats>,
-        names: Rc<RefCell<Names>>,
-        partitions: usize,
-    ) -> SeriesState {
+    pub fn new(config: Arc<EngineConfig>, stats: Arc<Stats>, partitions: usize) -> SeriesState {
         SeriesState {
             open: OpenPanes::new(config.quantiles),
             config,
             stats,
-            names,
+            names: Names::default(),
             origins: Vec::new(),
             shapes: Shapes::default(),
             devices: Vec::new(),

@@ -1,6 +1,6 @@
 //! The names of the devices and metrics that one worker owns, numbered densely.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 use tidewatch_proto::ids::Name;
 use tidewatch_proto::names::NameBook;
@@ -23,6 +23,11 @@ impl NameTable {
         self.names.set(number, name.clone());
         self.numbers.insert(name, number);
         number
+    }
+
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, more: usize) {
+        self.numbers.reserve(more);
     }
 
     /// The number of a name, if it has one.

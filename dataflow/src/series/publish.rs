@@ -273,7 +273,7 @@ impl SeriesState {
 
     /// What the rows of a window have in common.
     pub(super) fn head(&self, job: Job, (first, last): Panes, status: Status, revision: Epoch) -> BlockHead {
-        let names = self.names.borrow();
+        let names = &self.names;
         BlockHead {
             job,
             window_start: first.start(),
@@ -295,7 +295,7 @@ impl SeriesState {
         status: Status,
         revision: Epoch,
     ) -> Row {
-        let names = self.names.borrow();
+        let names = &self.names;
         Row {
             job,
             key: names.devices.name(self.slots.device(slot)).clone(),

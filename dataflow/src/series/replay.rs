@@ -41,6 +41,12 @@ impl Replay {
         }
     }
 
+    /// Makes room for so many more devices.
+    pub fn reserve(&mut self, devices: usize) {
+        self.state.names.devices.reserve(devices);
+        self.since.reserve(devices);
+    }
+
     /// Takes a device that was saved after so many entries.
     pub fn restore(&mut self, device: DeviceSnapshot, entries: u64) {
         self.state

@@ -60,7 +60,7 @@ impl SeriesState {
         self.slots.capacity().div_ceil(self.config.slice_slots) as u32
     }
 
-    /// The series of a slice of the devices, by key group: what [`super::GroupState`] is in postcard.
+    /// The series of a slice of the devices, by key group: what [`super::Devices`] reads.
     pub fn save_slice(&self, number: u32) -> BTreeMap<KeyGroup, Vec<u8>> {
         let from = number as usize * self.config.slice_slots;
         let slots = from..self.slots.capacity().min(from + self.config.slice_slots);
@@ -71,7 +71,7 @@ impl SeriesState {
             closed: Vec::new(),
             room: Vec::new(),
         };
-        let names = self.names.borrow();
+        let names = &self.names;
         let numbered = self.placed(slots).map(|number| {
             let group = KeyGroup::of(names.devices.name(number).as_bytes());
             (group, number)
@@ -160,7 +160,7 @@ impl Source<'_> {
 
     fn write_series(&mut self, out: &mut Writer, slot: usize) {
         let state = self.state;
-        out.put(state.names.borrow().metrics.name(state.slots.metric(slot)));
+        out.put(state.names.metrics.name(state.slots.metric(slot)));
         let open = state.open.of(slot);
         out.put(&open.len());
         for (pane, sketch) in open {

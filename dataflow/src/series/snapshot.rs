@@ -5,20 +5,19 @@ use super::dirty::Change;
 use super::hours::{HourWindow, hour_of};
 use super::open::Sketched;
 use super::packed;
-use super::{FINGERPRINTS, SeriesState};
+use super::{FINGERPRINTS, Reported, SeriesState};
+use crate::checkpoint::CheckpointError;
+use crate::checkpoint::file::content_error;
+use crate::config::EngineConfig;
+use crate::stats::Stats;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use tidewatch_proto::ids::{Name, Partition};
+use std::sync::Arc;
+use tidewatch_failpoints::{Bug, has_bug};
+use tidewatch_proto::ids::{KeyGroup, Name, Partition};
 use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::PaneNo;
-
-/// The devices of one key group with all that is known of them.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct GroupState {
-    /// The devices, in no order.
-    pub devices: Vec<DeviceSnapshot>,
-}
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -65,6 +64,57 @@ impl<'de> Deserialize<'de> for ClosedPane {
     }
 }
 
+/// The devices of a key group, read one after the other: what all of them take in memory is many times their bytes.
+pub struct Devices<'a> {
+    group: KeyGroup,
+    left: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Devices<'a> {
+    /// Begins with a group's bytes: how many devices there are, then each.
+    ///
+    /// # Errors
+    /// When they don't begin with a number.
+    pub fn of(group: KeyGroup, content: &'a [u8]) -> Result<Devices<'a>, CheckpointError> {
+        let (left, rest) = postcard::take_from_bytes(content).map_err(|problem| in_group(group, &problem))?;
+        Ok(Devices { group, left, rest })
+    }
+}
+
+impl Devices<'_> {
+    /// How many are left.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+}
+
+impl Iterator for Devices<'_> {
+    type Item = Result<DeviceSnapshot, CheckpointError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(left) = self.left.checked_sub(1) else {
+            let bytes = std::mem::take(&mut self.rest).len();
+            return (bytes > 0).then(|| Err(in_group(self.group, &format!("{bytes} bytes are left"))));
+        };
+        self.left = left;
+        match postcard::take_from_bytes(self.rest) {
+            Ok((device, rest)) => {
+                self.rest = rest;
+                Some(Ok(device))
+            }
+            Err(problem) => {
+                (self.left, self.rest) = (0, &[]);
+                Some(Err(in_group(self.group, &problem)))
+            }
+        }
+    }
+}
+
+fn in_group(group: KeyGroup, problem: &impl ToString) -> CheckpointError {
+    content_error(&format!("key group {}", group.0), &problem.to_string())
+}
+
 /// How far a partition has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionSnapshot {
@@ -101,6 +151,17 @@ impl PartitionSnapshot {
     }
 }
 
+/// What a reader knows of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Its id.
+    pub name: Name,
+    /// The partition whose watermark closes its windows.
+    pub home: Partition,
+    /// The metrics of its series.
+    pub metrics: Arc<[Name]>,
+}
+
 /// What a series had still to publish.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pending {
@@ -111,6 +172,36 @@ pub(super) enum Pending {
 }
 
 impl SeriesState {
+    /// The devices that have series.
+    pub fn known(&self) -> impl Iterator<Item = KnownDevice> {
+        // Most devices have the metrics of the one before.
+        let mut last: (Vec<u32>, Arc<[Name]>) = (Vec::new(), Arc::new([]));
+        let seen = (0..).zip(&self.devices).filter(|(_, device)| !device.is_unseen());
+        seen.map(move |(number, device)| {
+            let apart = self.slots.apart(number).iter().map(|slot| *slot as usize);
+            let metrics = device.slots().chain(apart).map(|slot| self.slots.metric(slot));
+            if !metrics.clone().eq(last.0.iter().copied()) {
+                let numbers: Vec<u32> = metrics.collect();
+                let names = numbers.iter().map(|metric| self.names.metrics.name(*metric).clone());
+                last = (numbers.clone(), names.collect());
+            }
+            KnownDevice {
+                name: self.names.devices.name(number).clone(),
+                home: device.home,
+                metrics: last.1.clone(),
+            }
+        })
+    }
+
+    /// Becomes the state of a worker of another run: it counts there, and nobody has told it anything yet.
+    pub(crate) fn adopt(&mut self, config: Arc<EngineConfig>, stats: Arc<Stats>) {
+        self.config = config;
+        self.stats = stats;
+        self.reported = Reported::default();
+        self.origins.clear();
+        self.partitions.iter_mut().for_each(|partition| partition.idle = false);
+    }
+
     /// Takes back how far the partitions had come.
     pub fn restore_partitions(&mut self, partitions: &[PartitionSnapshot]) {
         for (state, saved) in self.partitions.iter_mut().zip(partitions) {
@@ -125,12 +216,12 @@ impl SeriesState {
     /// Takes back a device that this worker owns. What it had pending is added, by slot.
     pub(super) fn restore_device(&mut self, device: DeviceSnapshot, pending: &mut Vec<Pending>) {
         let number = {
-            let mut names = self.names.borrow_mut();
+            let names = &mut self.names;
             names.devices.intern(&device.name)
         };
         self.grow_devices();
         let metrics: Vec<u32> = {
-            let mut names = self.names.borrow_mut();
+            let names = &mut self.names;
             device
                 .series
                 .iter()
@@ -144,7 +235,9 @@ impl SeriesState {
         let settled = self.slots.settle(number, device.home, &metrics, shape);
         self.devices[number as usize] = settled;
         self.settled += 1;
-        self.fingerprints[number as usize] = device.fingerprints;
+        if !has_bug(Bug::ForgetHashes) {
+            self.fingerprints[number as usize] = device.fingerprints;
+        }
         for ((place, metric), series) in metrics.into_iter().enumerate().zip(device.series) {
             let slot = self.slots.slot(number, &settled, metric, place);
             self.open.grow(self.slots.capacity());

@@ -2,12 +2,9 @@
 
 use tidewatch_dataflow::checkpoint::{Outbox, Restored, Saved};
 use tidewatch_failpoints::{Bug, has_bug};
-use tidewatch_proto::ids::{Epoch, KeyGroup};
+use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Row, Status};
-
-/// A key group that has devices in every test.
-const DROPPED: KeyGroup = KeyGroup(7);
 
 /// The checkpoint to go on from.
 pub(super) fn saved(saved: Option<Saved>) -> Option<Saved> {
@@ -16,13 +13,6 @@ pub(super) fn saved(saved: Option<Saved>) -> Option<Saved> {
 
 /// The state to go on from.
 pub(super) fn restored(restored: &mut Restored) {
-    if has_bug(Bug::DropKeyGroup) {
-        restored.groups.remove(&DROPPED);
-    }
-    if has_bug(Bug::ForgetHashes) {
-        let devices = restored.groups.values_mut().flat_map(|group| &mut group.devices);
-        devices.for_each(|device| device.fingerprints = Default::default());
-    }
     if has_bug(Bug::LoseOutbox) {
         restored.outbox = Outbox::default();
     }
