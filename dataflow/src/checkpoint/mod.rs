@@ -9,11 +9,15 @@ mod recorder;
 mod renamed;
 mod restored;
 mod share;
+mod stateful;
 
 pub use file::{CheckpointError, FORMAT_VERSION};
 pub use recorder::Recorder;
+#[cfg(test)]
+pub(crate) use renamed::Renamed;
 pub use restored::Restored;
 pub(crate) use share::Share;
+pub use stateful::{Partitions, Stateful};
 
 use crate::batch::Position;
 use crate::capture::StateSlice;

@@ -11,7 +11,7 @@ use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::PaneNo;
 
 /// Where the partitions of a checkpoint are in a source.
-pub(super) struct Renamed {
+pub(crate) struct Renamed {
     places: Vec<Partition>,
     /// How many the source has.
     count: usize,
@@ -21,7 +21,7 @@ pub(super) struct Renamed {
 const UNFIT: &str = "partitions and their names don't fit together";
 
 impl Renamed {
-    pub(super) fn new(saved: &[String], now: &[String]) -> Result<Renamed, CheckpointError> {
+    pub(crate) fn new(saved: &[String], now: &[String]) -> Result<Renamed, CheckpointError> {
         let places: HashMap<&str, u32> = (0..).zip(now).map(|(at, name)| (name.as_str(), at)).collect();
         let places = saved.iter().map(|name| {
             let place = places.get(name.as_str()).copied().map(Partition);
@@ -34,7 +34,7 @@ impl Renamed {
     }
 
     /// The number of a partition now; the error says what is at home on one that there isn't.
-    fn place(&self, saved: Partition, of: impl FnOnce() -> String) -> Result<Partition, CheckpointError> {
+    pub(super) fn place(&self, saved: Partition, of: impl FnOnce() -> String) -> Result<Partition, CheckpointError> {
         let problem = || content_error(&of(), "it is at home on no partition");
         self.places.get(saved.index()).copied().ok_or_else(problem)
     }
@@ -69,10 +69,6 @@ impl Renamed {
     ) -> Result<DeviceSnapshot, CheckpointError> {
         let of = || format!("key group {}: device {}", group.0, device.name);
         device.home = self.place(device.home, of)?;
-        for straggler in &mut device.waiting {
-            let of = || format!("key group {}: device {}", group.0, device.name);
-            straggler.partition = self.place(straggler.partition, of)?;
-        }
         Ok(device)
     }
 

@@ -2,7 +2,7 @@
 
 use super::file::{CheckpointError, content_error};
 use super::renamed::Renamed;
-use super::{Chunk, Outbox, Part, Saved};
+use super::{Chunk, Outbox, Part, Partitions, Saved};
 use crate::batch::Position;
 use crate::capture::StateSlice;
 use crate::config::EngineConfig;
@@ -184,12 +184,16 @@ fn recover(
     let mut replay = Replay::new(state, &partitions, base.entries, through);
     for slice in base.slices.into_values() {
         for (group, content) in slice.groups {
-            let devices = Devices::of(group, &content)?;
+            let mut devices = Devices::of(group, &content)?;
             // However wrong the number may be, each takes a byte.
             replay.reserve(devices.left().min(content.len()));
-            for device in devices {
+            let operators = devices.operators();
+            for device in &mut devices {
                 let device = now.device(device?, group)?;
-                replay.restore(device, slice.entries);
+                let (name, partitions) = (device.name.clone(), Partitions::of(now));
+                let restored = replay.restore(device, slice.entries, (&operators, &partitions));
+                restored
+                    .map_err(|problem| content_error(&format!("key group {}: device {name}", group.0), &problem))?;
             }
         }
     }

@@ -89,9 +89,8 @@ fn regrouped(
             if group == DROPPED && has_bug(Bug::DropKeyGroup) {
                 continue;
             }
-            let devices = Devices::of(group, &content).and_then(Iterator::collect);
-            let devices: Vec<_> = devices.expect("what a state has just written is read back");
-            state.restore(devices);
+            let restored = Devices::of(group, &content).and_then(|devices| state.restore(devices));
+            restored.expect("what a state has just written is read back");
         }
     }
     regrouped

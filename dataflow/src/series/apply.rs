@@ -3,7 +3,7 @@
 use super::closed::Block;
 use super::open::Added;
 use super::slots::DeviceState;
-use super::{FINGERPRINTS, Origin, SeriesState};
+use super::{Origin, SeriesState};
 use crate::batch::{Batch, NO_SHAPE};
 use crate::capture::letter_of;
 use crate::prefetch::prefetch;
@@ -90,7 +90,7 @@ impl SeriesState {
     pub(super) fn grow_devices(&mut self) {
         let devices = self.names.devices.len();
         self.devices.resize(devices, DeviceState::UNSEEN);
-        self.fingerprints.resize(devices, [0; FINGERPRINTS]);
+        self.fingerprints.grow(devices);
     }
 
     fn fetch(&self, batch: &Batch, messages: std::ops::Range<usize>) {
@@ -101,7 +101,7 @@ impl SeriesState {
         for message in messages.clone() {
             let device = numbers[batch.messages.device[message] as usize] as usize;
             prefetch(&self.devices, device);
-            prefetch(&self.fingerprints, device);
+            self.fingerprints.prefetch(device);
         }
         for message in messages {
             let device = numbers[batch.messages.device[message] as usize] as usize;
@@ -142,7 +142,7 @@ impl SeriesState {
             shape,
             ..
         } = message;
-        if self.config.drop_duplicates && self.is_repeated(number, batch.messages.fingerprint[place]) {
+        if self.config.drop_duplicates && !self.fingerprints.note(number, batch.messages.fingerprint[place]) {
             self.stats.duplicates.add(1);
             return;
         }
@@ -210,16 +210,6 @@ impl SeriesState {
         }
         let known = &self.origins[message.batch.origin as usize].metrics;
         message.metrics.iter().map(|metric| known[*metric as usize]).collect()
-    }
-
-    fn is_repeated(&mut self, device: u32, fingerprint: u64) -> bool {
-        let last = &mut self.fingerprints[device as usize];
-        if last.contains(&fingerprint) {
-            return true;
-        }
-        last.copy_within(0..FINGERPRINTS - 1, 1);
-        last[0] = fingerprint;
-        false
     }
 
     /// Closes a partition's panes through `through`, minute by minute in the order of their slots.

@@ -5,6 +5,7 @@
 //!   again; and what is beyond the horizon is forgotten.
 //! * `save`, `snapshot`: all of it, slice by slice and by key group, and back. `replay`: the journal on top of it.
 //! * `give`, `feed`, `minutes`: published panes as differences, for what crosses series.
+//! * `fingerprints`: what of messages was seen before.
 //! * `stragglers`: readings for a store, until the windows that cover them can't change here any more.
 //! * `live`: open windows as they stand, and those that have changed.
 
@@ -15,6 +16,7 @@ mod correct;
 mod dirty;
 mod expire;
 mod feed;
+mod fingerprints;
 mod give;
 mod hours;
 mod live;
@@ -41,11 +43,13 @@ pub use replay::Replay;
 pub use rows::Rows;
 pub use snapshot::{DeviceSnapshot, Devices, KnownDevice, PartitionSnapshot, SeriesSnapshot};
 
+use crate::checkpoint::Stateful;
 use crate::config::EngineConfig;
 use crate::stats::Stats;
 use bits::Bits;
 use closed::Block;
 use dirty::Dirty;
+use fingerprints::Fingerprints;
 use hours::Hours;
 use open::OpenPanes;
 use opened::Opened;
@@ -74,7 +78,7 @@ pub struct SeriesState {
     devices: Vec<DeviceState>,
     /// How many devices have readings.
     settled: usize,
-    fingerprints: Vec<[u64; FINGERPRINTS]>,
+    fingerprints: Fingerprints,
     slots: Slots,
     open: OpenPanes,
     partitions: Vec<PartitionState>,
@@ -154,7 +158,7 @@ impl SeriesState {
             shapes: Shapes::default(),
             devices: Vec::new(),
             settled: 0,
-            fingerprints: Vec::new(),
+            fingerprints: Fingerprints::default(),
             slots: Slots::default(),
             partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
             hours: Hours::default(),
@@ -166,6 +170,15 @@ impl SeriesState {
             touched: None,
             reported: Reported::default(),
         }
+    }
+
+    /// What checkpoints hold of devices beside their series: every operator that keeps anything of them is here.
+    fn stateful(&self) -> [&dyn Stateful; 2] {
+        [&self.fingerprints, &self.stragglers]
+    }
+
+    fn stateful_mut(&mut self) -> [&mut dyn Stateful; 2] {
+        [&mut self.fingerprints, &mut self.stragglers]
     }
 
     /// The closed panes as differences.

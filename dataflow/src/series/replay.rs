@@ -7,6 +7,7 @@
 use super::SeriesState;
 use super::snapshot::{DeviceSnapshot, PartitionSnapshot, Pending};
 use crate::batch::{Batch, Messages, NO_SHAPE};
+use crate::checkpoint::Partitions;
 use crate::journal::Entry;
 use std::collections::BTreeMap;
 use tidewatch_proto::ids::Epoch;
@@ -47,11 +48,20 @@ impl Replay {
         self.since.reserve(devices);
     }
 
-    /// Takes a device that was saved after so many entries.
-    pub fn restore(&mut self, device: DeviceSnapshot, entries: u64) {
+    /// Takes a device that was saved after so many entries, where operators had these names.
+    ///
+    /// # Errors
+    /// What is wrong with what an operator had saved.
+    pub fn restore(
+        &mut self,
+        device: DeviceSnapshot,
+        entries: u64,
+        kept: (&[String], &Partitions<'_>),
+    ) -> Result<(), String> {
         self.state
-            .restore_device(device, self.pending.entry(entries).or_default());
+            .restore_device(device, kept, self.pending.entry(entries).or_default())?;
         self.since.resize(self.state.devices.len(), entries);
+        Ok(())
     }
 
     /// Begins a chunk of the journal, whose first entry has this many before it: it explains its numbers itself.

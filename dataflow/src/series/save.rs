@@ -6,6 +6,7 @@ use super::hours::HourWindow;
 use super::snapshot::PartitionSnapshot;
 use super::walk::{Found, Walk};
 use super::{FINGERPRINTS, PartitionState, SeriesState};
+use crate::checkpoint::Stateful;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tidewatch_proto::ids::{KeyGroup, Name, Partition};
@@ -40,6 +41,8 @@ struct Source<'a> {
     /// The closed panes of one series.
     closed: Vec<Found<'a>>,
     room: Vec<u8>,
+    /// Where in there what each operator keeps ends.
+    ends: Vec<usize>,
 }
 
 impl SeriesState {
@@ -70,14 +73,16 @@ impl SeriesState {
             hours: self.hours.numbers(),
             closed: Vec::new(),
             room: Vec::new(),
+            ends: Vec::new(),
         };
+        let operators = self.stateful().map(Stateful::name);
         let names = &self.names;
         let numbered = self.placed(slots).map(|number| {
             let group = KeyGroup::of(names.devices.name(number).as_bytes());
             (group, number)
         });
         let slice: Vec<(KeyGroup, u32)> = numbered.collect();
-        let mut groups = begin_groups(&slice, self.bytes_per_device());
+        let mut groups = begin_groups(&slice, &operators, self.bytes_per_device());
         for (group, number) in slice {
             let out = groups.entry(group).or_default();
             source.write_device(out, number, names.devices.name(number));
@@ -110,8 +115,8 @@ impl SeriesState {
 /// About how many bytes a series takes beside its panes.
 const SERIES_BYTES: usize = 16;
 
-/// For each key group how many devices of it follow, written, and room for them.
-fn begin_groups(slice: &[(KeyGroup, u32)], each: usize) -> BTreeMap<KeyGroup, Writer> {
+/// For each key group the operators' names and how many devices of it follow, written, and room for them.
+fn begin_groups(slice: &[(KeyGroup, u32)], operators: &[&str], each: usize) -> BTreeMap<KeyGroup, Writer> {
     let mut devices: BTreeMap<KeyGroup, usize> = BTreeMap::new();
     for (group, _) in slice {
         *devices.entry(*group).or_default() += 1;
@@ -120,7 +125,7 @@ fn begin_groups(slice: &[(KeyGroup, u32)], each: usize) -> BTreeMap<KeyGroup, Wr
         let mut out = Writer {
             bytes: Vec::with_capacity(devices * each),
         };
-        out.put(&devices);
+        out.put(&(operators, devices));
         (group, out)
     });
     begun.collect()
@@ -136,7 +141,6 @@ impl Source<'_> {
         let device = self.state.devices[number as usize];
         out.put(name);
         out.put(&device.home);
-        out.put(&self.state.fingerprints[number as usize]);
         out.put(&(device.slots().len() + apart.len()));
         for slot in device.slots() {
             self.closed.clear();
@@ -148,7 +152,25 @@ impl Source<'_> {
             self.find_closed(device.home, *slot as usize);
             self.write_series(out, *slot as usize);
         }
-        out.put(&self.state.stragglers.of(number));
+        self.write_kept(out, number);
+    }
+
+    /// Writes what operators keep of a device beside its series.
+    fn write_kept(&mut self, out: &mut Writer, number: u32) {
+        self.room.clear();
+        self.ends.clear();
+        for operator in self.state.stateful() {
+            operator.save(number, &mut self.room);
+            self.ends.push(self.room.len());
+        }
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        let ranges = starts.zip(self.ends.iter().copied()).enumerate();
+        let kept = ranges.filter(|(_, (start, end))| start < end);
+        out.put(&kept.clone().count());
+        for (place, (start, end)) in kept {
+            out.put(&(place as u32, end - start));
+            out.bytes.extend_from_slice(&self.room[start..end]);
+        }
     }
 
     /// Finds the closed panes of a series that doesn't lie beside its device's others.

@@ -5,18 +5,16 @@ use super::dirty::Change;
 use super::hours::{HourWindow, hour_of};
 use super::open::Sketched;
 use super::packed;
-use super::{FINGERPRINTS, Reported, SeriesState};
-use crate::checkpoint::CheckpointError;
+use super::{Reported, SeriesState};
 use crate::checkpoint::file::content_error;
+use crate::checkpoint::{CheckpointError, Partitions};
 use crate::config::EngineConfig;
 use crate::stats::Stats;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
-use tidewatch_failpoints::{Bug, has_bug};
 use tidewatch_proto::ids::{KeyGroup, Name, Partition};
 use tidewatch_proto::sketch::Sketch;
-use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::PaneNo;
 
 /// A device.
@@ -26,12 +24,20 @@ pub struct DeviceSnapshot {
     pub name: Name,
     /// The partition whose watermark closes its windows.
     pub home: Partition,
-    /// The fingerprints of its last messages.
-    pub fingerprints: [u64; FINGERPRINTS],
     /// Its series.
     pub series: Vec<SeriesSnapshot>,
-    /// Messages for the storing sink, which wait until their windows can't change here any more.
-    pub waiting: Vec<Straggler>,
+    /// What operators keep of it beside these.
+    pub kept: Vec<Kept>,
+}
+
+/// What an operator keeps of a device.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Kept {
+    /// Its place among the names of operators.
+    pub operator: u32,
+    /// What it has saved.
+    #[serde(deserialize_with = "crate::bytes::deserialize")]
+    pub bytes: Vec<u8>,
 }
 
 /// A series.
@@ -67,22 +73,34 @@ impl<'de> Deserialize<'de> for ClosedPane {
 /// The devices of a key group, read one after the other: what all of them take in memory is many times their bytes.
 pub struct Devices<'a> {
     group: KeyGroup,
+    operators: Vec<String>,
     left: usize,
     rest: &'a [u8],
 }
 
 impl<'a> Devices<'a> {
-    /// Begins with a group's bytes: how many devices there are, then each.
+    /// Begins with a group's bytes: the names of operators, how many devices there are, then each.
     ///
     /// # Errors
-    /// When they don't begin with a number.
+    /// When they don't begin with names and a number.
     pub fn of(group: KeyGroup, content: &'a [u8]) -> Result<Devices<'a>, CheckpointError> {
-        let (left, rest) = postcard::take_from_bytes(content).map_err(|problem| in_group(group, &problem))?;
-        Ok(Devices { group, left, rest })
+        let begun = postcard::take_from_bytes(content);
+        let ((operators, left), rest) = begun.map_err(|problem| in_group(group, &problem))?;
+        Ok(Devices {
+            group,
+            operators,
+            left,
+            rest,
+        })
     }
 }
 
 impl Devices<'_> {
+    /// The names of operators that have kept something of them.
+    pub fn operators(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.operators)
+    }
+
     /// How many are left.
     pub fn left(&self) -> usize {
         self.left
@@ -213,8 +231,14 @@ impl SeriesState {
         }
     }
 
-    /// Takes back a device that this worker owns. What it had pending is added, by slot.
-    pub(super) fn restore_device(&mut self, device: DeviceSnapshot, pending: &mut Vec<Pending>) {
+    /// Takes back a device that this worker owns, saved where operators had these names. What it had pending is added, by
+    /// slot.
+    pub(super) fn restore_device(
+        &mut self,
+        device: DeviceSnapshot,
+        (operators, partitions): (&[String], &Partitions<'_>),
+        pending: &mut Vec<Pending>,
+    ) -> Result<(), String> {
         let number = {
             let names = &mut self.names;
             names.devices.intern(&device.name)
@@ -228,30 +252,40 @@ impl SeriesState {
                 .map(|series| names.metrics.intern(&series.metric))
                 .collect()
         };
-        if !device.waiting.is_empty() {
-            self.stragglers.restore(number, device.waiting);
-        }
         let shape = self.shapes.intern(&metrics);
         let settled = self.slots.settle(number, device.home, &metrics, shape);
         self.devices[number as usize] = settled;
         self.settled += 1;
-        if !has_bug(Bug::ForgetHashes) {
-            self.fingerprints[number as usize] = device.fingerprints;
+        for kept in &device.kept {
+            let name = operators.get(kept.operator as usize);
+            let name = name.ok_or_else(|| format!("operator {} of {}", kept.operator, operators.len()))?;
+            // Nobody goes on with what an operator has kept that is there no more.
+            let operator = self.stateful_mut().into_iter().find(|one| one.name() == name);
+            if let Some(operator) = operator {
+                let restored = operator.restore(number, &kept.bytes, partitions);
+                restored.map_err(|problem| format!("{name}: {problem}"))?;
+            }
         }
         for ((place, metric), series) in metrics.into_iter().enumerate().zip(device.series) {
             let slot = self.slots.slot(number, &settled, metric, place);
             self.open.grow(self.slots.capacity());
             self.restore_series(device.home, slot, series, pending);
         }
+        Ok(())
     }
 
     /// Takes back devices that this worker owns, one after the other: no more than one is in memory twice.
-    pub fn restore(&mut self, devices: impl IntoIterator<Item = DeviceSnapshot>) {
-        let mut pending = Vec::new();
-        for device in devices {
-            self.restore_device(device, &mut pending);
+    ///
+    /// # Errors
+    /// When they are not what a state has saved.
+    pub(crate) fn restore(&mut self, mut devices: Devices<'_>) -> Result<(), CheckpointError> {
+        let (mut pending, operators) = (Vec::new(), devices.operators());
+        for device in &mut devices {
+            let restored = self.restore_device(device?, (&operators, &Partitions::SAME), &mut pending);
+            restored.map_err(|problem| content_error("a device", &problem))?;
             pending.drain(..).for_each(|pending| self.restore_pending(pending));
         }
+        Ok(())
     }
 
     /// Takes back what is still to be published.
@@ -294,5 +328,57 @@ impl SeriesState {
         }
         let changes = series.changes.into_iter();
         pending.extend(changes.map(|(pane, change)| Pending::Change(slot, pane, change)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Stateful;
+
+    /// What comes of a device of which an operator has kept these bytes.
+    fn restored(operator: &str, bytes: &[u8]) -> Result<(SeriesState, Vec<u8>), String> {
+        let mut state = SeriesState::new(Arc::default(), Arc::new(Stats::new(1)), 1);
+        let device = DeviceSnapshot {
+            name: "d".into(),
+            home: Partition(0),
+            series: Vec::new(),
+            kept: vec![Kept {
+                operator: 1,
+                bytes: bytes.to_vec(),
+            }],
+        };
+        let operators = ["another", operator].map(str::to_owned);
+        state.restore_device(device, (&operators, &Partitions::SAME), &mut Vec::new())?;
+        let mut saved = Vec::new();
+        state
+            .stateful()
+            .iter()
+            .for_each(|operator| operator.save(0, &mut saved));
+        Ok((state, saved))
+    }
+
+    #[test]
+    fn what_an_operator_keeps_comes_back_by_its_name() {
+        let bytes = [7u64.to_le_bytes(), 8u64.to_le_bytes()].concat();
+        let (mut state, saved) = restored("duplicates", &bytes).expect("restored");
+        assert_eq!(saved, bytes);
+        assert!(!state.fingerprints.note(0, 8) && state.fingerprints.note(0, 9));
+        let (mut state, saved) = restored("of an older version", &bytes).expect("restored");
+        assert!(
+            saved.is_empty() && state.fingerprints.note(0, 8),
+            "nobody goes on with it"
+        );
+        let problem = restored("duplicates", &bytes[1..]).err().expect("not whole");
+        assert_eq!(problem, "duplicates: 15 bytes of fingerprints");
+        let problem = restored("stragglers", &bytes).err().expect("no messages");
+        assert!(problem.starts_with("stragglers: "), "{problem}");
+    }
+
+    #[test]
+    fn operators_have_different_names() {
+        let state = SeriesState::new(Arc::default(), Arc::new(Stats::new(1)), 1);
+        let names: std::collections::BTreeSet<&str> = state.stateful().map(Stateful::name).into();
+        assert_eq!(names.len(), state.stateful().len());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::SeriesState;
 use super::hours::{hour_of, last_pane};
+use crate::checkpoint::{Partitions, Stateful};
 use crate::config::EngineConfig;
 use std::collections::{BTreeMap, VecDeque};
 use tidewatch_proto::straggler::Straggler;
@@ -20,15 +21,26 @@ impl Stragglers {
     pub(super) fn wait(&mut self, device: u32, straggler: Straggler) {
         self.waiting.entry(device).or_default().push_back(straggler);
     }
+}
 
-    /// Those of a device that wait.
-    pub(super) fn of(&self, device: u32) -> Vec<&Straggler> {
-        self.waiting.get(&device).into_iter().flatten().collect()
+impl Stateful for Stragglers {
+    fn name(&self) -> &'static str {
+        "stragglers"
     }
 
-    /// Takes back what was saved.
-    pub(super) fn restore(&mut self, device: u32, waiting: Vec<Straggler>) {
-        self.waiting.insert(device, waiting.into());
+    fn save(&self, device: u32, out: &mut Vec<u8>) {
+        if let Some(waiting) = self.waiting.get(&device) {
+            postcard::to_io(waiting, out).expect("every sequence knows its length, and a Vec has no end");
+        }
+    }
+
+    fn restore(&mut self, device: u32, saved: &[u8], partitions: &Partitions<'_>) -> Result<(), String> {
+        let mut waiting: VecDeque<Straggler> = postcard::from_bytes(saved).map_err(|error| error.to_string())?;
+        for straggler in &mut waiting {
+            straggler.partition = partitions.now(straggler.partition)?;
+        }
+        self.waiting.insert(device, waiting);
+        Ok(())
     }
 }
 
@@ -67,5 +79,41 @@ fn settles(config: &EngineConfig, straggler: &Straggler) -> PaneNo {
     match config.hour {
         true => hop.max(last_pane(hour_of(pane))),
         false => hop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Renamed;
+    use tidewatch_proto::ids::{Offset, Partition};
+    use tidewatch_proto::time::EventTime;
+
+    #[test]
+    fn what_waits_comes_back_with_its_partition_as_it_is_numbered_then() {
+        let straggler = |partition| Straggler {
+            partition: Partition(partition),
+            offset: Offset(7),
+            device: "d".into(),
+            at: EventTime(60_000),
+            readings: vec![("a".into(), 1.5)],
+        };
+        let (mut before, mut after, mut saved) = (Stragglers::default(), Stragglers::default(), Vec::new());
+        before.save(3, &mut saved);
+        assert!(saved.is_empty(), "nothing waits");
+        before.wait(3, straggler(1));
+        before.save(3, &mut saved);
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let renamed = Renamed::new(&names(&["log/0", "log/1"]), &names(&["log/1", "log/new", "log/0"]));
+        let renamed = renamed.expect("all are there");
+        after.restore(5, &saved, &Partitions::of(&renamed)).expect("restored");
+        assert_eq!(after.waiting[&5], [straggler(0)]);
+        before.wait(4, straggler(2));
+        saved.clear();
+        before.save(4, &mut saved);
+        let problem = after
+            .restore(6, &saved, &Partitions::of(&renamed))
+            .expect_err("no such partition");
+        assert!(problem.contains("no partition"), "{problem}");
     }
 }
