@@ -103,13 +103,17 @@ pub(crate) fn run_link(
     let (ours, theirs) = pair.unwrap_or_else(|error| panic!("no sockets for the dataflow: {error}"));
     tokio::spawn(async move {
         let (read, write) = tokio::io::split(stream);
-        let (data_read, data_write) = ours.into_split();
-        let sending = send(write, data_read, messages);
-        let hearing = hear(read, data_write, from, &tell);
+        let (mut data_read, mut data_write) = ours.into_split();
+        let sending = send(write, &mut data_read, messages);
+        let hearing = hear(read, &mut data_write, from, &tell);
         if let Err(error) = tokio::try_join!(sending, hearing) {
             let problem = error.to_string();
             let _ = tell.send(Incoming::Lost { from, problem });
+            drop(tell);
+            // The dataflow panics when it finds its socket closed: whoever is told ends the process before.
+            std::future::pending::<()>().await;
         }
+        drop((data_read, data_write));
     });
     (theirs, sender)
 }

@@ -3,11 +3,12 @@
 mod certificates;
 mod tls;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidewatch_cluster::{ClusterError, Incoming, Mesh, Place, join};
+use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -184,6 +185,21 @@ async fn goes(places: Vec<Place>) {
     second.links.say_bye();
     assert_eq!(second.incoming.recv().await, None, "good-bye is no loss");
     assert_eq!(incoming.recv().await, None, "good-bye is no loss");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dataflow_is_the_last_to_see_that_another_is_lost() {
+    let mut meshes = all(places(2)).await;
+    let (gone, mut left) = (meshes.remove(0), meshes.remove(0));
+    drop(gone);
+    let told = timeout(PATIENCE, left.incoming.recv()).await.expect("in time");
+    assert!(matches!(told, Some(Incoming::Lost { from: 0, .. })), "{told:?}");
+    // It would panic if its socket closed; whoever is told ends the process.
+    let socket = left.sockets[0].take().expect("a socket");
+    socket.set_nonblocking(true).expect("set");
+    let read = (&socket).read(&mut [0; 8]).map_err(|error| error.kind());
+    assert_eq!(read, Err(ErrorKind::WouldBlock));
+    assert_eq!((&socket).write(&[1]).map_err(|error| error.kind()), Ok(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
