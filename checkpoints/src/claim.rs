@@ -2,6 +2,7 @@
 
 use super::names::FileName;
 use super::store::{Store, StoreError};
+use tidewatch_failpoints::{Bug, has_bug};
 use tidewatch_proto::ids::Generation;
 
 /// A claimed generation.
@@ -77,6 +78,9 @@ pub struct Replaced {
 /// # Errors
 /// When the store can't be read.
 pub fn replaced(store: &dyn Store, own: Generation) -> Result<Option<Replaced>, StoreError> {
+    if has_bug(Bug::IgnoreFence) {
+        return Ok(None);
+    }
     let names = store.list()?;
     let claimed = names.iter().filter_map(|name| match FileName::parse(name) {
         Some(FileName::Claim(generation)) if generation > own => Some(generation),

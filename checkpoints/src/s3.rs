@@ -11,6 +11,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use std::future::Future;
 use std::sync::mpsc;
 use std::time::Duration;
+use tidewatch_failpoints::{Injected, Point, check};
 use tidewatch_settings::Secret;
 use tokio::runtime::Runtime;
 
@@ -128,9 +129,13 @@ impl S3 {
     fn try_put_new(&self, name: &str, bytes: &[u8]) -> Result<bool, Failure> {
         let request = self.client.put_object().bucket(&self.bucket).key(self.key(name));
         let request = request.if_none_match("*").body(ByteStream::from(bytes.to_vec()));
+        check(Point::S3Put)?;
         let put = self.wait(async move { request.send().await.map_err(failure) });
         match put {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                check(Point::S3Stored)?;
+                Ok(true)
+            }
             Err(failure) if failure.is("PreconditionFailed") => Ok(false),
             Err(failure) => Err(failure),
         }
@@ -147,8 +152,11 @@ impl Store for S3 {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let request = self.client.put_object().bucket(&self.bucket).key(self.key(name));
         let request = request.body(ByteStream::from(bytes.to_vec()));
-        let put = self.wait(async move { request.send().await.map_err(failure) });
-        put.map(drop).map_err(|failure| self.error(name, &failure))
+        let put = check(Point::S3Put).map_err(Failure::from).and_then(|()| {
+            self.wait(async move { request.send().await.map_err(failure) })?;
+            Ok(check(Point::S3Stored)?)
+        });
+        put.map_err(|failure| self.error(name, &failure))
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<bool, StoreError> {
@@ -164,17 +172,20 @@ impl Store for S3 {
 
     fn get(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let request = self.client.get_object().bucket(&self.bucket).key(self.key(name));
-        let get = self.wait(async move {
-            let answer = request.send().await.map_err(failure)?;
-            let body = answer.body.collect().await;
-            body.map(|bytes| bytes.to_vec())
-                .map_err(|error| Failure::of(&error.to_string()))
+        let get = check(Point::S3Get).map_err(Failure::from).and_then(|()| {
+            self.wait(async move {
+                let answer = request.send().await.map_err(failure)?;
+                let body = answer.body.collect().await;
+                body.map(|bytes| bytes.to_vec())
+                    .map_err(|error| Failure::of(&error.to_string()))
+            })
         });
         get.map_err(|failure| self.error(name, &failure))
     }
 
     fn list(&self) -> Result<Vec<String>, StoreError> {
         let (mut names, mut from) = (Vec::new(), None);
+        check(Point::S3List).map_err(|injected| self.error("", &injected.into()))?;
         loop {
             let page = self.list_page(from, 1_000);
             let (more, next) = page.map_err(|failure| self.error("", &failure))?;
@@ -189,7 +200,10 @@ impl Store for S3 {
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         let request = self.client.delete_object().bucket(&self.bucket).key(self.key(name));
-        let removed = self.wait(async move { request.send().await.map_err(failure) });
+        let removed = check(Point::S3Remove).map_err(Failure::from).and_then(|()| {
+            self.wait(async move { request.send().await.map_err(failure) })?;
+            Ok(check(Point::S3Removed)?)
+        });
         match removed {
             Err(failure) if !failure.is("NoSuchKey") => Err(self.error(name, &failure)),
             _ => Ok(()),
@@ -216,6 +230,12 @@ impl Failure {
 
     fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
+    }
+}
+
+impl From<Injected> for Failure {
+    fn from(injected: Injected) -> Failure {
+        Failure::of(&injected.to_string())
     }
 }
 

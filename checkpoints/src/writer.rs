@@ -120,8 +120,14 @@ impl<O: Owner> Writer<O> {
                     self.waiting.push((meta, cargo));
                     self.seal()?;
                 }
-                Job::Share(share) => self.gather(*share)?,
-                Job::Durable(epoch) => self.is_durable(epoch),
+                Job::Share(share) => {
+                    pass(Point::ShareGather);
+                    self.gather(*share)?;
+                }
+                Job::Durable(epoch) => {
+                    pass(Point::CheckpointHeard);
+                    self.is_durable(epoch);
+                }
                 Job::End => has_ended = true,
             }
             if has_ended && (self.waiting.is_empty() || self.member.processes == 1) {
@@ -159,6 +165,7 @@ impl<O: Owner> Writer<O> {
             let name = FileName::Manifest(self.generation, share.epoch).to_string();
             self.keep(name, segments);
         }
+        pass(Point::ShareReport);
         self.owner.report(share);
         Ok(())
     }
@@ -184,6 +191,9 @@ impl<O: Owner> Writer<O> {
         // Who claims a newer generation from here on sees the manifest.
         self.check_newest()?;
         self.owner.announce(epoch);
+        if self.member.processes > 1 {
+            pass(Point::CheckpointAnnounced);
+        }
         self.is_durable(epoch);
         pass(Point::CheckpointGiven);
         Ok(())

@@ -6,7 +6,8 @@
 //!
 //! * `TIDEWATCH_FAILPOINT`: what happens where: `segment-synced=kill@3`, `postgres-commit=error*2`,
 //!   `kafka-rows-flush=delay:500@2`, several with `;` between. `@3`: when the place is passed for the third time, else
-//!   the first; `*2`: twice in a row. `kill` ends the process as `kill -9` does; `delay:` takes milliseconds.
+//!   the first; `*2`: twice in a row. `kill` ends the process as `kill -9` does; `delay:` takes milliseconds; `hang`
+//!   stops the process as `kill -STOP` does, until somebody lets it go on.
 //! * `TIDEWATCH_FAILPOINTS_SEEN`: a file to which the name of each place is appended when it is first passed.
 //! * `TIDEWATCH_BUG`: the [`Bug`] that is made.
 

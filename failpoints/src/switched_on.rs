@@ -14,6 +14,7 @@ enum Action {
     Kill,
     Fail,
     Wait(Duration),
+    Hang,
 }
 
 /// When it happens: from which passing on, and how often.
@@ -69,6 +70,7 @@ fn parse_order(text: &str) -> Option<(Point, Order)> {
     let action = match action.split_once(':') {
         None if action == "kill" => Action::Kill,
         None if action == "error" && point.can_fail() => Action::Fail,
+        None if action == "hang" => Action::Hang,
         Some(("delay", ms)) => Action::Wait(Duration::from_millis(ms.parse().ok()?)),
         _ => return None,
     };
@@ -109,6 +111,10 @@ pub(crate) fn check(point: Point) -> Result<(), Injected> {
             std::thread::sleep(time);
             Ok(())
         }
+        Action::Hang => {
+            hang();
+            Ok(())
+        }
     }
 }
 
@@ -127,18 +133,25 @@ fn die() -> ! {
     }
 }
 
+/// Stops the whole process, here, as `kill -STOP` does.
+fn hang() {
+    // SAFETY: the call takes a plain number and touches no memory of ours.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn orders_are_read() {
-        let orders = parse("remove=kill@3;postgres-commit=error*2;confirm=delay:5").expect("orders");
+        let orders = parse("remove=kill@3;postgres-commit=error*2;confirm=delay:5;removed=hang").expect("orders");
         let order = |action, from, times| Order { action, from, times };
         assert_eq!(orders[&Point::Remove], order(Action::Kill, 3, 1));
         assert_eq!(orders[&Point::PostgresCommit], order(Action::Fail, 1, 2));
         let wait = Action::Wait(Duration::from_millis(5));
         assert_eq!(orders[&Point::Confirm], order(wait, 1, 1));
+        assert_eq!(orders[&Point::Removed], order(Action::Hang, 1, 1));
         for wrong in [
             "remove",
             "nowhere=kill",

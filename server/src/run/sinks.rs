@@ -260,9 +260,16 @@ impl Sinks {
                 let items = rows.delivery.items.len() + mended.len();
                 stats.delivered(items as u64, begun.elapsed());
                 let bytes = (mended.len() * size_of::<Row>()) as i64;
+                let is_mended = !mended.is_empty();
                 let mended = rows.mended(mended, bytes);
+                if is_mended {
+                    pass(Point::MendedGive);
+                }
                 // Also when there are none: so they know that nothing more comes of these epochs.
                 others.iter().for_each(|inbox| drop(inbox.send(mended.clone())));
+                if is_mended {
+                    pass(Point::MendedGiven);
+                }
                 pass(Point::Confirm);
                 confirmed.store(rows.delivery.through.0, Ordering::SeqCst);
                 pass(Point::Confirmed);

@@ -8,6 +8,7 @@ use super::stamp::Stamp;
 use crate::parts::Parts;
 use crate::{Sink, SinkError};
 use postgres::{Statement, Transaction};
+use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Delivery;
 
@@ -57,8 +58,10 @@ impl Sink<Reject> for PostgresDeadLetters {
         self.link.keep_retention()?;
         let (parts, partitions) = (&self.parts, &self.partitions);
         self.link.run(|session, settings| {
+            check(Point::PostgresLettersBegin)?;
             let (mut transaction, statements) = session.begin()?;
             progress::advance(&mut transaction, STREAM, parts, delivery.generation, delivery.through)?;
+            check(Point::PostgresLettersProgress)?;
             let mut rest = delivery.items.as_slice();
             while !rest.is_empty() {
                 let (chunk, after) = rest.split_at(chunk_len(rest, settings.statement_rows_max));
@@ -66,7 +69,9 @@ impl Sink<Reject> for PostgresDeadLetters {
                 let statement = prepared(statements, &mut transaction, INSERT.to_owned())?;
                 insert(&mut transaction, statement, partitions, chunk)?;
             }
-            Ok(transaction.commit()?)
+            check(Point::PostgresLettersCommit)?;
+            transaction.commit()?;
+            Ok(check(Point::PostgresLettersCommitted)?)
         })
     }
 }

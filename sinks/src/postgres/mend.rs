@@ -62,6 +62,11 @@ impl Mending {
 }
 
 impl Sorted<'_> {
+    /// Whether there is no reading.
+    pub(super) fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
     /// The table and start of every window.
     pub(super) fn windows(&self) -> impl Iterator<Item = (&'static str, i64)> {
         let windows = self.series.values().flat_map(BTreeMap::keys);

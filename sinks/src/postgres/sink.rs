@@ -142,8 +142,13 @@ fn store(
         write.upsert(&later)?;
     }
     let mended = match sorted {
-        Some((sorted, quantiles)) => sorted.store(&mut transaction, statements, quantiles, delivery.through)?,
-        None => Vec::new(),
+        Some((sorted, quantiles)) if !sorted.is_empty() => {
+            check(Point::PostgresMend)?;
+            let mended = sorted.store(&mut transaction, statements, quantiles, delivery.through)?;
+            check(Point::PostgresMended)?;
+            mended
+        }
+        _ => Vec::new(),
     };
     check(Point::PostgresCommit)?;
     transaction.commit()?;
