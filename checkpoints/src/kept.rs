@@ -1,6 +1,6 @@
 //! What the durable segments hold, and which of them a checkpoint needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use tidewatch_dataflow::checkpoint::Part;
 use tidewatch_dataflow::checkpoint::file::SegmentRef;
@@ -65,9 +65,9 @@ impl Kept {
         self.segments.insert(number, (bytes, contents));
     }
 
-    /// Forgets all segments but these.
-    pub fn retain(&mut self, needed: &BTreeSet<u64>) {
-        self.segments.retain(|number, _| needed.contains(number));
+    /// Forgets all segments but those that are needed.
+    pub fn retain(&mut self, is_needed: impl Fn(u64) -> bool) {
+        self.segments.retain(|number, _| is_needed(*number));
     }
 
     /// The segments that a checkpoint of an epoch needs; `None` while a worker has no whole round of slices.

@@ -247,13 +247,16 @@ impl<O: Owner> Writer<O> {
     /// the first one also manifests and what earlier runs left. What can't be removed stays for the next time.
     fn forget(&mut self) {
         let needed: BTreeSet<u64> = self.manifests.iter().flat_map(|(_, needed)| needed).copied().collect();
-        self.kept.retain(&needed);
+        // What came since, while others were waited for, is of the next checkpoint.
+        let is_new = |number: u64| needed.last().is_none_or(|newest| number > *newest);
+        let is_needed_own = |number: u64| is_new(number) || needed.contains(&number);
+        self.kept.retain(is_needed_own);
         let (own, is_first) = (self.generation, self.member.is_first());
         let is_needed = |name: &str| match FileName::parse(name) {
             // It is not ours to say what a newer run needs.
             Some(file) if file.generation() > own => true,
             Some(FileName::Segment(generation, number)) if generation == own => {
-                needed.contains(&number) || !self.member.owns(number)
+                is_needed_own(number) || !self.member.owns(number)
             }
             Some(_) if !is_first => true,
             Some(FileName::Segment(..)) => false,

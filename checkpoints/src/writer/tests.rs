@@ -93,7 +93,7 @@ impl Owner for Told {
     }
 }
 
-/// A run of one worker without series.
+/// A process with one worker without series.
 struct Bench {
     store: Arc<Flaky>,
     stats: Arc<Stats>,
@@ -101,12 +101,17 @@ struct Bench {
     jobs: mpsc::Receiver<Job<u64>>,
     writer: Writer<Told>,
     told: Told,
+    member: Member,
     round: u64,
     _folder: tempfile::TempDir,
 }
 
 impl Bench {
     fn new() -> Bench {
+        Bench::of(Member::alone(1))
+    }
+
+    fn of(member: Member) -> Bench {
         let place = tempfile::tempdir().expect("a folder");
         let store = Arc::new(Flaky {
             folder: Folder::open(place.path()).expect("it is free"),
@@ -117,14 +122,15 @@ impl Bench {
         let stats = Arc::new(Stats::new(1));
         let (to_writer, jobs) = mpsc::channel();
         let told = Told::default();
-        let writer = Writer::new(store.clone(), GENERATION, Member::alone(1), stats.clone(), told.clone());
+        let writer = Writer::new(store.clone(), GENERATION, member, stats.clone(), told.clone());
         Bench {
             store,
             stats,
-            checkpoints: Some(Checkpoints::new(GENERATION, Member::alone(1), to_writer)),
+            checkpoints: Some(Checkpoints::new(GENERATION, member, to_writer)),
             jobs,
             writer,
             told,
+            member,
             round: 0,
             _folder: place,
         }
@@ -145,6 +151,7 @@ impl Bench {
         };
         let checkpoints = self.checkpoints.as_mut().expect("not ended");
         checkpoints.state(StateSlice {
+            worker: self.member.index,
             round: self.round,
             is_last: true,
             through,
@@ -164,6 +171,20 @@ impl Bench {
     fn write(&mut self) {
         self.checkpoints = None;
         self.writer.run(&self.jobs).expect("it is not told to give up");
+    }
+
+    /// What the writer has been given to do for a checkpoint: the segments, and the checkpoint itself.
+    fn sealed(&mut self, epoch: u64) -> (Vec<Job<u64>>, Vec<Job<u64>>) {
+        self.seal(epoch);
+        self.jobs.try_iter().partition(|job| matches!(job, Job::Segment { .. }))
+    }
+
+    /// Lets the writer do this; what it has not been told to be durable waits no more.
+    fn work(&mut self, jobs: Vec<Job<u64>>) {
+        let (to_writer, given) = mpsc::channel();
+        jobs.into_iter().for_each(|job| drop(to_writer.send(job)));
+        drop(to_writer);
+        self.writer.run(&given).expect("it is not told to give up");
     }
 
     fn epochs(&self) -> Vec<u64> {
@@ -246,6 +267,48 @@ fn what_no_checkpoint_needs_is_removed_and_what_sinks_lack_is_kept() {
             .rows
             .is_empty()
     );
+}
+
+/// The share of another process, which needs no segments.
+fn share(epoch: u64) -> Job<u64> {
+    Job::Share(Box::new(Share {
+        epoch: Epoch(epoch),
+        delivered: Epoch(1_000),
+        positions: Vec::new(),
+        segments: Some(Vec::new()),
+    }))
+}
+
+#[test]
+fn segments_that_come_before_a_share_of_another_process_are_there_for_the_next_checkpoint() {
+    let member = |index| Member {
+        index,
+        processes: 2,
+        threads: 1,
+    };
+    // The first process gets shares, the other one hears what is durable.
+    for (index, answer) in [
+        (0, share as fn(u64) -> Job<u64>),
+        (1, |epoch| Job::Durable(Epoch(epoch))),
+    ] {
+        let mut bench = Bench::of(member(index));
+        bench.told.delivered.store(1_000, Ordering::SeqCst);
+        for epoch in [10, 20] {
+            let (segments, seal) = bench.sealed(epoch);
+            bench.work(segments.into_iter().chain(seal).chain([answer(epoch)]).collect());
+        }
+        let (segments, seal) = bench.sealed(30);
+        bench.work(segments);
+        let (newer, newer_seal) = bench.sealed(40);
+        bench.work(seal.into_iter().chain(newer).chain([answer(30)]).collect());
+        bench.work(newer_seal.into_iter().chain([answer(40)]).collect());
+        assert_eq!(bench.epochs(), [10, 20, 30, 40]);
+        let needed = bench.writer.manifests.iter().flat_map(|(_, needed)| needed);
+        let needed = needed.map(|number| FileName::Segment(GENERATION, *number).to_string());
+        let (needed, there): (BTreeSet<String>, _) = (needed.collect(), bench.files("segment"));
+        assert_eq!(needed, there.into_iter().collect(), "process {index}: all and no more");
+        assert_eq!(needed.len(), 2 * KEPT, "process {index}");
+    }
 }
 
 #[test]
