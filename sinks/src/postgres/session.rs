@@ -13,6 +13,10 @@ use tidewatch_failpoints::{Point, check};
 /// How long to wait between two looks for what is older than the retention.
 const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
 
+/// How long a session may be silent within a transaction. Then the server ends it: of a process that hangs it would hold
+/// the progress of its parts, and the run that replaces it would wait for ever.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
 /// The way to the database: settings, and a session while there is one.
 pub(super) struct Link {
     settings: PostgresSettings,
@@ -118,10 +122,12 @@ pub(super) fn connect(settings: &PostgresSettings) -> Result<Client, SinkError> 
         .connect(NoTls)
         .map_err(|error| connect_error(settings, &error))?;
     let timeout = settings.statement_timeout.as_millis();
+    let silence_max = SILENCE_MAX.as_millis();
     let schema = schema::quoted(&settings.schema);
     // TimescaleDB's functions live in `public` unless somebody moved them.
     let setup = format!(
         "SET TimeZone = 'UTC'; SET statement_timeout = {timeout}; SET lock_timeout = {timeout};
+         SET idle_in_transaction_session_timeout = {silence_max};
          SET search_path = {schema}, public; SET client_min_messages = warning"
     );
     client
