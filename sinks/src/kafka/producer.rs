@@ -16,6 +16,8 @@ use tidewatch_failpoints::{Injected, Point, check};
 /// How long to take reports before looking whether there is room or everything is acknowledged. The library's `poll`
 /// never returns earlier, and its `flush` polls for 100 ms.
 const REPORTS_FOR: Duration = Duration::from_millis(1);
+/// How long one wait for the last reports grows to, so that a broker that is away costs no processor.
+const REPORTS_FOR_MAX: Duration = Duration::from_millis(50);
 /// After so many messages their reports are taken, so that they don't pile up.
 const REPORTS_EVERY: u64 = 1024;
 /// What the last reports may take beyond the messages' own timeout, after which they are all there.
@@ -259,6 +261,7 @@ impl Queue<'_> {
 
     fn wait_acknowledged(&self) -> Result<(), SinkError> {
         let end = Instant::now() + self.of.settings.delivery_timeout + REPORTS_MARGIN;
+        let mut wait = REPORTS_FOR;
         loop {
             self.first_failure()?;
             let acknowledged = self.producer.context().lock().acknowledged;
@@ -269,7 +272,8 @@ impl Queue<'_> {
                 let problem = format!("{acknowledged} of {} messages were acknowledged", self.sent);
                 return Err(SinkError::retry(self.of.object(), problem));
             }
-            self.producer.poll(REPORTS_FOR);
+            self.producer.poll(wait);
+            wait = (wait * 2).min(REPORTS_FOR_MAX);
         }
     }
 
