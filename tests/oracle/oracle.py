@@ -43,7 +43,7 @@ class Oracle:
         self.problems = []
         self.letters = {}
         self.counts = dict.fromkeys(
-            ["records", "accepted", "late", "duplicates", "dead_letters", "heartbeats", "windows", "rows"], 0)
+            ["records", "accepted", "late", "stragglers", "duplicates", "dead_letters", "heartbeats", "windows", "rows"], 0)
 
     def wrong(self, text):
         self.problems.append(text)
@@ -79,17 +79,15 @@ class Oracle:
                 if not metrics:
                     counts["heartbeats"] += 1
                     continue
-                if (minute + REACH_MINUTES) * MINUTE_MS <= watermark - HORIZON_MS:
-                    self.letters[partition, offset] = "beyond_horizon"
-                    continue
                 last = remembered.setdefault(device, [])
                 if (ts, metrics) in last:
                     counts["duplicates"] += 1
                     continue
                 last.append((ts, metrics))
                 del last[:-REMEMBERED]
-                counts["accepted"] += 1
-                counts["late"] += (minute + 1) * MINUTE_MS <= watermark
+                is_straggler = (minute + REACH_MINUTES) * MINUTE_MS <= watermark - HORIZON_MS
+                counts["stragglers" if is_straggler else "accepted"] += 1
+                counts["late"] += (minute + 1) * MINUTE_MS <= watermark and not is_straggler
                 for metric in metrics.split(";"):
                     name, text = metric.split("=")
                     value = float(text)
@@ -98,7 +96,7 @@ class Oracle:
                         sums[key] = sums[key] + value if key in sums else value
                     else:
                         text = ""
-                    out.write(f"{device}\t{name}\t{ts}\t{offset}\t{text}\n")
+                    out.write(f"{device}\t{name}\t{ts}\t{offset}\t{text}\t{is_straggler}\n")
         with open(self.folder / "sums.tsv", "w") as out:
             for (device, name, start), value in sums.items():
                 out.write(f"{device}\t{name}\t{start}\t{value!r}\n")
@@ -109,7 +107,7 @@ class Oracle:
         db, folder = self.db, self.folder
         db.execute(f"""CREATE TABLE readings AS FROM read_csv('{folder}/readings.tsv', delim='\t', header=false,
             columns={{'device_id': 'VARCHAR', 'metric': 'VARCHAR', 'ts': 'BIGINT', 'log_order': 'BIGINT',
-                      'value': 'DOUBLE'}})""")
+                      'value': 'DOUBLE', 'is_straggler': 'BOOLEAN'}})""")
         db.execute(f"""CREATE TABLE sums AS FROM read_csv('{folder}/sums.tsv', delim='\t', header=false,
             columns={{'device_id': 'VARCHAR', 'metric': 'VARCHAR', 'window_start': 'BIGINT', 'sum': 'DOUBLE'}})""")
         body = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
@@ -126,19 +124,28 @@ class Oracle:
         self.db.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv('{path}', header=true, columns={{{columns}}})")
 
     def expect(self, job, minutes):
-        """The table of a job's windows as they must be."""
+        """The table of a job's windows as they must be.
+
+        Stragglers are added to rows of which the values are known, not the readings: when the first and the last one
+        were is not known, nor are quantiles of more than two.
+        """
         hops = minutes if job == "five_minutes" else 1
         length = MINUTE_MS if hops > 1 else minutes * MINUTE_MS
         quantiles = ", ".join(
-            f"sorted[greatest(1, ceil({rank} * count)::BIGINT)] AS {name}" for name, rank in QUANTILES.items())
+            f"if(stragglers > 0 AND known > 2, NULL, sorted[greatest(1, ceil({rank} * count)::BIGINT)]) AS {name}"
+            for name, rank in QUANTILES.items())
+        ordered = "value ORDER BY ts, log_order) FILTER (value IS NOT NULL"
         self.db.execute(f"""CREATE TABLE expected_{job} AS
             WITH placed AS (
-                SELECT device_id, metric, (ts // {length} - hop) * {length} AS window_start, ts, log_order, value
+                SELECT device_id, metric, (ts // {length} - hop) * {length} AS window_start, ts, log_order, value,
+                    is_straggler
                 FROM readings, range({hops}) AS hops(hop)
             ), grouped AS (
                 SELECT {KEY}, count(value) AS count, coalesce(sum(value), 0) AS sum, min(value) AS min, max(value) AS max,
-                    first(value ORDER BY ts, log_order) FILTER (value IS NOT NULL) AS first,
-                    last(value ORDER BY ts, log_order) FILTER (value IS NOT NULL) AS last,
+                    coalesce(first({ordered} AND NOT is_straggler), first({ordered})) AS first,
+                    coalesce(last({ordered} AND NOT is_straggler), last({ordered})) AS last,
+                    count(*) FILTER (is_straggler) AS stragglers,
+                    count(value) FILTER (NOT is_straggler) AS known,
                     avg(value) AS mean, stddev_samp(value) AS stddev, sum(abs(value)) AS weight,
                     list(value ORDER BY value) FILTER (value IS NOT NULL) AS sorted,
                     count(*) - count(value) AS invalid_count
@@ -169,6 +176,8 @@ class Oracle:
             self.none_of(f"{job}: {name} is wrong",
                          f"SELECT {key}, e.{name}, s.{name} {joined} (e.{name} IS NULL) != (s.{name} IS NULL) "
                          f"OR abs(e.{name} - s.{name}) > if(e.count <= {EXACT_READINGS}, 0, abs(e.{name}) * {QUANTILE_ERROR})")
+        self.none_of(f"{job}: a row with stragglers is not corrected",
+                     f"SELECT {key}, s.status {joined} e.stragglers > 0 AND s.status != 'corrected'")
         if job == "minute":
             # A minute's readings are added in the log's order: equal to the last bit.
             self.none_of("minute: sum is not the log's", f"""SELECT e.device_id, e.metric, e.window_start, e.sum, s.sum
@@ -178,8 +187,8 @@ class Oracle:
         """The topic against the tables, and the topic with itself."""
         rows = f"(FROM messages WHERE job = '{job}')"
         self.none_of(f"{job}: sinks differ", f"""
-            WITH last AS (SELECT {KEY}, arg_max(columns(* EXCLUDE (partition, "offset", generation, job, {KEY})), "offset")
-                          FROM {rows} GROUP BY {KEY})
+            WITH last AS (SELECT {", ".join(COLUMNS)} FROM {rows}
+                          QUALIFY row_number() OVER (PARTITION BY {KEY} ORDER BY "offset" DESC) = 1)
             (SELECT * FROM last EXCEPT SELECT * FROM stored_{job})
             UNION ALL (SELECT * FROM stored_{job} EXCEPT SELECT * FROM last)""")
         self.none_of(f"{job}: a revision has two contents", f"""

@@ -1,6 +1,7 @@
 //! Tests with real components: what they share.
 
 pub mod faults;
+pub mod proxies;
 pub mod running;
 pub mod s3;
 pub mod sinks;

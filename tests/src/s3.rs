@@ -38,11 +38,16 @@ impl Bucket {
 
     /// How the binary is told of it.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
+        self.variables_at(&component("TIDEWATCH_TEST_S3"))
+    }
+
+    /// How the binary is told of it when it is to go by another way.
+    pub fn variables_at(&self, endpoint: &str) -> Vec<(&'static str, String)> {
         vec![
             ("STATE__STORE", "s3".to_owned()),
             ("STATE__S3__BUCKET", component("TIDEWATCH_TEST_S3_BUCKET")),
             ("STATE__S3__PREFIX", self.prefix.clone()),
-            ("STATE__S3__ENDPOINT", component("TIDEWATCH_TEST_S3")),
+            ("STATE__S3__ENDPOINT", endpoint.to_owned()),
             ("STATE__S3__PATH_STYLE", "true".to_owned()),
             ("STATE__S3__ACCESS_KEY_ID", component("TIDEWATCH_TEST_S3_ACCESS_KEY")),
             ("STATE__S3__SECRET_KEY_FILE", self.secret.path().display().to_string()),

@@ -1,20 +1,26 @@
-//! The fault harness at the size of the gate: kills over a million messages, some failpoints, two seeded mistakes.
+//! The fault harness at the size of the gate: kills of clusters over a million messages and a run that is replaced, some
+//! failpoints, two seeded mistakes.
 //! `cargo xtask faults` runs all of it.
 
 use std::time::Duration;
-use tidewatch_failpoints::Bug;
-use tidewatch_tests::faults::schedule::{self, Fault, Stint};
+use tidewatch_failpoints::{Bug, Point};
+use tidewatch_tests::faults::schedule::{self, Fault, Hung, Letters, Stint, StoreKind};
+use tidewatch_tests::faults::services::Whose;
 use tidewatch_tests::faults::trial::{self, Outcome, Plan};
 
 const SEED: u64 = 20_261_124;
 
-fn plan(stints: Vec<Stint>, messages: u64, bug: Option<Bug>) -> Plan {
+fn plan(store: StoreKind, stints: Vec<Stint>, messages: u64, bug: Option<Bug>) -> Plan {
     Plan {
         seed: SEED,
         messages,
         minutes: 12 * stints.len() as u64,
+        store,
+        letters: Letters::Kafka,
+        whose: Whose::Shared,
+        outbox_bytes: None,
         stints,
-        slices: 4,
+        slices: 3,
         bug,
         patience: Duration::from_secs(60),
     }
@@ -29,31 +35,43 @@ fn say(outcome: &Outcome) {
 }
 
 #[test]
-fn nothing_is_lost_and_nothing_comes_twice_over_kills() {
-    let outcome = trial::run(&plan(schedule::kills(10), 1_000_000, None));
+fn nothing_is_lost_and_nothing_comes_twice_over_kills_in_clusters_of_all_sizes() {
+    // And a run that hangs amid a transaction, is replaced, and wakes up.
+    let zombie = Fault::Zombie(Point::PostgresProgress, Hung::All);
+    let faults = std::iter::repeat_n(Fault::Kill, 10).chain([zombie]);
+    let stints = schedule::stints(StoreKind::Shared, faults);
+    let outcome = trial::run(&plan(StoreKind::Shared, stints, 1_000_000, None));
     say(&outcome);
     assert_eq!(outcome.problems, [] as [String; 0]);
-    assert!(outcome.checkpoints_least >= 3, "{}", outcome.checkpoints_least);
-    assert!(outcome.corrections_least >= 1, "{}", outcome.corrections_least);
+    let least = outcome.least.expect("runs were killed");
+    assert!(least.checkpoints >= 3, "{least:?}");
+    assert!(least.closed >= 1 && least.corrected >= 1, "{least:?}");
+    assert!(outcome.verdict.stragglers > 0, "{:?}", outcome.verdict);
 }
 
 #[test]
 fn a_sample_of_failpoints_changes_nothing() {
-    let faults = [Fault::Kill].into_iter().chain(schedule::some_failpoints(SEED, 9));
-    let outcome = trial::run(&Plan {
-        slices: 2,
-        ..plan(schedule::stints(faults), 60_000, None)
-    });
-    say(&outcome);
-    assert_eq!(outcome.problems, [] as [String; 0]);
+    for (store, count) in [(StoreKind::Folder, 5), (StoreKind::Bucket, 3)] {
+        let faults = [Fault::Kill].into_iter();
+        let faults = faults.chain(schedule::some_failpoints(store, SEED, count));
+        let stints = schedule::stints(store, faults);
+        let messages = 6_000 * stints.len() as u64;
+        let outcome = trial::run(&Plan {
+            slices: 2,
+            ..plan(store, stints, messages, None)
+        });
+        say(&outcome);
+        assert_eq!(outcome.problems, [] as [String; 0]);
+    }
 }
 
 #[test]
 fn two_mistakes_are_caught() {
     for bug in [Bug::FromBeginning, Bug::ForgetHashes] {
+        let kills = schedule::kills(StoreKind::Folder, 4);
         let outcome = trial::run(&Plan {
             patience: Duration::from_secs(20),
-            ..plan(schedule::kills(4), 40_000, Some(bug))
+            ..plan(StoreKind::Folder, kills, 40_000, Some(bug))
         });
         println!("{}: {:?}", bug.name(), outcome.problems.first());
         assert!(!outcome.problems.is_empty(), "{} is not caught", bug.name());

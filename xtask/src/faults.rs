@@ -27,7 +27,8 @@ pub(crate) struct Options {
     /// What all that is random comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only these parts, of kills, failpoints, fence, hashes, flips and bugs
+    /// Only these parts, of kills, failpoints, fence, hashes, services, outages, network, flips and bugs; names of stores
+    /// (folder, shared, bucket) and of seeded mistakes choose among what a part runs
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -51,6 +52,7 @@ pub(crate) fn run(paths: &Paths, options: &Options) -> Result<()> {
     command.current_dir(&paths.root).envs(environment);
     command.env("TIDEWATCH_BIN", paths.binary());
     command.env("TIDEWATCH_TEST_ORACLE_PYTHON", install::oracle_python(paths)?);
+    command.env("TIDEWATCH_TEST_TOXIPROXY", install::toxiproxy(paths)?);
     let run = Run {
         echo: true,
         ..Run::logged(paths.target.join("faults/faults.log"), LIMIT)

@@ -16,6 +16,7 @@ const FETCH_LIMIT: Duration = Duration::from_secs(30 * 60);
 const KAFKA_VERSION: &str = "4.1.1";
 const TIMESCALE_VERSION: &str = "2.23";
 const VERSITYGW_VERSION: &str = "1.8.0";
+const TOXIPROXY_VERSION: &str = "2.5.0";
 const CARGO_DENY_VERSION: &str = "0.20.2";
 const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
 const POSTGRES_FOLDER: &str = "/usr/lib/postgresql";
@@ -84,16 +85,27 @@ pub(crate) fn oracle_python(paths: &Paths) -> Result<PathBuf> {
 
 /// The gateway that speaks S3 over a folder.
 pub(crate) fn versitygw(paths: &Paths) -> Result<PathBuf> {
-    let build = paths.cache()?.join("versitygw.build");
-    let folder = once(paths, &format!("versitygw-{VERSITYGW_VERSION}"), &[], |folder, log| {
+    let module = format!("github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_VERSION}");
+    let folder = go(paths, &format!("versitygw-{VERSITYGW_VERSION}"), &module)?;
+    Ok(folder.join("bin/versitygw"))
+}
+
+/// The proxy on whose ways things go wrong.
+pub(crate) fn toxiproxy(paths: &Paths) -> Result<PathBuf> {
+    let module = format!("github.com/Shopify/toxiproxy/v2/cmd/server@v{TOXIPROXY_VERSION}");
+    let folder = go(paths, &format!("toxiproxy-{TOXIPROXY_VERSION}"), &module)?;
+    Ok(folder.join("bin/server"))
+}
+
+/// The folder of a program in Go, in whose `bin` it is.
+fn go(paths: &Paths, name: &str, module: &str) -> Result<PathBuf> {
+    let build = paths.cache()?.join(format!("{name}.build"));
+    let folder = once(paths, name, &[], |folder, log| {
         // A later Go that the module asks for is fetched by Go itself.
         need("go", "Go 1.21 or later (`golang` is the package)")?;
         let mut command = Command::new("go");
         command
-            .arg("install")
-            .arg(format!(
-                "github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_VERSION}"
-            ))
+            .args(["install", module])
             .env("GOBIN", folder.join("bin"))
             .env("GOPATH", &build)
             .env("GOCACHE", build.join("cache"))
@@ -101,7 +113,7 @@ pub(crate) fn versitygw(paths: &Paths) -> Result<PathBuf> {
         log.run(command)
     })?;
     let _ = fs::remove_dir_all(&build);
-    Ok(folder.join("bin/versitygw"))
+    Ok(folder)
 }
 
 /// The folder of `cargo-deny`, to be put on the PATH.

@@ -1,11 +1,12 @@
-//! The long form of the fault harness: `faults KILLS MESSAGES SEED [PART…] [BUG…]`. It prints a table and fails when a row of
+//! The long form of the fault harness: `faults KILLS MESSAGES SEED [PART…] [STORE…] [BUG…]`. It prints a table and fails when a row of
 //! it is not as it must be.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tidewatch_failpoints::{Bug, Point};
-use tidewatch_tests::faults::schedule::{self, Fault, Stint};
+use tidewatch_tests::faults::schedule::{self, Fault, Letters, Stint, StoreKind, shape};
+use tidewatch_tests::faults::services::{Service, Whose};
 use tidewatch_tests::faults::trial::{self, Outcome, Plan, Trial};
 use tidewatch_tests::faults::{Problem, flips};
 
@@ -14,6 +15,12 @@ const FEW: u64 = 6_000;
 /// Failpoints of one trial.
 const TOGETHER: usize = 12;
 const FLIPS: usize = 10_000;
+/// How often a service is killed.
+const CRASHES: usize = 20;
+/// How long a service is away.
+const OUTAGE: Duration = Duration::from_secs(600);
+/// What may wait for sinks meanwhile.
+const OUTBOX_BYTES: u64 = 32 << 20;
 
 /// What came of a part: a remark, or what is wrong.
 type Done = Result<String, Vec<Problem>>;
@@ -26,15 +33,41 @@ struct Asked {
     only: Vec<String>,
 }
 
+impl Asked {
+    /// The kinds of stores that are chosen by their names; when none is, all.
+    fn stores(&self) -> Vec<StoreKind> {
+        let is_named = |store: &StoreKind| self.only.iter().any(|name| name == store.name());
+        let named: Vec<StoreKind> = StoreKind::ALL.into_iter().filter(is_named).collect();
+        match named.is_empty() {
+            true => StoreKind::ALL.to_vec(),
+            false => named,
+        }
+    }
+}
+
+impl Asked {
+    /// The services that are chosen by their names; when none is, all.
+    fn services(&self) -> Vec<Service> {
+        let all = [(Service::Kafka, "kafka"), (Service::Postgres, "postgres")];
+        let is_named = |name: &str| self.only.iter().any(|wanted| wanted == name);
+        let is_any_named = all.iter().any(|(_, name)| is_named(name));
+        let chosen = all.into_iter().filter(|(_, name)| !is_any_named || is_named(name));
+        chosen.map(|(service, _)| service).collect()
+    }
+}
+
 /// Runs a part: what of it was run, and what came of that.
 type Part = fn(&Asked) -> Vec<(String, Done)>;
 
 /// The parts, in the order in which they are run.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 9] = [
     ("kills", kills),
     ("failpoints", failpoints),
     ("fence", fence),
     ("hashes", hashes),
+    ("services", services),
+    ("outages", outages),
+    ("network", network),
     ("flips", damaged),
     ("bugs", bugs),
 ];
@@ -72,11 +105,15 @@ fn main() -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn plan(asked: &Asked, stints: Vec<Stint>, messages: u64, slices: usize) -> Plan {
+fn plan(asked: &Asked, store: StoreKind, stints: Vec<Stint>, messages: u64, slices: usize) -> Plan {
     Plan {
         seed: asked.seed,
         messages,
         minutes: 12 * stints.len() as u64,
+        store,
+        letters: Letters::Kafka,
+        whose: Whose::Shared,
+        outbox_bytes: None,
         stints,
         slices,
         bug: None,
@@ -91,11 +128,12 @@ fn done(outcome: &Outcome) -> Done {
     }
     let verdict = &outcome.verdict;
     Ok(format!(
-        "{} records: {} accepted, {} of them late, {} repeated, {} dead letters; {} windows; a checkpoint at the \
-         latest {:.1} s after a start; hash {}",
+        "{} records: {} accepted, {} of them late, {} for stored rows, {} repeated, {} dead letters; {} windows; a \
+         checkpoint at the latest {:.1} s after a start; hash {}",
         verdict.records,
         verdict.accepted,
         verdict.late,
+        verdict.stragglers,
         verdict.duplicates,
         verdict.dead_letters,
         verdict.windows,
@@ -104,30 +142,63 @@ fn done(outcome: &Outcome) -> Done {
     ))
 }
 
+/// Kills on each kind of store, one after the other: each gets its share of them.
 fn kills(asked: &Asked) -> Vec<(String, Done)> {
-    let outcome = trial::run(&plan(asked, schedule::kills(asked.kills), asked.messages, 4));
-    let mut done = done(&outcome);
-    if done.is_ok() && (outcome.checkpoints_least < 3 || outcome.corrections_least < 1) {
-        done = Err(vec![format!(
-            "too little lay between two kills: {} checkpoints, {} corrections",
-            outcome.checkpoints_least, outcome.corrections_least
-        )]);
+    let shares = [
+        (StoreKind::Folder, asked.kills / 5),
+        (StoreKind::Bucket, asked.kills / 5),
+        (StoreKind::Shared, asked.kills - 2 * (asked.kills / 5)),
+    ];
+    let stores = asked.stores();
+    let shares = shares
+        .into_iter()
+        .filter(|(store, kills)| *kills > 0 && stores.contains(store));
+    let row = |(store, kills): (StoreKind, usize)| {
+        let messages = asked.messages * kills as u64 / asked.kills as u64;
+        let outcome = trial::run(&plan(asked, store, schedule::kills(store, kills), messages, 4));
+        (format!("{kills}, {}", store.name()), enough(&outcome))
+    };
+    shares.map(row).collect()
+}
+
+/// Whether enough lay between two kills, and all else is right.
+fn enough(outcome: &Outcome) -> Done {
+    let remark = done(outcome)?;
+    let least = outcome.least.unwrap_or_default();
+    let between = format!(
+        "between two kills at least {} checkpoints, {} windows closed, {} corrections",
+        least.checkpoints, least.closed, least.corrected
+    );
+    match least.checkpoints >= 3 && least.closed >= 1 && least.corrected >= 1 {
+        true => Ok(format!("{between}; {remark}")),
+        false => Err(vec![format!("too little: {between}")]),
     }
-    vec![(format!("{} kills", asked.kills), done)]
 }
 
 /// Every failpoint with every action, some in each trial; each point must have been passed.
 fn failpoints(asked: &Asked) -> Vec<(String, Done)> {
     let (mut rows, mut passed) = (Vec::new(), BTreeSet::new());
-    for some in schedule::all_failpoints().chunks(TOGETHER) {
-        let stints = schedule::stints([Fault::Kill].into_iter().chain(some.iter().cloned()));
-        let messages = FEW * stints.len() as u64;
-        let outcome = trial::run(&plan(asked, stints, messages, 2));
-        passed.extend(outcome.passed.iter().cloned());
-        let first = some
-            .first()
-            .map_or(String::new(), |fault| format!("{} from {}", some.len(), shown(fault)));
-        rows.push((first, done(&outcome)));
+    let kinds = [
+        (StoreKind::Folder, Letters::Kafka),
+        (StoreKind::Folder, Letters::Postgres),
+        (StoreKind::Shared, Letters::Kafka),
+        (StoreKind::Bucket, Letters::Kafka),
+    ];
+    for (store, letters) in kinds {
+        let all = schedule::all_failpoints().into_iter();
+        let here = all.filter(|(point, _)| schedule::passed_with(*point) == (store, letters));
+        let here: Vec<Fault> = here.map(|(_, fault)| fault).collect();
+        for some in here.chunks(TOGETHER) {
+            let stints = schedule::stints(store, [Fault::Kill].into_iter().chain(some.iter().cloned()));
+            let messages = FEW * stints.len() as u64;
+            let outcome = trial::run(&Plan {
+                letters,
+                ..plan(asked, store, stints, messages, 2)
+            });
+            passed.extend(outcome.passed.iter().cloned());
+            let first = some.first().map_or(String::new(), shown);
+            rows.push((format!("{} from {first}", some.len()), done(&outcome)));
+        }
     }
     let missed: Vec<&str> = Point::ALL.iter().map(|point| point.name()).collect();
     let missed: Vec<&str> = missed.into_iter().filter(|name| !passed.contains(*name)).collect();
@@ -146,31 +217,50 @@ fn shown(fault: &Fault) -> String {
     }
 }
 
-/// A run that hangs and is replaced.
+/// Runs that hang and are replaced, by others with another number of processes.
 fn fence(asked: &Asked) -> Vec<(String, Done)> {
-    let faults = [Fault::Kill, Fault::Zombie, Fault::Zombie, Fault::Kill];
-    let outcome = trial::run(&plan(asked, schedule::stints(faults), 4 * FEW, 2));
-    vec![("STOP and CONT".to_owned(), done(&outcome))]
+    let row = |store: StoreKind| {
+        let faults = [Fault::Kill].into_iter().chain(schedule::zombies(store));
+        let stints = schedule::stints(store, faults);
+        let messages = 2 * FEW * stints.len() as u64;
+        let outcome = trial::run(&plan(asked, store, stints, messages, 2));
+        (format!("STOP and CONT, {}", store.name()), done(&outcome))
+    };
+    let stores = asked.stores().into_iter();
+    stores.filter(|store| *store != StoreKind::Folder).map(row).collect()
 }
 
 /// The same messages under different schedules come to the same, to the last bit.
 fn hashes(asked: &Asked) -> Vec<(String, Done)> {
+    let alone = |shape| {
+        vec![Stint {
+            shape,
+            fault: Fault::Stop,
+        }]
+    };
+    let in_turn = |store, fault: Fault, count| (store, schedule::stints(store, vec![fault; count]));
     let schedules = [
-        ("no fault", vec![Fault::Stop]),
-        ("stops", vec![Fault::Stop; 4]),
-        ("kills", vec![Fault::Kill; 4]),
-        ("more kills", vec![Fault::Kill; 8]),
+        ("no fault, 1 x 1", (StoreKind::Folder, alone(shape(1, 1)))),
+        ("no fault, 1 x 2", (StoreKind::Folder, alone(shape(1, 2)))),
+        ("no fault, 1 x 4", (StoreKind::Folder, alone(shape(1, 4)))),
+        ("no fault, 2 x 1", (StoreKind::Shared, alone(shape(2, 1)))),
+        ("no fault, 2 x 2", (StoreKind::Shared, alone(shape(2, 2)))),
+        ("no fault, 4 x 1", (StoreKind::Bucket, alone(shape(4, 1)))),
+        ("stops", in_turn(StoreKind::Folder, Fault::Stop, 4)),
+        ("stops of clusters", in_turn(StoreKind::Shared, Fault::Stop, 5)),
+        ("kills", in_turn(StoreKind::Folder, Fault::Kill, 4)),
+        ("kills in clusters", in_turn(StoreKind::Shared, Fault::Kill, 8)),
+        ("kills on a bucket", in_turn(StoreKind::Bucket, Fault::Kill, 5)),
     ];
     let mut rows = Vec::new();
     let mut hash = None;
-    for (name, faults) in schedules {
-        let plan = Plan {
-            minutes: 48,
-            ..plan(asked, schedule::stints(faults), 8 * FEW, 2)
-        };
-        let outcome = trial::run(&plan);
+    for (name, (store, stints)) in schedules {
+        let outcome = trial::run(&Plan {
+            minutes: 96,
+            ..plan(asked, store, stints, 8 * FEW, 2)
+        });
         let first = hash.get_or_insert_with(|| outcome.verdict.hash.clone());
-        let same = match *first == outcome.verdict.hash {
+        let same = match *first == outcome.verdict.hash || !outcome.problems.is_empty() {
             true => done(&outcome),
             false => Err(vec![format!("its hash is {}, not {first}", outcome.verdict.hash)]),
         };
@@ -179,9 +269,58 @@ fn hashes(asked: &Asked) -> Vec<(String, Done)> {
     rows
 }
 
+/// Kafka and PostgreSQL are killed again and again under a run of several processes.
+fn services(asked: &Asked) -> Vec<(String, Done)> {
+    let row = |service: Service| {
+        let stint = Stint {
+            shape: shape(2, 1),
+            fault: Fault::Crashes(service, CRASHES),
+        };
+        let outcome = trial::run(&Plan {
+            whose: Whose::Own,
+            minutes: 96,
+            ..plan(asked, StoreKind::Shared, vec![stint], 8 * FEW, 1)
+        });
+        (format!("{service:?} killed {CRASHES} times"), done(&outcome))
+    };
+    asked.services().into_iter().map(row).collect()
+}
+
+/// Kafka and PostgreSQL are away for long: memory stays bounded, and all is caught up with.
+fn outages(asked: &Asked) -> Vec<(String, Done)> {
+    let row = |service: Service| {
+        let stint = Stint {
+            shape: shape(1, 2),
+            fault: Fault::Outage(service, OUTAGE),
+        };
+        let outcome = trial::run(&Plan {
+            whose: Whose::Own,
+            outbox_bytes: Some(OUTBOX_BYTES),
+            minutes: 96,
+            ..plan(asked, StoreKind::Folder, vec![stint], 20 * FEW, 1)
+        });
+        (format!("{service:?} for {} s", OUTAGE.as_secs()), done(&outcome))
+    };
+    asked.services().into_iter().map(row).collect()
+}
+
+/// Everything goes wrong on the ways between the program, its services and its processes.
+fn network(asked: &Asked) -> Vec<(String, Done)> {
+    let stint = Stint {
+        shape: shape(2, 1),
+        fault: Fault::Hindered,
+    };
+    let outcome = trial::run(&Plan {
+        whose: Whose::Hindered,
+        minutes: 96,
+        ..plan(asked, StoreKind::Bucket, vec![stint], 8 * FEW, 1)
+    });
+    vec![("stalls, resets, lost replies".to_owned(), done(&outcome))]
+}
+
 fn damaged(asked: &Asked) -> Vec<(String, Done)> {
-    let stints = schedule::stints([Fault::Kill, Fault::Kill]);
-    let mut trial = Trial::new(&plan(asked, stints, 2 * FEW, 3));
+    let stints = schedule::kills(StoreKind::Folder, 2);
+    let mut trial = Trial::new(&plan(asked, StoreKind::Folder, stints, 2 * FEW, 3));
     let done = trial
         .all()
         .and_then(|()| flips::damage(trial.state(), asked.seed, FLIPS));
@@ -189,26 +328,29 @@ fn damaged(asked: &Asked) -> Vec<(String, Done)> {
     vec![("a checkpoint".to_owned(), done.map_err(|problem| vec![problem]))]
 }
 
-/// Every mistake must be caught, and without one the same must find nothing. Names of mistakes choose some.
+/// Every mistake must be caught by one process or by a cluster, and without one the same must find nothing. Names of
+/// mistakes choose some.
 fn bugs(asked: &Asked) -> Vec<(String, Done)> {
-    let probe = |bug: Option<Bug>| {
+    const STORES: [StoreKind; 2] = [StoreKind::Folder, StoreKind::Shared];
+    let probe = |bug: Option<Bug>, store: StoreKind| {
+        let stints = schedule::stints(store, schedule::probing(store));
         trial::run(&Plan {
             bug,
             patience: Duration::from_secs(20),
-            ..plan(asked, schedule::stints(schedule::probing(bug)), 20 * FEW, 3)
+            ..plan(asked, store, stints, 20 * FEW, 3)
         })
     };
     let is_chosen = |bug: &&Bug| asked.only.iter().any(|name| name == bug.name());
     let chosen: Vec<Bug> = Bug::ALL.iter().filter(is_chosen).copied().collect();
     let bugs = if chosen.is_empty() { Bug::ALL } else { &chosen };
     let caught = |bug: &Bug| {
-        let outcome = probe(Some(*bug));
-        let done = match outcome.problems.first() {
+        let mut problems = STORES.into_iter().flat_map(|store| probe(Some(*bug), store).problems);
+        let done = match problems.next() {
             Some(problem) => Ok(format!("caught: {}", problem.chars().take(120).collect::<String>())),
             None => Err(vec!["nobody notices".to_owned()]),
         };
         (bug.name().to_owned(), done)
     };
-    let none = ("none".to_owned(), done(&probe(None)));
-    [none].into_iter().chain(bugs.iter().map(caught)).collect()
+    let none = |store: StoreKind| (format!("none, {}", store.name()), done(&probe(None, store)));
+    STORES.into_iter().map(none).chain(bugs.iter().map(caught)).collect()
 }

@@ -1,7 +1,7 @@
 //! What the topic held: every record, written down by a reader of the harness' own before the topic is cut behind it.
 
 use super::workload::PARTITIONS;
-use crate::sinks::{component, unique};
+use crate::sinks::unique;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset as At, TopicPartitionList};
@@ -27,9 +27,9 @@ impl Ledger {
     ///
     /// # Panics
     /// When the topic can't be read or the file can't be made.
-    pub fn follow(topic: &str, file: &Path) -> Ledger {
+    pub fn follow(brokers: &str, topic: &str, file: &Path) -> Ledger {
         let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", component("TIDEWATCH_TEST_KAFKA"))
+            .set("bootstrap.servers", brokers)
             .set("group.id", unique("ledger"))
             .set("enable.auto.commit", "false")
             .create()

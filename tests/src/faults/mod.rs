@@ -1,21 +1,30 @@
-//! The fault harness: the binary between a real Kafka and a real PostgreSQL, killed and hindered from a seed, and an
-//! oracle that recomputes what must have come out.
+//! The fault harness: the binary between a real Kafka, a real PostgreSQL and a real object store, killed and hindered
+//! from a seed, and an oracle that recomputes what must have come out.
 //!
 //! * [`workload`]: the fleet's messages, from a seed.
-//! * [`ledger`]: what the topic held, written down as it is written, since the topic is cut behind each checkpoint.
+//! * [`feed`]: the topic, which is written, and cut behind each checkpoint.
+//! * [`ledger`]: what the topic held, written down as it is written.
+//! * [`own`]: what a trial has for itself, and how the program is told of it.
 //! * [`schedule`]: who runs when, and what happens to it; a new way to run or to fail is an entry there.
-//! * [`process`]: the binary, which may end at any time.
+//! * [`services`]: Kafka, PostgreSQL and the object store, which can be killed.
+//! * [`process`], [`run`]: the binary, one or several processes, which may end at any time.
+//! * `nemesis`: what happens to runs.
 //! * [`trial`]: a workload, a schedule, and what came of it.
 //! * [`outputs`]: what sinks hold; a new sink is an entry there, and a check in `tests/oracle/oracle.py`.
 //! * [`oracle`]: asks the oracle, which shares no code with the engine.
 //! * [`flips`]: damaged checkpoints.
 
+pub mod feed;
 pub mod flips;
 pub mod ledger;
+mod nemesis;
 pub mod oracle;
 pub mod outputs;
+pub mod own;
 pub mod process;
+pub mod run;
 pub mod schedule;
+pub mod services;
 pub mod trial;
 pub mod workload;
 

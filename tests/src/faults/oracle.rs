@@ -15,10 +15,12 @@ pub struct Verdict {
     pub hash: String,
     /// Records of the topic.
     pub records: u64,
-    /// Messages that are in windows, late ones included.
+    /// Messages that are in windows from memory, late ones included.
     pub accepted: u64,
     /// Of these, late ones.
     pub late: u64,
+    /// Messages that came too late for memory, and are added to stored rows.
+    pub stragglers: u64,
     /// Messages that were sent again.
     pub duplicates: u64,
     /// Records that can't be used.

@@ -56,7 +56,7 @@ pub fn kafka_rows(brokers: &str, topic: &str, folder: &Path) {
     out.flush().expect("written");
 }
 
-/// Writes every dead letter into `letters.tsv`: partition, offset and reason.
+/// Writes every dead letter of a topic into `letters.tsv`: partition, offset and reason.
 ///
 /// # Panics
 /// When the topic or the file fails.
@@ -67,5 +67,20 @@ pub fn kafka_letters(brokers: &str, topic: &str, folder: &Path) {
         let (partition, offset) = (text("__streams.errors.partition"), text("__streams.errors.offset"));
         writeln!(out, "{partition}\t{offset}\t{}", text("reason")).expect("written");
     });
+    out.flush().expect("written");
+}
+
+/// Writes every dead letter of a database into `letters.tsv`: partition, offset and reason.
+///
+/// # Panics
+/// When the database or the file fails.
+pub fn postgres_letters(database: &Database, folder: &Path) {
+    let mut out = BufWriter::new(File::create(folder.join("letters.tsv")).expect("a file"));
+    // A partition's name is its topic and its number.
+    let sql = "SELECT split_part(partition, '/', 2), \"offset\", reason FROM dead_letters";
+    for row in database.client().query(sql, &[]).expect("dead letters are there") {
+        let (partition, offset, reason): (String, i64, String) = (row.get(0), row.get(1), row.get(2));
+        writeln!(out, "{partition}\t{offset}\t{reason}").expect("written");
+    }
     out.flush().expect("written");
 }

@@ -15,19 +15,19 @@ const POLL: Duration = Duration::from_millis(10);
 pub struct Process {
     child: Child,
     log: PathBuf,
-    has_orders: bool,
     ended: Option<ExitStatus>,
 }
 
 impl Process {
-    /// Starts it with keys of its configuration and variables for failpoints; what it says goes to a file.
+    /// Starts it with arguments, keys of its configuration and variables for failpoints; what it says goes to a file.
     ///
     /// # Panics
     /// When the binary isn't there.
-    pub fn spawn(keys: &[(&str, String)], faults: &[(&str, String)], log: &Path) -> Process {
+    pub fn spawn(args: &[String], keys: &[(&str, String)], faults: &[(&str, String)], log: &Path) -> Process {
         let said = File::create(log).expect("a file");
         let mut command = Command::new(component("TIDEWATCH_BIN"));
         command
+            .args(args)
             .env_clear()
             .stdout(said.try_clone().expect("a file"))
             .stderr(said);
@@ -37,9 +37,6 @@ impl Process {
         Process {
             child: command.spawn().expect("the binary starts"),
             log: log.to_owned(),
-            has_orders: faults
-                .iter()
-                .any(|(name, value)| *name == "TIDEWATCH_FAILPOINT" && !value.is_empty()),
             ended: None,
         }
     }
@@ -70,14 +67,18 @@ impl Process {
         }
     }
 
-    /// Whether a failpoint of it does something.
-    pub fn has_orders(&self) -> bool {
-        self.has_orders
+    /// Whether it stands still, stopped by a signal.
+    pub fn hangs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // The name in brackets may hold anything.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// All that it has said.
+    /// All that it has said, but for how it goes.
     pub fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let news = said.lines().filter(|line| !line.contains(" messages/s "));
+        news.collect::<Vec<_>>().join("\n")
     }
 
     /// A number from its page of metrics; nothing when it doesn't answer.

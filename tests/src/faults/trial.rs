@@ -1,30 +1,29 @@
 //! A workload, a schedule, and what came of it.
 
 use super::Problem;
-use super::ledger::Ledger;
+use super::feed::Feed;
 use super::oracle::{self, Verdict};
 use super::outputs;
-use super::process::Process;
-use super::schedule::{Fault, SHAPES, Shape, Stint};
-use super::workload::{PARTITIONS, Random, Sent, Workload};
-use crate::sinks::postgres::Database;
-use crate::sinks::{component, unique};
-use crate::sources::Topic;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset as At, TopicPartitionList};
+use super::own::Own;
+use super::run::Run;
+use super::schedule::{Fault, Letters, Shape, Stint, StoreKind};
+use super::services::{Services, Whose};
+use super::workload::{Random, Sent, Workload};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tidewatch_failpoints::Bug;
 
 /// How long anything may take that does not depend on how much there is to do.
-const LIMIT: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const POLL: Duration = Duration::from_millis(20);
 /// A slice of a stint's messages is written in so many parts, so that checkpoints fall between them.
 const PARTS: usize = 8;
-/// The time between two of them: messages come at a pace, as from devices.
-const PACE: Duration = Duration::from_millis(50);
+/// A slice in which something is to happen amid the messages is written in so many parts.
+const MANY_PARTS: usize = 100;
+/// The time between two parts: messages come at a pace, as from devices.
+pub(super) const PACE: Duration = Duration::from_millis(50);
+pub(super) const CHECKPOINTS: &str = "tidewatch_checkpoints_total";
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -35,6 +34,14 @@ pub struct Plan {
     pub messages: u64,
     /// How many minutes of event time they span.
     pub minutes: u64,
+    /// Where checkpoints are kept.
+    pub store: StoreKind,
+    /// Where dead letters go.
+    pub letters: Letters,
+    /// Which services it works with.
+    pub whose: Whose,
+    /// How much may wait for sinks, if not as much as is the default.
+    pub outbox_bytes: Option<u64>,
     /// The runs, one after the other; each gets as many messages as the others.
     pub stints: Vec<Stint>,
     /// In how many slices a run gets its messages: after each but the last a checkpoint of it is waited for.
@@ -56,12 +63,21 @@ pub struct Outcome {
     pub passed: BTreeSet<String>,
     /// What each run came to, for a person.
     pub lines: Vec<String>,
-    /// The fewest checkpoints that a killed run had made.
-    pub checkpoints_least: u64,
-    /// The fewest corrected rows that a killed run had published.
-    pub corrections_least: u64,
+    /// The least that a killed run had done; nothing when none was killed.
+    pub least: Option<Done>,
     /// The longest time from a start until the run had a checkpoint of what was there.
     pub recovered_within: Duration,
+}
+
+/// What a run has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Checkpoints that it has made.
+    pub checkpoints: u64,
+    /// Windows that it has closed.
+    pub closed: u64,
+    /// Corrected rows that it has published.
+    pub corrected: u64,
 }
 
 /// Runs a plan.
@@ -71,8 +87,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut outcome = Outcome {
         passed: trial.passed(),
         lines: std::mem::take(&mut trial.lines),
-        checkpoints_least: trial.checkpoints_least,
-        corrections_least: trial.corrections_least,
+        least: trial.least,
         recovered_within: trial.recovered_within,
         ..Outcome::default()
     };
@@ -85,36 +100,28 @@ pub fn run(plan: &Plan) -> Outcome {
             Err(problem) => problems.push(problem),
         }
     }
+    if !problems.is_empty() && plan.bug.is_none() {
+        let kept = trial.folder.keep();
+        outcome
+            .lines
+            .push(format!("  what there was lies in {}", kept.display()));
+    }
     outcome.problems = problems;
     outcome
 }
 
-/// A topic, a database, a folder: all that a trial has.
+/// A topic, a database, a place for checkpoints: all that a trial has.
 pub struct Trial {
-    plan: Plan,
-    topic: Topic,
-    producer: BaseProducer,
-    group: BaseConsumer,
-    database: Database,
-    names: Names,
-    folder: tempfile::TempDir,
-    state: PathBuf,
-    ledger: Option<Ledger>,
-    random: Random,
-    written: [i64; PARTITIONS],
-    cut: [i64; PARTITIONS],
-    runs: usize,
-    lines: Vec<String>,
-    checkpoints_least: u64,
-    corrections_least: u64,
-    recovered_within: Duration,
-}
-
-/// What the trial calls its own.
-struct Names {
-    group: String,
-    rows: String,
-    letters: String,
+    pub(super) plan: Plan,
+    pub(super) services: Services,
+    pub(super) feed: Feed,
+    pub(super) own: Own,
+    pub(super) folder: tempfile::TempDir,
+    pub(super) random: Random,
+    pub(super) runs: usize,
+    pub(super) lines: Vec<String>,
+    pub(super) least: Option<Done>,
+    pub(super) recovered_within: Duration,
 }
 
 impl Trial {
@@ -123,45 +130,28 @@ impl Trial {
     /// # Panics
     /// When a component doesn't do its part.
     pub fn new(plan: &Plan) -> Trial {
-        let topic = Topic::create(
-            PARTITIONS as i32,
-            &[("message.timestamp.type", "CreateTime"), ("retention.ms", "-1")],
-        );
+        let services = Services::start(plan.whose);
         let folder = tempfile::tempdir().expect("a folder");
-        let names = Names {
-            group: unique("faults"),
-            rows: unique("rows"),
-            letters: unique("letters"),
-        };
-        let group = ClientConfig::new()
-            .set("bootstrap.servers", component("TIDEWATCH_TEST_KAFKA"))
-            .set("group.id", &names.group)
-            .create()
-            .expect("a consumer");
+        let own = Own::new(folder.path(), &services.direct.postgres, plan.store, plan.letters)
+            .with_outbox_bytes(plan.outbox_bytes);
+        let ledger = folder.path().join("ledger.tsv");
         Trial {
             plan: plan.clone(),
-            producer: topic.producer_with(&[("compression.type", "lz4")]),
-            group,
-            database: Database::new(&component("TIDEWATCH_TEST_POSTGRES")),
-            names,
-            ledger: Some(Ledger::follow(&topic.name, &folder.path().join("ledger.tsv"))),
-            topic,
-            state: folder.path().join("state"),
+            feed: Feed::new(&services.direct.kafka, &own.group, &ledger),
+            services,
+            own,
             folder,
             random: Random::new(plan.seed),
-            written: [0; PARTITIONS],
-            cut: [0; PARTITIONS],
             runs: 0,
             lines: Vec::new(),
-            checkpoints_least: u64::MAX,
-            corrections_least: u64::MAX,
+            least: None,
             recovered_within: Duration::ZERO,
         }
     }
 
-    /// Where the last run has its state.
-    pub fn state(&self) -> &std::path::Path {
-        &self.state
+    /// The folder of its checkpoints.
+    pub fn state(&self) -> &Path {
+        &self.own.state
     }
 
     /// Runs all stints, and one that is told to stop when all windows are closed.
@@ -176,10 +166,9 @@ impl Trial {
             let messages: Vec<Sent> = workload.by_ref().take(share).collect();
             let about = |problem| format!("run {number} ({}, {:?}): {problem}", shown(stint.shape), stint.fault);
             self.stint(stint, &messages).map_err(about)?;
-            outputs::postgres(&self.database, self.folder.path(), &format!("{number:03}"));
+            outputs::postgres(&self.own.database, self.folder.path(), &format!("{number:03}"));
         }
-        let closing = workload.closing();
-        self.produce(&closing);
+        self.feed.produce(&workload.closing());
         self.finish().map_err(|problem| format!("the last run: {problem}"))
     }
 
@@ -188,122 +177,111 @@ impl Trial {
     /// # Errors
     /// When it fails.
     pub fn judged(&mut self) -> Result<Verdict, Problem> {
-        self.wait_for_ledger(self.written)?;
-        self.ledger.take().into_iter().for_each(Ledger::close);
-        let (brokers, folder) = (component("TIDEWATCH_TEST_KAFKA"), self.folder.path());
-        outputs::postgres(&self.database, folder, "final");
-        outputs::kafka_rows(&brokers, &self.names.rows, folder);
-        outputs::kafka_letters(&brokers, &self.names.letters, folder);
+        self.feed.close_ledger()?;
+        let (brokers, folder) = (&self.services.direct.kafka, self.folder.path());
+        outputs::postgres(&self.own.database, folder, "final");
+        outputs::kafka_rows(brokers, &self.own.rows, folder);
+        match self.plan.letters {
+            Letters::Kafka => outputs::kafka_letters(brokers, &self.own.letters, folder),
+            Letters::Postgres => outputs::postgres_letters(&self.own.database, folder),
+        }
         oracle::judge(folder)
     }
 
     fn stint(&mut self, stint: &Stint, messages: &[Sent]) -> Result<(), Problem> {
         let orders = match &stint.fault {
             Fault::Orders(orders) => orders.as_str(),
-            Fault::Kill | Fault::Stop | Fault::Zombie => "",
+            Fault::Zombie(point, hung) => return self.zombie(stint, (*point, *hung), messages),
+            Fault::Kill | Fault::Stop | Fault::Crashes(..) | Fault::Outage(..) | Fault::Hindered => "",
         };
         let begun = Instant::now();
-        let mut process = self.start(stint.shape, orders);
+        let mut run = self.start(stint.shape, |_| orders.to_owned());
         let size = messages.len().div_ceil(self.plan.slices).max(1);
         let slices: Vec<&[Sent]> = messages.chunks(size).collect();
         let (last, first) = slices.split_last().ok_or("it has no messages")?;
         for (number, slice) in first.iter().enumerate() {
             self.produce_paced(slice);
-            self.wait_durable(&mut process, stint)?;
+            self.wait_durable(&mut run, stint)?;
             if number == 0 {
                 self.recovered_within = self.recovered_within.max(begun.elapsed());
             }
-            self.cut()?;
+            self.feed.cut()?;
         }
         match stint.fault {
-            Fault::Kill => self.kill_amid(process, last),
-            Fault::Stop => {
+            Fault::Kill => return self.kill_amid(run, stint, last),
+            Fault::Crashes(service, count) => self.crashes(&mut run, stint, (service, count), last)?,
+            Fault::Outage(service, time) => self.outage(&mut run, stint, (service, time), last)?,
+            Fault::Hindered => self.hindered(&mut run, stint, last)?,
+            Fault::Stop | Fault::Orders(_) | Fault::Zombie(..) => {
                 self.produce_paced(last);
-                self.wait_durable(&mut process, stint)?;
-                self.stop(process)
+                self.wait_durable(&mut run, stint)?;
             }
-            Fault::Orders(_) => {
-                self.produce_paced(last);
-                self.wait_durable(&mut process, stint)?;
-                self.note(&process, stint);
-                process.kill();
+        }
+        self.note(&run, stint);
+        match stint.fault {
+            Fault::Stop => run.stop(LIMIT),
+            _ => {
+                run.kill();
                 Ok(())
             }
-            Fault::Zombie => self.zombie(process, stint, last),
         }
     }
 
-    /// Starts the program, with orders for its failpoints.
-    fn start(&mut self, shape: Shape, orders: &str) -> Process {
-        let brokers = component("TIDEWATCH_TEST_KAFKA");
-        let keys = [
-            ("SOURCE__KIND", "kafka".to_owned()),
-            ("KAFKA__BROKERS", brokers),
-            ("KAFKA__TOPIC", self.topic.name.clone()),
-            ("KAFKA__GROUP_ID", self.names.group.clone()),
-            ("KAFKA__START", "earliest".to_owned()),
-            ("POSTGRES__URL", self.database.config.url.clone()),
-            ("POSTGRES__SCHEMA", self.database.config.schema.clone()),
-            ("OUTPUT__KAFKA__TOPIC", self.names.rows.clone()),
-            ("OUTPUT__KAFKA__CREATE_TOPICS", "true".to_owned()),
-            ("DEAD_LETTER__KIND", "kafka".to_owned()),
-            ("DEAD_LETTER__TOPIC", self.names.letters.clone()),
-            ("ENGINE__THREADS", shape.threads.to_string()),
-            ("API__LISTEN", "127.0.0.1:0".to_owned()),
-            ("STATE__FOLDER", self.state.display().to_string()),
-        ];
+    /// Starts the program, with orders for the failpoints of each process.
+    pub(super) fn start(&mut self, shape: Shape, orders: impl Fn(usize) -> String) -> Run {
         let seen = self.folder.path().join("passed.txt").display().to_string();
         let bug = self.plan.bug.map_or("", Bug::name);
-        let faults = [
-            ("TIDEWATCH_FAILPOINT", orders.to_owned()),
-            ("TIDEWATCH_FAILPOINTS_SEEN", seen),
-            ("TIDEWATCH_BUG", bug.to_owned()),
-        ];
+        let mut starts = self.own.starts(shape, self.feed.topic(), &self.services);
+        for (index, start) in starts.iter_mut().enumerate() {
+            start.orders = orders(index);
+            start.faults = vec![
+                ("TIDEWATCH_FAILPOINTS_SEEN", seen.clone()),
+                ("TIDEWATCH_BUG", bug.to_owned()),
+            ];
+        }
         self.runs += 1;
-        Process::spawn(
-            &keys,
-            &faults,
-            &self.folder.path().join(format!("run-{}.log", self.runs)),
-        )
+        Run::start(starts, &self.folder.path().join(format!("run-{}", self.runs)))
     }
 
-    fn produce_paced(&mut self, messages: &[Sent]) {
+    pub(super) fn produce_paced(&mut self, messages: &[Sent]) {
         for part in messages.chunks(messages.len().div_ceil(PARTS).max(1)) {
-            self.produce(part);
+            self.feed.produce(part);
             std::thread::sleep(PACE);
         }
     }
 
-    fn produce(&mut self, messages: &[Sent]) {
-        for sent in messages {
-            let mut record = BaseRecord::to(&self.topic.name)
-                .partition(sent.partition)
-                .timestamp(sent.log_ms)
-                .key(&sent.key)
-                .payload(&sent.payload);
-            while let Err((_, back)) = self.producer.send(record) {
-                self.producer.poll(POLL);
-                record = back;
-            }
-            self.written[sent.partition as usize] += 1;
+    /// Writes messages at a pace until something is so: those that are left.
+    pub(super) fn produce_until<'a>(
+        &mut self,
+        messages: &'a [Sent],
+        mut is_so: impl FnMut(&mut Trial) -> bool,
+    ) -> &'a [Sent] {
+        let mut left = messages;
+        let size = messages.len().div_ceil(MANY_PARTS).max(1);
+        while !left.is_empty() && !is_so(self) {
+            let (part, rest) = left.split_at(size.min(left.len()));
+            self.feed.produce(part);
+            left = rest;
+            std::thread::sleep(PACE);
         }
-        self.producer.flush(LIMIT).expect("acknowledged");
+        left
     }
 
     /// Waits until a checkpoint has all that was written. A run that ends by orders is started again without.
-    fn wait_durable(&mut self, process: &mut Process, stint: &Stint) -> Result<(), Problem> {
+    pub(super) fn wait_durable(&mut self, run: &mut Run, stint: &Stint) -> Result<(), Problem> {
         let begun = Instant::now();
-        while self.committed() < self.written {
-            if let Some(status) = process.ended() {
-                if !matches!(stint.fault, Fault::Orders(_)) || !process.has_orders() {
-                    return Err(format!("it ended by itself, {status}: {}", process.said()));
-                }
-                self.lines.push(format!("  ended by {:?}: {status}", stint.fault));
-                *process = self.start(stint.shape, "");
+        while !self.feed.is_durable() {
+            if !run.has_orders() {
+                run.check_runs()?;
+            } else if let Some((index, status)) = run.ended() {
+                run.end_within(LIMIT)?;
+                self.lines
+                    .push(format!("  process {index} ended by {:?}: {status}", stint.fault));
+                *run = self.start(stint.shape, |_| String::new());
             }
             if begun.elapsed() > self.plan.patience {
-                let (committed, written) = (self.committed(), self.written);
-                let said = process.said();
+                let (committed, written) = (self.feed.committed(), self.feed.written());
+                let said = run.said();
                 return Err(format!("a checkpoint is at {committed:?} of {written:?}: {said}"));
             }
             std::thread::sleep(POLL);
@@ -311,134 +289,41 @@ impl Trial {
         Ok(())
     }
 
-    /// Where the consumer group stands, which follows checkpoints.
-    fn committed(&self) -> [i64; PARTITIONS] {
-        let mut list = TopicPartitionList::new();
-        for partition in 0..PARTITIONS as i32 {
-            list.add_partition(&self.topic.name, partition);
-        }
-        let mut committed = self.cut;
-        // A broker that doesn't answer in time is asked again.
-        let Ok(list) = self.group.committed_offsets(list, LIMIT) else {
-            return committed;
-        };
-        for element in list.elements() {
-            if let At::Offset(offset) = element.offset() {
-                committed[element.partition() as usize] = offset;
-            }
-        }
-        committed
-    }
-
-    /// Takes away what checkpoints have, when the ledger has it too.
-    fn cut(&mut self) -> Result<(), Problem> {
-        let committed = self.committed();
-        self.wait_for_ledger(committed)?;
-        for (partition, offset) in committed.into_iter().enumerate() {
-            if offset > self.cut[partition] {
-                self.topic.remove_before(partition as i32, offset);
-                self.cut[partition] = offset;
-            }
-        }
-        Ok(())
-    }
-
-    fn wait_for_ledger(&self, offsets: [i64; PARTITIONS]) -> Result<(), Problem> {
-        let begun = Instant::now();
-        let has_all = |ledger: &Ledger| (0..PARTITIONS).all(|partition| ledger.has(partition, offsets[partition]));
-        while !self.ledger.as_ref().is_none_or(has_all) {
-            if begun.elapsed() > LIMIT {
-                return Err(format!("the ledger has not come to {offsets:?} after {LIMIT:?}"));
-            }
-            std::thread::sleep(POLL);
-        }
-        Ok(())
-    }
-
-    /// Kills a run at a random time while messages come.
-    fn kill_amid(&mut self, mut process: Process, messages: &[Sent]) -> Result<(), Problem> {
-        let doomed = self.random.below(messages.len() as u64) as usize;
-        self.produce_paced(&messages[..doomed]);
-        self.note(
-            &process,
-            &Stint {
-                shape: SHAPES[0],
-                fault: Fault::Kill,
-            },
-        );
-        // The moment is the nemesis' choice: nothing is waited for.
-        std::thread::sleep(Duration::from_millis(self.random.below(700)));
-        if let Some(status) = process.ended() {
-            return Err(format!("it ended by itself, {status}: {}", process.said()));
-        }
-        process.kill();
-        self.produce(&messages[doomed..]);
-        Ok(())
-    }
-
-    fn stop(&mut self, mut process: Process) -> Result<(), Problem> {
-        process.signal("TERM");
-        let status = process.end_within(LIMIT)?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(format!("it stopped with {status}: {}", process.said())),
-        }
-    }
-
-    /// The run hangs, another replaces it, and it wakes up: it must end and say why.
-    fn zombie(&mut self, mut process: Process, stint: &Stint, messages: &[Sent]) -> Result<(), Problem> {
-        self.note(&process, stint);
-        process.signal("STOP");
-        let copy = self.folder.path().join(format!("state-{}", self.runs));
-        std::fs::create_dir(&copy).map_err(|error| error.to_string())?;
-        for entry in std::fs::read_dir(&self.state)
-            .map_err(|error| error.to_string())?
-            .flatten()
-        {
-            std::fs::copy(entry.path(), copy.join(entry.file_name())).map_err(|error| error.to_string())?;
-        }
-        self.state = copy;
-        let (first, second) = messages.split_at(messages.len() / 2);
-        let mut next = self.start(stint.shape, "");
-        self.produce_paced(first);
-        self.wait_durable(&mut next, stint)?;
-        process.signal("CONT");
-        self.produce_paced(second);
-        process.end_within(LIMIT)?;
-        if !process.said().contains("replaced by generation") {
-            return Err(format!("the replaced run does not say so: {}", process.said()));
-        }
-        self.wait_durable(&mut next, stint)?;
-        self.cut()?;
-        next.kill();
-        Ok(())
-    }
-
     fn finish(&mut self) -> Result<(), Problem> {
+        let shapes = self.plan.store.shapes();
         let stint = Stint {
-            shape: SHAPES[SHAPES.len() - 1],
+            shape: shapes[self.plan.stints.len() % shapes.len()],
             fault: Fault::Stop,
         };
-        let mut process = self.start(stint.shape, "");
-        self.wait_durable(&mut process, &stint)?;
-        self.stop(process)
+        let mut run = self.start(stint.shape, |_| String::new());
+        self.wait_durable(&mut run, &stint)?;
+        run.stop(LIMIT)
     }
 
     /// Notes what a run had done before its end.
-    fn note(&mut self, process: &Process, stint: &Stint) {
-        let counter = |name| process.counter(name).unwrap_or(0);
-        let checkpoints = counter("tidewatch_checkpoints_total");
-        let closed = counter("tidewatch_rows_total{status=\"final\"}");
-        let corrected = counter("tidewatch_rows_total{status=\"corrected\"}");
+    pub(super) fn note(&mut self, run: &Run, stint: &Stint) {
+        let done = Done {
+            checkpoints: run.counter(CHECKPOINTS),
+            closed: run.counter("tidewatch_rows_total{status=\"final\"}"),
+            corrected: run.counter("tidewatch_rows_total{status=\"corrected\"}"),
+        };
         if stint.fault == Fault::Kill {
-            self.checkpoints_least = self.checkpoints_least.min(checkpoints);
-            self.corrections_least = self.corrections_least.min(corrected);
+            let least = self.least.get_or_insert(done);
+            *least = Done {
+                checkpoints: least.checkpoints.min(done.checkpoints),
+                closed: least.closed.min(done.closed),
+                corrected: least.corrected.min(done.corrected),
+            };
         }
         self.lines.push(format!(
-            "  run {}: {:?} after {checkpoints} checkpoints, {closed} windows closed, {corrected} corrected; {} records",
+            "  run {} ({}): {:?} after {} checkpoints, {} windows closed, {} corrected; {} records",
             self.runs,
+            shown(stint.shape),
             stint.fault,
-            self.written.iter().sum::<i64>(),
+            done.checkpoints,
+            done.closed,
+            done.corrected,
+            self.feed.written().iter().sum::<i64>(),
         ));
     }
 
@@ -449,8 +334,5 @@ impl Trial {
 }
 
 fn shown(shape: Shape) -> String {
-    format!(
-        "{} processes, {} threads, {:?}",
-        shape.processes, shape.threads, shape.store
-    )
+    format!("{} x {}", shape.processes, shape.threads)
 }

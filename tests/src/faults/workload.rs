@@ -1,4 +1,4 @@
-//! A fleet's messages from a seed: late, repeated, out of order, by fast clocks, and some that can't be used.
+//! A fleet's messages from a seed: late, months late, repeated, out of order, by fast clocks, and some that can't be used.
 
 use std::collections::{HashMap, VecDeque};
 use tidewatch_proto::wire::Telemetry;
@@ -8,6 +8,7 @@ pub const START: i64 = 1_750_003_200_000;
 /// Partitions of the topic.
 pub const PARTITIONS: usize = 3;
 const MINUTE: i64 = 60_000;
+const MONTH: i64 = 30 * 24 * 60 * MINUTE;
 const DEVICES: u64 = 200;
 /// How many messages back a repeated one lies at most: fewer than the engine remembers.
 const REPEATED_WITHIN: usize = 5;
@@ -88,6 +89,9 @@ impl Workload {
             70..90 => now + self.random.below(500_000) as i64,
             // So fast that it can't be used.
             90..93 => now + 11 * MINUTE + self.random.below(3_000_000) as i64,
+            // Too late for memory: of windows that were published, and of months before.
+            93 => now - 25 * MINUTE - self.random.below(3_600_000) as i64,
+            94 => START - (1 + self.random.below(3) as i64) * MONTH + self.random.below(1_200_000) as i64,
             _ => now - self.random.below(6_000) as i64,
         }
     }
@@ -171,6 +175,10 @@ mod tests {
         };
         assert!(decoded.iter().any(|(_, message)| message.is_err()));
         assert!(count(|log, message| message.ts < log - MINUTE) > 100, "late");
+        assert!(
+            count(|log, message| message.ts < log - 25 * MINUTE) > 5,
+            "hours and months late"
+        );
         assert!(count(|log, message| message.ts > log + 10 * MINUTE) > 5, "too fast");
         assert!(count(|_, message| message.ts % MINUTE == 0) > 50, "at an edge");
         assert!(count(|_, message| message.metrics.is_empty()) > 5, "without metrics");

@@ -17,7 +17,7 @@ use tidewatch_proto::time::{EventTime, LogTime};
 use tidewatch_sinks::SinkError;
 use tidewatch_sinks::hot::HotStore;
 
-/// How long reading a topic may take.
+/// How long a topic that is read may be silent.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Hands over every message that a topic holds, but for those of transactions that were not committed.
@@ -41,12 +41,15 @@ pub fn each_message(brokers: &str, topic: &str, mut take: impl FnMut(&BorrowedMe
     }
     consumer.assign(&list).expect("assigned");
     let mut left = list.count();
-    let begun = Instant::now();
+    let mut heard = Instant::now();
     while left > 0 {
-        assert!(begun.elapsed() < TIMEOUT, "{topic} was not read in time");
+        assert!(heard.elapsed() < TIMEOUT, "{topic} was not read in time");
         match consumer.poll(Duration::from_millis(100)) {
             None => {}
-            Some(Ok(message)) => take(&message),
+            Some(Ok(message)) => {
+                heard = Instant::now();
+                take(&message);
+            }
             Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
             Some(Err(error)) => panic!("{topic}: {error}"),
         }

@@ -2,6 +2,7 @@
 
 pub mod kafka;
 pub mod postgres;
+pub mod server;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

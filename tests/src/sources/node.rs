@@ -20,6 +20,8 @@ const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 pub struct Node {
     /// Its address.
     pub brokers: String,
+    /// Another port of it, for a way of which [`Node::start_behind`] was told.
+    pub inner: u16,
     folder: TempDir,
     running: Option<Child>,
 }
@@ -30,20 +32,33 @@ impl Node {
     /// # Panics
     /// When it doesn't come up.
     pub fn start() -> Node {
+        Node::start_behind(|inner| format!("127.0.0.1:{inner}"))
+    }
+
+    /// The same; who comes to its port `inner` is told to come by the way that leads there.
+    ///
+    /// # Panics
+    /// When it doesn't come up.
+    pub fn start_behind(way: impl FnOnce(u16) -> String) -> Node {
         let folder = tempfile::tempdir().expect("a folder");
-        let [port, controller] = free_ports();
+        let [port, controller, inner] = free_ports();
+        let way = way(inner);
         let data = folder.path().join("data");
         let text = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
              controller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             log.dirs={}\noffsets.topic.replication.factor=1\n",
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},INNER://127.0.0.1:{inner}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port},INNER://{way}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,INNER:PLAINTEXT\n\
+             inter.broker.listener.name=PLAINTEXT\n\
+             log.dirs={}\noffsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n",
             data.display()
         );
         std::fs::write(folder.path().join("server.properties"), text).expect("written");
         let mut node = Node {
             brokers: format!("127.0.0.1:{port}"),
+            inner,
             folder,
             running: None,
         };
@@ -112,8 +127,8 @@ impl Drop for Node {
     }
 }
 
-fn free_ports() -> [u16; 2] {
-    // Both are held until both are known.
-    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+fn free_ports() -> [u16; 3] {
+    // All are held until all are known.
+    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
     held.map(|listener| listener.local_addr().expect("an address").port())
 }
