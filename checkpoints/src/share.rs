@@ -45,7 +45,7 @@ impl Member {
     }
 
     /// Whether one of its workers reads a partition.
-    pub(crate) fn reads(self, partition: Partition) -> bool {
+    pub fn reads(self, partition: Partition) -> bool {
         self.workers()
             .contains(&(partition.index() % (self.processes * self.threads)))
     }

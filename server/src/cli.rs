@@ -76,7 +76,8 @@ impl Cli {
 impl Command {
     /// Carries the command out and says how the process ends.
     pub fn run(&self, cli: &Cli, input: &Input) -> ExitCode {
-        let mut out = std::io::stdout().lock();
+        // Not locked: what runs says things from several threads.
+        let mut out = std::io::stdout();
         let done = match self {
             Command::Run { processes } => return supervise::run(cli, input, usize::from(*processes)),
             Command::Worker { process, of } => return worker::run_one_of(cli, input, *process, *of),

@@ -47,8 +47,6 @@ pub struct Begun {
     pub store: Arc<dyn Store>,
     /// The source.
     pub source: Opened,
-    /// The clock; its first epoch is the run's, on all processes.
-    pub clock: Arc<SystemClock>,
     /// The run.
     pub generation: Generation,
     /// The run's first epoch.
@@ -89,7 +87,6 @@ impl Begun {
                 (begin, 0, saved)
             }
         };
-        let clock = Arc::new(SystemClock::starting_at(begin.begun));
         let (was, mut restored) = saved.unzip();
         restored.iter_mut().for_each(seeded::restored);
         check(Point::RestoreDone)?;
@@ -114,7 +111,6 @@ impl Begun {
             fence,
             store: state.store,
             source,
-            clock,
             generation: begin.generation,
             begun: begin.begun,
             restored,

@@ -39,10 +39,12 @@ impl Owner for Outlet {
         self.to.give(&cargo);
         if let Some(kafka) = &self.kafka {
             pass(Point::PositionsCommit);
-            let positions = meta
+            // Of partitions that others read this process knows only where they stood at the start.
+            let own = meta
                 .positions
                 .iter()
-                .map(|position| (position.partition, position.next));
+                .filter(|position| self.talk.member.reads(position.partition));
+            let positions = own.map(|position| (position.partition, position.next));
             kafka.commit(&positions.collect::<Vec<_>>());
             pass(Point::PositionsCommitted);
         }

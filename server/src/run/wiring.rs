@@ -1,6 +1,7 @@
 //! A run's parts, wired: engine, collector, writer, sinks and API, each with its way to the next.
 
 use super::begin::Begun;
+use super::clock::SystemClock;
 use super::collector::Collector;
 use super::outlet::Outlet;
 use super::parcel;
@@ -70,6 +71,8 @@ impl Wired {
         first: &[Command],
         port: Port,
     ) -> Result<Wired, RunError> {
+        // Not before all are ready: whoever is ahead of the others reads nothing until they have caught up.
+        let clock = Arc::new(SystemClock::starting_at(begun.begun));
         let meta = begun.meta(&settings);
         let crashes = begun.crashes(&meta, &around.terminal)?;
         let (talk, member) = (begun.team.talk.clone(), begun.team.talk.member);
@@ -82,7 +85,7 @@ impl Wired {
         let peers = begun.team.peers(begun.begun);
         let (source, kafka) = begun.source;
         let partitions = source.partitions().to_vec();
-        let (engine, captured) = Engine::start_with(settings.engine, source, begun.clock, begun.restored, first, peers);
+        let (engine, captured) = Engine::start_with(settings.engine, source, clock, begun.restored, first, peers);
         let handle = engine.handle();
         let (to_writer, jobs) = mpsc::channel();
         let mut filling = Checkpoints::new(begun.generation, member, to_writer.clone());
@@ -192,6 +195,10 @@ impl Wired {
     pub async fn finish(self) -> Result<(Serving, Vec<String>), RunError> {
         tokio::task::block_in_place(|| self.engine.join());
         let (mut writer, written) = self.writing.await.map_err(|error| error.to_string())?;
+        if let (Err(problem), false) = (&written, self.talk.is_alone()) {
+            // The others wait for a checkpoint that is not made: they end when this process does.
+            return Err(problem.clone().into());
+        }
         let mut errors: Vec<String> = written.err().into_iter().collect();
         errors.extend(tokio::task::block_in_place(|| self.sinks.finish()));
         let taken = tidewatch_checkpoints::Owner::delivered(writer.owner());
