@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tidewatch_failpoints::{Bug, Point};
+use tidewatch_tests::faults::recovery::{Blow, Cluster, Times};
 use tidewatch_tests::faults::schedule::{self, Fault, Letters, Stint, StoreKind, shape};
 use tidewatch_tests::faults::services::{Service, Whose};
 use tidewatch_tests::faults::trial::{self, Outcome, Plan, Trial};
@@ -15,6 +16,8 @@ const FEW: u64 = 6_000;
 /// Failpoints of one trial.
 const TOGETHER: usize = 12;
 const FLIPS: usize = 10_000;
+/// Devices of a cluster that has to recover, of four series each.
+const DEVICES: u64 = 250_000;
 /// How often a service is killed.
 const CRASHES: usize = 20;
 /// How long a service is away.
@@ -60,7 +63,7 @@ impl Asked {
 type Part = fn(&Asked) -> Vec<(String, Done)>;
 
 /// The parts, in the order in which they are run.
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("kills", kills),
     ("failpoints", failpoints),
     ("fence", fence),
@@ -70,6 +73,7 @@ const PARTS: [(&str, Part); 9] = [
     ("network", network),
     ("flips", damaged),
     ("bugs", bugs),
+    ("recovery", recovery),
 ];
 
 fn main() -> ExitCode {
@@ -353,4 +357,41 @@ fn bugs(asked: &Asked) -> Vec<(String, Done)> {
     };
     let none = |store: StoreKind| (format!("none, {}", store.name()), done(&probe(None, store)));
     STORES.into_iter().map(none).chain(bugs.iter().map(caught)).collect()
+}
+
+/// What is done to a process, how often, and within how many seconds it has to be known.
+const BLOWS: [(Blow, &str, usize, f64); 2] = [(Blow::Kill, "killed", 20, 0.2), (Blow::Hang, "hung", 5, 3.5)];
+/// Within how many seconds the next run has to have a checkpoint, at the median and at the 99th percentile.
+const RECOVERED: (f64, f64) = (2.0, 5.0);
+
+/// How long a supervised cluster of a million series takes to go on.
+fn recovery(asked: &Asked) -> Vec<(String, Done)> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut cluster = match Cluster::start(folder.path(), DEVICES, asked.seed) {
+        Ok(cluster) => cluster,
+        Err(problem) => return vec![("a cluster".to_owned(), Err(vec![problem]))],
+    };
+    let mut rows = Vec::new();
+    for (blow, name, count, known_within) in BLOWS {
+        let mut times = Times::default();
+        let struck = (0..count).try_for_each(|_| cluster.strike(blow, &mut times));
+        let done = struck.map_err(|problem| vec![problem]).and_then(|()| {
+            let (detected, recovered) = (Times::summary(&times.detected), Times::summary(&times.recovered));
+            let figures = format!(
+                "known after {:.2} s at the median, {:.2} at the slowest; a checkpoint after {:.2} s more at the median, {:.2} at \
+                 the slowest",
+                detected.0, detected.1, recovered.0, recovered.1
+            );
+            let is_within = detected.1 <= known_within && recovered.0 <= RECOVERED.0 && recovered.1 <= RECOVERED.1;
+            if is_within { Ok(figures) } else { Err(vec![figures]) }
+        });
+        rows.push((format!("{count} {name}"), done));
+    }
+    rows.extend(
+        cluster
+            .stop()
+            .err()
+            .map(|problem| ("a stop".to_owned(), Err(vec![problem]))),
+    );
+    rows
 }

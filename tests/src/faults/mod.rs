@@ -13,6 +13,7 @@
 //! * [`outputs`]: what sinks hold; a new sink is an entry there, and a check in `tests/oracle/oracle.py`.
 //! * [`oracle`]: asks the oracle, which shares no code with the engine.
 //! * [`flips`]: damaged checkpoints.
+//! * [`recovery`]: how long it takes until a cluster goes on.
 
 pub mod feed;
 pub mod flips;
@@ -22,6 +23,7 @@ pub mod oracle;
 pub mod outputs;
 pub mod own;
 pub mod process;
+pub mod recovery;
 pub mod run;
 pub mod schedule;
 pub mod services;

@@ -108,6 +108,13 @@ impl Process {
             .map(|kb| kb * 1024)
     }
 
+    /// The processes that it has started and that run.
+    pub fn children(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+    }
+
     /// Kills it as a machine that loses its power does.
     pub fn kill(&mut self) {
         // It may have ended already.
