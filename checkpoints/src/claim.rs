@@ -55,9 +55,13 @@ fn former(store: &dyn Store, before: Generation) -> Result<usize, StoreError> {
         .filter(|name| matches!(FileName::parse(name), Some(FileName::Claim(generation)) if generation < before));
     let mut most = 1;
     for name in older {
-        // What can't be read, or says nothing, was of a run before there were several processes, or is gone: whoever
-        // removed it has shut that run out.
-        let said = store.get(name).unwrap_or_default();
+        let said = match store.get(name) {
+            Ok(said) => said,
+            Err(error) if store.list()?.contains(name) => return Err(error),
+            // Whoever removed it meanwhile has shut that run out.
+            Err(_) => continue,
+        };
+        // One that says nothing is of a run from before there were several processes.
         let said = std::str::from_utf8(&said).ok().and_then(|text| text.parse().ok());
         most = most.max(said.unwrap_or(1));
     }
@@ -95,6 +99,49 @@ mod tests {
     use super::super::Folder;
     use super::*;
     use tidewatch_proto::ids::Epoch;
+
+    /// A folder of which nothing can be read, and from which what is asked for is gone then, if so told.
+    struct Unreadable(Folder, bool);
+
+    impl Store for Unreadable {
+        fn place(&self) -> String {
+            self.0.place()
+        }
+
+        fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+            self.0.put(name, bytes)
+        }
+
+        fn put_new(&self, name: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+            self.0.put_new(name, bytes)
+        }
+
+        fn get(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+            if self.1 {
+                self.0.remove(name)?;
+            }
+            Err(StoreError::new(name, "not now"))
+        }
+
+        fn list(&self) -> Result<Vec<String>, StoreError> {
+            self.0.list()
+        }
+
+        fn remove(&self, name: &str) -> Result<(), StoreError> {
+            self.0.remove(name)
+        }
+    }
+
+    #[test]
+    fn an_older_run_whose_claim_can_not_be_read_is_not_taken_for_a_small_one() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = || Folder::shared(place.path()).expect("a folder");
+        claim(&folder(), 5, 4).expect("claimed");
+        let error = claim(&Unreadable(folder(), false), 6, 1).expect_err("nobody knows how large that run is");
+        assert!(error.to_string().contains("not now"), "{error}");
+        let claimed = claim(&Unreadable(folder(), true), 7, 1).expect("claimed");
+        assert_eq!(claimed.former, 1, "who removed a claim has shut its run out");
+    }
 
     #[test]
     fn generations_grow_and_nobody_shares_one() {
