@@ -75,7 +75,7 @@ fn read(store: &dyn Store, name: &str) -> Result<Saved, String> {
     let manifest = get(store, name, Point::LoadManifest)?;
     let manifest: Manifest = file::read_manifest(&manifest).map_err(|error| wrong(store, name, &error))?;
     let Manifest { meta, segments } = manifest;
-    let mut read: Vec<Result<Vec<Part>, String>> = Vec::new();
+    let mut parts = Vec::new();
     for together in segments.chunks(AT_ONCE) {
         let all = std::thread::scope(|scope| {
             let read = |segment| scope.spawn(move || read_segment(store, meta.generation, segment));
@@ -83,14 +83,11 @@ fn read(store: &dyn Store, name: &str) -> Result<Saved, String> {
             let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
             ended.collect::<Vec<_>>()
         });
-        let all = all.into_iter();
-        read.extend(all.map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
+        for ended in all {
+            parts.extend(ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
     }
-    let parts = read.into_iter().collect::<Result<Vec<Vec<Part>>, String>>()?;
-    Ok(Saved {
-        meta,
-        parts: parts.into_iter().flatten().collect(),
-    })
+    Ok(Saved { meta, parts })
 }
 
 fn read_segment(store: &dyn Store, generation: Generation, segment: &SegmentRef) -> Result<Vec<Part>, String> {
