@@ -44,8 +44,8 @@ impl Restored {
         let states = self.states.iter();
         let slices = states.flat_map(|state| (0..state.slices()).flat_map(|number| state.save_slice(number)));
         let devices = slices.flat_map(|(group, content)| {
-            let devices = Devices::of(group, &content);
-            devices.into_iter().flatten().flatten().collect::<Vec<_>>()
+            let devices = Devices::of(group, &content).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            devices.expect("what a state has just written is read back")
         });
         devices.collect()
     }

@@ -376,9 +376,10 @@ mod tests {
     }
 
     #[test]
-    fn operators_have_different_names() {
-        let state = SeriesState::new(Arc::default(), Arc::new(Stats::new(1)), 1);
-        let names: std::collections::BTreeSet<&str> = state.stateful().map(Stateful::name).into();
-        assert_eq!(names.len(), state.stateful().len());
+    fn what_is_saved_of_operators_is_restored_and_they_have_different_names() {
+        let mut state = SeriesState::new(Arc::default(), Arc::new(Stats::new(1)), 1);
+        let saved = state.stateful().map(Stateful::name);
+        assert_eq!(saved, state.stateful_mut().map(|operator| operator.name()));
+        assert_eq!(std::collections::BTreeSet::from(saved).len(), saved.len());
     }
 }
