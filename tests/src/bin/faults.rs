@@ -360,7 +360,7 @@ fn bugs(asked: &Asked) -> Vec<(String, Done)> {
 }
 
 /// What is done to a process, how often, and within how many seconds it has to be known.
-const BLOWS: [(Blow, &str, usize, f64); 2] = [(Blow::Kill, "killed", 20, 0.2), (Blow::Hang, "hung", 5, 3.5)];
+const BLOWS: [(Blow, &str, usize, f64); 2] = [(Blow::Kill, "killed", 20, 0.2), (Blow::Hang, "hung", 5, 3.0)];
 /// Within how many seconds the next run has to have a checkpoint, at the median and at the 99th percentile.
 const RECOVERED: (f64, f64) = (2.0, 5.0);
 
