@@ -8,7 +8,7 @@
 //! then on brokers refuse the process of an older run that had the same. So that a run which was replaced while it hung
 //! does not do the same to its successor, it asks before and after each beginning whether it is the newest
 //! ([`Fence`](crate::fence::Fence)). Transactions are there for this only: this protocol's can be torn, and a delivery
-//! that fails is repeated anyway. Who reads with `isolation.level=read_committed` sees a checkpoint's rows together.
+//! that fails is repeated anyway.
 //!
 //! Guarantee: at least once, in order. A row's key in the topic is its key in the stream, so that compaction keeps
 //! the last one; its headers `epoch`, `generation` and `revision` tell consumers what is older. While a delivery is

@@ -171,7 +171,11 @@ impl Producer {
             }
             Some(MessageTimedOut) => "no broker acknowledged in time".to_owned(),
             Some(Fenced | InvalidProducerEpoch | ProducerFenced) => {
-                format!("another writes under the transactional id {}", id())
+                format!(
+                    "another writes under the transactional id {}: a newer run, or another cluster, which then needs \
+                     an output.kafka.transactional_id of its own",
+                    id()
+                )
             }
             Some(TransactionalIdAuthorizationFailed) => {
                 format!(
@@ -180,7 +184,7 @@ impl Producer {
                 )
             }
             Some(InvalidTransactionTimeout) => format!(
-                "a transaction may not take so long: lower kafka.delivery_timeout, or raise the brokers' \
+                "a transaction may not take so long: lower output.kafka.delivery_timeout, or raise the brokers' \
                  transaction.max.timeout.ms to {}",
                 (self.settings.delivery_timeout + TRANSACTION_MARGIN).as_millis()
             ),
