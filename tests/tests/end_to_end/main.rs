@@ -1,13 +1,15 @@
 //! The whole way on real components: telemetry in Kafka becomes windows in PostgreSQL and in `aggregates.minute`,
 //! equal to a recomputation, across a clean stop in the middle of windows and another number of threads.
 
+mod fleet;
+
+use fleet::{Key, MESSAGES, MINUTE, PARTITIONS, START, Sent, Values, fleet, oracle, telemetry};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tidewatch_proto::wire::Telemetry;
 use tidewatch_tests::running::{LIMIT, Running, signal};
 use tidewatch_tests::s3::Bucket;
 use tidewatch_tests::sinks::postgres::Database;
@@ -15,47 +17,8 @@ use tidewatch_tests::sinks::{component, kafka, unique};
 use tidewatch_tests::sources::Topic;
 use tidewatch_tests::way::Way;
 
-const START: i64 = 1_750_003_200_000;
-const MINUTE: i64 = 60_000;
-const PARTITIONS: usize = 3;
-const MESSAGES: usize = 6_000;
 /// How long a stop may take.
 const STOP_MAX: Duration = Duration::from_secs(10);
-
-/// One message of the test's fleet: its partition, device, event time and values.
-struct Sent {
-    partition: usize,
-    device: String,
-    ts: i64,
-    values: [(&'static str, f64); 2],
-}
-
-/// A fleet from a seed: disorder of some seconds, and every twentieth message minutes late.
-fn fleet(seed: u64) -> Vec<Sent> {
-    let mut state = seed;
-    let mut random = move || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        state >> 33
-    };
-    let mut one = |i: usize| {
-        let device = random() as usize % 30;
-        let behind = if random() % 20 == 0 {
-            60_000 + random() % 400_000
-        } else {
-            random() % 6_000
-        };
-        let value = |bits: u64| (bits as f64 - 1e9) * 1.000_000_123e-3;
-        Sent {
-            partition: device % PARTITIONS,
-            device: format!("device-{device}"),
-            ts: START + (i * 12 * MINUTE as usize / MESSAGES) as i64 - behind as i64,
-            values: [("temperature", value(random())), ("pressure", value(random()))],
-        }
-    };
-    (0..MESSAGES).map(&mut one).collect()
-}
 
 fn send(producer: &BaseProducer, topic: &str, partition: usize, key: &str, payload: &[u8]) {
     let record = BaseRecord::to(topic)
@@ -66,39 +29,6 @@ fn send(producer: &BaseProducer, topic: &str, partition: usize, key: &str, paylo
         .send(record)
         .map_err(|(error, _)| error)
         .expect("the queue has room");
-}
-
-fn telemetry(device: &str, ts: i64, values: &[(&str, f64)]) -> Vec<u8> {
-    let metrics = values.iter().map(|(name, value)| (name.to_string(), *value)).collect();
-    prost::Message::encode_to_vec(&Telemetry {
-        device_id: device.into(),
-        ts,
-        metrics,
-        raw: vec![7],
-    })
-}
-
-/// A device, a metric, and where a window begins.
-type Key = (String, String, i64);
-
-/// Count, sum in the log's order, min and max.
-type Values = (i64, f64, f64, f64);
-
-/// The right windows: (device, metric, window) to count, sum in the log's order, min and max.
-fn oracle(sent: &[Sent]) -> BTreeMap<Key, Values> {
-    let mut windows = BTreeMap::new();
-    for message in sent {
-        for (metric, value) in message.values {
-            let key = (
-                message.device.clone(),
-                metric.to_owned(),
-                message.ts.div_euclid(MINUTE) * MINUTE,
-            );
-            let window = windows.entry(key).or_insert((0, 0.0, f64::INFINITY, f64::NEG_INFINITY));
-            *window = (window.0 + 1, window.1 + value, window.2.min(value), window.3.max(value));
-        }
-    }
-    windows
 }
 
 /// Has Prometheus's own tool look at the page of metrics.
