@@ -1,14 +1,12 @@
 //! A cluster of two processes on real components: each shows the open windows of all devices, also when what they say to
 //! each other is encrypted.
 
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, Producer};
 use std::time::Instant;
 use tidewatch_proto::ids::KeyGroup;
 use tidewatch_proto::wire::Telemetry;
+use tidewatch_tests::pipeline::Pipeline;
 use tidewatch_tests::running::{LIMIT, Running};
-use tidewatch_tests::sinks::component;
-use tidewatch_tests::sinks::postgres::Database;
-use tidewatch_tests::sources::Topic;
 
 const START: i64 = 1_750_003_200_000;
 const PARTITIONS: usize = 2;
@@ -16,38 +14,23 @@ const PROCESSES: usize = 2;
 /// How many readings each device sends.
 const READINGS: usize = 20;
 
-/// A topic, where its windows go, and a folder for all else.
+/// Devices of both processes.
 struct Fleet {
-    topic: Topic,
-    producer: BaseProducer,
-    database: Database,
-    folder: tempfile::TempDir,
+    pipeline: Pipeline,
 }
 
 impl Fleet {
     fn new() -> Fleet {
-        let topic = Topic::create(PARTITIONS as i32, &[]);
         Fleet {
-            producer: topic.producer(None),
-            topic,
-            database: Database::new(&component("TIDEWATCH_TEST_POSTGRES")),
-            folder: tempfile::tempdir().expect("a folder"),
+            pipeline: Pipeline::new(PARTITIONS),
         }
     }
 
     fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("SOURCE__KIND", "kafka".to_owned()),
-            ("KAFKA__BROKERS", component("TIDEWATCH_TEST_KAFKA")),
-            ("KAFKA__TOPIC", self.topic.name.clone()),
-            ("KAFKA__START", "earliest".to_owned()),
-            ("POSTGRES__URL", self.database.config.url.clone()),
-            ("POSTGRES__SCHEMA", self.database.config.schema.clone()),
-            // Windows stay open until the log closes them.
-            ("ENGINE__IDLE", "1h".to_owned()),
-            ("API__LISTEN", "127.0.0.1:0".to_owned()),
-            ("STATE__FOLDER", self.folder.path().join("state").display().to_string()),
-        ]
+        let mut variables = self.pipeline.variables();
+        // Windows stay open until the log closes them.
+        variables.push(("ENGINE__IDLE", "1h".to_owned()));
+        variables
     }
 
     fn send(&self, device: &str, partition: usize, ts: i64, metrics: &[(&str, f64)]) {
@@ -58,8 +41,8 @@ impl Fleet {
             metrics,
             raw: Vec::new(),
         });
-        let record = BaseRecord::to(&self.topic.name).partition(partition as i32);
-        let sent = self.producer.send(record.key(device).payload(&payload));
+        let record = BaseRecord::to(&self.pipeline.topic.name).partition(partition as i32);
+        let sent = self.pipeline.producer.send(record.key(device).payload(&payload));
         sent.map_err(|(error, _)| error).expect("the queue has room");
     }
 
@@ -73,7 +56,7 @@ impl Fleet {
                 self.send(device, (owner + 1) % PARTITIONS, ts, &[("temperature", value)]);
             }
         }
-        self.producer.flush(LIMIT).expect("acknowledged");
+        self.pipeline.producer.flush(LIMIT).expect("acknowledged");
         devices
     }
 
@@ -82,7 +65,7 @@ impl Fleet {
         for partition in 0..PARTITIONS {
             self.send("flush", partition, START + 600_000, &[]);
         }
-        self.producer.flush(LIMIT).expect("acknowledged");
+        self.pipeline.producer.flush(LIMIT).expect("acknowledged");
     }
 }
 
@@ -116,7 +99,7 @@ fn all_show(run: &Running, devices: &[String], status: &str) {
 fn every_process_shows_the_windows_of_all() {
     let fleet = Fleet::new();
     let devices = fleet.fill();
-    let run = Running::start_cluster(PROCESSES, &fleet.variables(), fleet.folder.path());
+    let run = Running::start_cluster(PROCESSES, &fleet.variables(), fleet.pipeline.folder.path());
     all_show(&run, &devices, "live");
     for process in 0..PROCESSES {
         let nobody = run.get_from(process, "/v1/series/nobody/temperature");
@@ -131,7 +114,7 @@ fn every_process_shows_the_windows_of_all() {
 fn certificate(fleet: &Fleet, host: &str) -> Vec<(&'static str, String)> {
     let made = rcgen::generate_simple_self_signed([host.to_owned()]).expect("random numbers");
     let file = |name: &str, text: String| {
-        let path = fleet.folder.path().join(name);
+        let path = fleet.pipeline.folder.path().join(name);
         std::fs::write(&path, text).expect("written");
         path.display().to_string()
     };
@@ -149,14 +132,14 @@ fn processes_speak_tls() {
     let fleet = Fleet::new();
     let mut variables = fleet.variables();
     variables.extend(certificate(&fleet, "elsewhere.example"));
-    let refused = Running::begin_cluster(PROCESSES, &variables, fleet.folder.path());
+    let refused = Running::begin_cluster(PROCESSES, &variables, fleet.pipeline.folder.path());
     refused.wait_until_it_says("its certificate is for another host than its address");
     refused.kill();
 
     let devices = fleet.fill();
     let mut variables = fleet.variables();
     variables.extend(certificate(&fleet, "127.0.0.1"));
-    let run = Running::start_cluster(PROCESSES, &variables, fleet.folder.path());
+    let run = Running::start_cluster(PROCESSES, &variables, fleet.pipeline.folder.path());
     all_show(&run, &devices, "live");
     run.wait_for_checkpoints(1);
     fleet.close();

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tidewatch_tests::pipeline::Pipeline;
 use tidewatch_tests::running::{LIMIT, Running, signal};
 use tidewatch_tests::s3::Bucket;
 use tidewatch_tests::sinks::postgres::Database;
 use tidewatch_tests::sinks::{component, kafka, unique};
-use tidewatch_tests::sources::Topic;
 use tidewatch_tests::way::Way;
 
 /// How long a stop may take.
@@ -52,26 +52,19 @@ fn promtool(answer: &str) {
 
 /// A topic of telemetry, and where its windows go.
 struct Job {
-    topic: Topic,
-    producer: BaseProducer,
-    database: Database,
+    pipeline: Pipeline,
     rows_topic: String,
     letters_topic: String,
-    folder: tempfile::TempDir,
     /// Where checkpoints are kept; without one in the folder.
     bucket: Option<Bucket>,
 }
 
 impl Job {
     fn new() -> Job {
-        let topic = Topic::create(PARTITIONS as i32, &[]);
         Job {
-            producer: topic.producer(None),
-            topic,
-            database: Database::new(&component("TIDEWATCH_TEST_POSTGRES")),
+            pipeline: Pipeline::new(PARTITIONS),
             rows_topic: unique("rows"),
             letters_topic: unique("letters"),
-            folder: tempfile::tempdir().expect("a folder"),
             bucket: None,
         }
     }
@@ -82,29 +75,22 @@ impl Job {
     }
 
     fn start(&self, threads: usize) -> Running {
-        Running::start(&self.variables(threads), self.folder.path())
+        Running::start(&self.variables(threads), self.pipeline.folder.path())
     }
 
     fn start_cluster(&self, processes: usize, threads: usize) -> Running {
-        Running::start_cluster(processes, &self.variables(threads), self.folder.path())
+        Running::start_cluster(processes, &self.variables(threads), self.pipeline.folder.path())
     }
 
     fn variables(&self, threads: usize) -> Vec<(&'static str, String)> {
-        let mut variables = vec![
-            ("SOURCE__KIND", "kafka".to_owned()),
-            ("KAFKA__BROKERS", component("TIDEWATCH_TEST_KAFKA")),
-            ("KAFKA__TOPIC", self.topic.name.clone()),
-            ("KAFKA__START", "earliest".to_owned()),
-            ("POSTGRES__URL", self.database.config.url.clone()),
-            ("POSTGRES__SCHEMA", self.database.config.schema.clone()),
+        let mut variables = self.pipeline.variables();
+        variables.extend([
             ("OUTPUT__KAFKA__TOPIC", self.rows_topic.clone()),
             ("OUTPUT__KAFKA__CREATE_TOPICS", "true".to_owned()),
             ("DEAD_LETTER__KIND", "kafka".to_owned()),
             ("DEAD_LETTER__TOPIC", self.letters_topic.clone()),
             ("ENGINE__THREADS", threads.to_string()),
-            ("API__LISTEN", "127.0.0.1:0".to_owned()),
-            ("STATE__FOLDER", self.folder.path().join("state").display().to_string()),
-        ];
+        ]);
         variables.extend(self.bucket.iter().flat_map(Bucket::variables));
         variables
     }
@@ -114,11 +100,17 @@ impl Job {
             let bytes = telemetry(&message.device, message.ts, &message.values);
             self.send(message.partition, &message.device, &bytes);
         }
-        self.producer.flush(LIMIT).expect("acknowledged");
+        self.pipeline.producer.flush(LIMIT).expect("acknowledged");
     }
 
     fn send(&self, partition: usize, key: &str, payload: &[u8]) {
-        send(&self.producer, &self.topic.name, partition, key, payload);
+        send(
+            &self.pipeline.producer,
+            &self.pipeline.topic.name,
+            partition,
+            key,
+            payload,
+        );
     }
 
     /// Closes all windows.
@@ -126,11 +118,11 @@ impl Job {
         for partition in 0..PARTITIONS {
             self.send(partition, "flush", &telemetry("flush", START + 20 * MINUTE, &[]));
         }
-        self.producer.flush(LIMIT).expect("acknowledged");
+        self.pipeline.producer.flush(LIMIT).expect("acknowledged");
     }
 
     fn stored(&self) -> BTreeMap<Key, (Values, i64)> {
-        let found = self.database.client().query(
+        let found = self.pipeline.database.client().query(
             "SELECT device_id, metric, (extract(epoch FROM window_start) * 1000)::bigint, count, sum, min, max, revision
              FROM aggregates_minute",
             &[],
@@ -196,7 +188,7 @@ fn a_topic_becomes_windows_across_a_clean_stop() {
     let half = MESSAGES / 2;
     job.fill(&sent[..half]);
     job.send(1, "nobody", b"\xff\xffthis is no telemetry");
-    job.producer.flush(LIMIT).expect("acknowledged");
+    job.pipeline.producer.flush(LIMIT).expect("acknowledged");
     let first = job.start(1);
     first.wait_for_messages(half as u64);
     first.stop();
@@ -213,7 +205,7 @@ fn a_topic_becomes_windows_across_a_clean_stop() {
 
     job.check(&sent);
     let letter = (
-        Some(job.topic.name.clone()),
+        Some(job.pipeline.topic.name.clone()),
         Some(b"\xff\xffthis is no telemetry".to_vec()),
     );
     assert_eq!(job.letters(), [letter]);
@@ -273,7 +265,10 @@ fn a_topic_becomes_windows_across_kills_with_checkpoints_in_s3() {
     let kills = [(2, Kill::AfterCheckpoints), (1, Kill::AtOnce)];
     let job = Job::in_a_bucket();
     across_kills(&job, 20_260_103, &kills);
-    assert!(!job.folder.path().join("state").exists(), "nothing is in the folder");
+    assert!(
+        !job.pipeline.folder.path().join("state").exists(),
+        "nothing is in the folder"
+    );
 }
 
 fn across_kills(job: &Job, seed: u64, kills: &[(usize, Kill)]) {
@@ -282,7 +277,7 @@ fn across_kills(job: &Job, seed: u64, kills: &[(usize, Kill)]) {
     for (part, &(threads, kill)) in sent.chunks(part).zip(kills) {
         job.fill(part);
         job.send(1, "nobody", b"\xff\xffthis is no telemetry");
-        job.producer.flush(LIMIT).expect("acknowledged");
+        job.pipeline.producer.flush(LIMIT).expect("acknowledged");
         let run = job.start(threads);
         run.wait_for_messages(part.len() as u64);
         if kill == Kill::AfterCheckpoints {
@@ -394,7 +389,7 @@ fn months_late_readings_are_added_to_stored_rows_across_kills() {
             &telemetry("flush", START + 90 * 24 * 60 * MINUTE, &[]),
         );
     }
-    job.producer.flush(LIMIT).expect("acknowledged");
+    job.pipeline.producer.flush(LIMIT).expect("acknowledged");
     let first = job.start(1);
     first.wait_for_messages((MESSAGES + PARTITIONS) as u64);
     first.wait_for_checkpoints(2);
@@ -423,8 +418,12 @@ fn months_late_readings_are_added_to_stored_rows_across_kills() {
     last.stop();
     job.check(&all);
     assert_eq!(job.letters(), []);
-    let hours = job.database.number("SELECT sum(count)::bigint FROM aggregates_hour");
+    let hours = job
+        .pipeline
+        .database
+        .number("SELECT sum(count)::bigint FROM aggregates_hour");
     let hops = job
+        .pipeline
         .database
         .number("SELECT sum(count)::bigint FROM aggregates_five_minutes");
     assert_eq!((hours, hops), (want, 5 * want), "every window has every reading once");
