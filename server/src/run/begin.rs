@@ -33,7 +33,7 @@ fn open_source(settings: &SourceSettings, terminal: &Arc<Terminal>) -> Result<Op
             let connected =
                 connected.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
             let terminal = terminal.clone();
-            let factory = Arc::new(connected.with_events(Arc::new(move |event| terminal.news(&event.to_string()))));
+            let factory = Arc::new(connected.with_events(Arc::new(move |event| terminal.trouble(&event.to_string()))));
             (factory.clone(), Some(factory))
         }
     })

@@ -1,7 +1,12 @@
 //! What the process says on the terminal: a status line in place, and news above it.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What comes again and again is said so often.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The terminal, or whatever stands for it.
 #[derive(Debug)]
@@ -9,6 +14,24 @@ pub struct Terminal {
     /// Whether a status line stands below the news.
     line: Mutex<bool>,
     in_place: bool,
+    told: Mutex<Told>,
+}
+
+/// What was told lately of all that may come again and again.
+#[derive(Debug, Default)]
+struct Told(BTreeMap<String, Instant>);
+
+impl Told {
+    /// Whether to tell it. Texts are alike when they are so until a remark in brackets, where clients count.
+    fn is_due(&mut self, text: &str, now: Instant) -> bool {
+        self.0.retain(|_, last| now.saturating_duration_since(*last) < AGAIN);
+        let alike = text.split(" (").next().unwrap_or(text);
+        let is_due = !self.0.contains_key(alike);
+        if is_due {
+            self.0.insert(alike.to_owned(), now);
+        }
+        is_due
+    }
 }
 
 impl Default for Terminal {
@@ -16,6 +39,7 @@ impl Default for Terminal {
         Terminal {
             line: Mutex::new(false),
             in_place: std::io::stdout().is_terminal(),
+            told: Mutex::default(),
         }
     }
 }
@@ -37,6 +61,15 @@ impl Terminal {
         };
     }
 
+    /// Says something that comes again and again while something is away: once a minute.
+    pub fn trouble(&self, text: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_due(text, Instant::now()) {
+            drop(told);
+            self.news(text);
+        }
+    }
+
     /// Shows how things stand.
     pub fn status(&self, text: &str) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,5 +79,21 @@ impl Terminal {
             false => writeln!(out, "{text}"),
         };
         *line = self.in_place;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_told_once_a_minute() {
+        let (mut told, begun) = (Told::default(), Instant::now());
+        let mut is_due = |text: &str, seconds| told.is_due(text, begun + Duration::from_secs(seconds));
+        assert!(is_due("a: refused (after 0ms)", 0));
+        assert!(is_due("b: refused (after 0ms)", 1));
+        assert!(!is_due("a: refused (after 1ms, 9 suppressed)", 59));
+        assert!(is_due("a: timed out", 59));
+        assert!(is_due("a: refused (after 0ms)", 60));
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Description {
     pub(super) partitions: usize,
 }
 
-/// Describes a topic. It blocks for `timeout` at most.
+/// Describes a topic. It blocks for twice `timeout` at most.
 ///
 /// # Errors
 /// What the brokers or the client say.
@@ -27,6 +27,9 @@ pub(super) fn describe<C: ClientContext>(
     topic: &str,
     timeout: Duration,
 ) -> Result<Description, String> {
+    // While no broker can be reached the client spins as long as it has a request like the one below, but not with this.
+    let reached = client.fetch_metadata(Some(topic), timeout);
+    reached.map_err(|error| error.to_string())?;
     let topic = CString::new(topic).map_err(|error| error.to_string())?;
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let mut names = [topic.as_ptr()];

@@ -203,10 +203,13 @@ impl Positions {
                 format!("the client gave up: {}", trouble.text),
             ));
         }
-        hook(SourceEvent::Retrying {
-            object,
-            problem: trouble.text.clone(),
-        });
+        // That all brokers are down only follows from what was said of each.
+        if !is(trouble.code, Code::AllBrokersDown) {
+            hook(SourceEvent::Retrying {
+                object,
+                problem: trouble.text.clone(),
+            });
+        }
         Ok(())
     }
 

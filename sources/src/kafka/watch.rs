@@ -3,8 +3,7 @@
 use super::begin::made_anew;
 use super::config::KafkaSettings;
 use super::describe::{Description, describe};
-use rdkafka::admin::AdminClient;
-use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::time::Duration;
 use tidewatch_proto::source::SourceError;
 
@@ -24,7 +23,8 @@ pub enum Change {
 pub struct TopicWatch {
     settings: KafkaSettings,
     read: Description,
-    client: AdminClient<DefaultClientContext>,
+    /// A consumer, since a producer's questions make topics that are gone.
+    client: BaseConsumer,
 }
 
 impl TopicWatch {
@@ -46,7 +46,9 @@ impl TopicWatch {
     /// What has changed since the topic was found, if anything. Brokers that don't answer have nothing to say: the
     /// readers tell of them. It blocks for some seconds at most.
     pub fn look(&self) -> Option<Change> {
-        let now = describe(self.client.inner(), &self.settings.topic, LOOK_TIMEOUT).ok()?;
+        // It reads nothing: only errors come, and they wait in memory until they are taken.
+        while self.client.poll(Duration::ZERO).is_some() {}
+        let now = describe(self.client.client(), &self.settings.topic, LOOK_TIMEOUT).ok()?;
         let has_ids = !now.id.is_empty() && !self.read.id.is_empty();
         if has_ids && now.id != self.read.id {
             return Some(Change::Anew(made_anew(&self.settings, &self.read.id, &now.id)));

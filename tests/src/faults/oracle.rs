@@ -33,20 +33,36 @@ pub struct Verdict {
     pub rows: u64,
 }
 
-/// Has the oracle judge what lies in a folder: the ledger and what sinks hold.
-///
-/// # Errors
-/// When it can't be run, or fails.
-pub fn judge(folder: &Path) -> Result<Verdict, Problem> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/oracle.py");
-    let python = component("TIDEWATCH_TEST_ORACLE_PYTHON");
-    let output = Command::new(&python).arg(&script).arg(folder).output();
-    let output = output.map_err(|error| format!("{python}: {error}"))?;
-    if !output.status.success() {
-        return Err(format!(
-            "the oracle failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        ));
+/// The program, as it is found before anything is run that it is to judge.
+pub struct Oracle {
+    python: String,
+}
+
+impl Oracle {
+    /// The oracle's program.
+    ///
+    /// # Panics
+    /// When the environment doesn't name it.
+    pub fn find() -> Oracle {
+        Oracle {
+            python: component("TIDEWATCH_TEST_ORACLE_PYTHON"),
+        }
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("the oracle's verdict: {error}"))
+
+    /// Has it judge what lies in a folder: the ledger and what sinks hold.
+    ///
+    /// # Errors
+    /// When it can't be run, or fails.
+    pub fn judge(&self, folder: &Path) -> Result<Verdict, Problem> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/oracle.py");
+        let output = Command::new(&self.python).arg(&script).arg(folder).output();
+        let output = output.map_err(|error| format!("{}: {error}", self.python))?;
+        if !output.status.success() {
+            return Err(format!(
+                "the oracle failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            ));
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("the oracle's verdict: {error}"))
+    }
 }

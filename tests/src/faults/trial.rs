@@ -2,7 +2,7 @@
 
 use super::Problem;
 use super::feed::Feed;
-use super::oracle::{self, Verdict};
+use super::oracle::{Oracle, Verdict};
 use super::outputs;
 use super::own::Own;
 use super::run::Run;
@@ -113,6 +113,7 @@ pub fn run(plan: &Plan) -> Outcome {
 /// A topic, a database, a place for checkpoints: all that a trial has.
 pub struct Trial {
     pub(super) plan: Plan,
+    oracle: Oracle,
     pub(super) services: Services,
     pub(super) feed: Feed,
     pub(super) own: Own,
@@ -130,6 +131,7 @@ impl Trial {
     /// # Panics
     /// When a component doesn't do its part.
     pub fn new(plan: &Plan) -> Trial {
+        let oracle = Oracle::find();
         let services = Services::start(plan.whose);
         let folder = tempfile::tempdir().expect("a folder");
         let own = Own::new(folder.path(), &services.direct.postgres, plan.store, plan.letters)
@@ -137,6 +139,7 @@ impl Trial {
         let ledger = folder.path().join("ledger.tsv");
         Trial {
             plan: plan.clone(),
+            oracle,
             feed: Feed::new(&services.direct.kafka, &own.group, &ledger),
             services,
             own,
@@ -185,7 +188,7 @@ impl Trial {
             Letters::Kafka => outputs::kafka_letters(brokers, &self.own.letters, folder),
             Letters::Postgres => outputs::postgres_letters(&self.own.database, folder),
         }
-        oracle::judge(folder)
+        self.oracle.judge(folder)
     }
 
     fn stint(&mut self, stint: &Stint, messages: &[Sent]) -> Result<(), Problem> {
