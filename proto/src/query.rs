@@ -1,6 +1,7 @@
 //! What is asked of whoever keeps rows.
 
-use crate::ids::Name;
+use crate::ids::{Name, Offset};
+use crate::reject::Reason;
 use crate::row::Job;
 use crate::time::EventTime;
 
@@ -30,4 +31,58 @@ pub enum Order {
     OldestFirst,
     /// From the latest window back.
     NewestFirst,
+}
+
+/// Which devices are asked for: by their ids, ascending byte by byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceQuery {
+    /// What the id must hold somewhere, ASCII letters in either case; empty for all.
+    pub search: String,
+    /// Only devices after this one.
+    pub after: Option<Name>,
+    /// Devices at most; at least 1.
+    pub limit: usize,
+}
+
+/// A device that the store has one-minute windows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceSummary {
+    /// Its id.
+    pub device: Name,
+    /// Its metrics, ascending.
+    pub metrics: Vec<Name>,
+    /// The start of its latest window.
+    pub latest: EventTime,
+}
+
+/// Which dead letters are asked for: the latest first, by when their records were stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterQuery {
+    /// Only those with this reason.
+    pub reason: Option<Reason>,
+    /// Only those that were stored before the one with this number.
+    pub before: Option<u64>,
+    /// Letters at most; at least 1.
+    pub limit: usize,
+}
+
+/// A dead letter as a store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Its number in the store: later ones have greater numbers.
+    pub number: u64,
+    /// The partition's name.
+    pub partition: String,
+    /// Where its record stands in the partition.
+    pub offset: Offset,
+    /// When the log says it arrived, milliseconds since 1970.
+    pub log_time_ms: Option<i64>,
+    /// Why it can't be used.
+    pub reason: Reason,
+    /// What exactly was wrong.
+    pub detail: String,
+    /// The record's key, if it had one.
+    pub key: Option<Vec<u8>>,
+    /// The record's bytes as they were read.
+    pub payload: Vec<u8>,
 }
