@@ -14,8 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often a process shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
-/// A process that was silent for so long is dead.
-pub const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// A process that was silent for so long is dead: all have to know it within three seconds.
+pub const SILENCE_MAX: Duration = Duration::from_millis(2_800);
 /// As many of the dataflow's bytes are sent at once.
 const DATA_BYTES: usize = 256 << 10;
 /// No frame is longer.
@@ -207,8 +207,8 @@ async fn alive<T>(read: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         }
         Ok(read) => read,
         Err(_) => Err(io::Error::other(format!(
-            "it has been silent for {} s",
-            SILENCE_MAX.as_secs()
+            "it has been silent for {:.1} s",
+            SILENCE_MAX.as_secs_f32()
         ))),
     }
 }
