@@ -22,26 +22,29 @@ pub struct Found<T = Saved> {
 /// When the store can't be read, or there are checkpoints and none of them is whole: starting over is the user's
 /// decision.
 pub fn load(store: &dyn Store) -> Result<Found, String> {
-    load_with(store, Ok)
+    load_with(store, |_, _| (), Ok)
 }
 
 /// Looks for the newest checkpoint that is whole and of which `restore` makes something. One of which it doesn't is
-/// refused like one that is not whole; when a partition is gone, that is nothing that an older one would mend.
+/// refused like one that is not whole; when a partition is gone, that is nothing that an older one would mend. `trying`
+/// hears of which run and epoch each is before it is read.
 ///
 /// # Errors
 /// As [`load()`] says; or a partition is gone.
 pub fn load_with<T>(
     store: &dyn Store,
+    mut trying: impl FnMut(Generation, Epoch),
     mut restore: impl FnMut(Saved) -> Result<T, CheckpointError>,
 ) -> Result<Found<T>, String> {
     check(Point::LoadList).map_err(|error| error.to_string())?;
     let names = store.list().map_err(|error| error.to_string())?;
-    let manifests = names
-        .iter()
-        .rev()
-        .filter(|name| matches!(FileName::parse(name), Some(FileName::Manifest(..))));
+    let manifests = names.iter().rev().filter_map(|name| match FileName::parse(name) {
+        Some(FileName::Manifest(generation, epoch)) => Some((name, generation, epoch)),
+        _ => None,
+    });
     let mut refused = Vec::new();
-    for name in manifests {
+    for (name, generation, epoch) in manifests {
+        trying(generation, epoch);
         let restored = read(store, name).map(&mut restore);
         let problem = match restored {
             Ok(Ok(restored)) => {

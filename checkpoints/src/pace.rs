@@ -1,4 +1,5 @@
-//! How often checkpoints are made: every second, less often when that costs too much.
+//! How often checkpoints are made: the first one at once, so that a run that began again is soon safe again; then every
+//! second, less often when that costs too much.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,9 @@ const SHARE_MAX: f64 = 0.05;
 #[derive(Debug)]
 pub struct Pace {
     interval: Duration,
-    last: Instant,
+    /// When the last one was made, if any was.
+    last: Option<Instant>,
+    begun: Instant,
     /// The CPU time of the thread that makes them, at the last one.
     cpu: Duration,
     cores: f64,
@@ -24,7 +27,8 @@ impl Pace {
     pub fn new(cores: usize) -> Pace {
         Pace {
             interval: SHORTEST,
-            last: Instant::now(),
+            last: None,
+            begun: Instant::now(),
             cpu: thread_cpu(),
             cores: cores.max(1) as f64,
         }
@@ -38,15 +42,17 @@ impl Pace {
     /// How long until the next checkpoint is due: of something that is new, or of time alone.
     pub fn wait(&self, is_new: bool) -> Duration {
         let interval = if is_new { self.interval } else { LONGEST };
-        interval.saturating_sub(self.last.elapsed())
+        let left = |last: Instant| interval.saturating_sub(last.elapsed());
+        self.last.map_or(Duration::ZERO, left)
     }
 
     /// A checkpoint was made, by this thread.
     pub fn made(&mut self) {
         let (cpu, now) = (thread_cpu(), Instant::now());
-        let share = share(cpu.saturating_sub(self.cpu), now - self.last, self.cores);
+        let since = self.last.unwrap_or(self.begun);
+        let share = share(cpu.saturating_sub(self.cpu), now - since, self.cores);
         self.interval = next(self.interval, share);
-        (self.cpu, self.last) = (cpu, now);
+        (self.cpu, self.last) = (cpu, Some(now));
     }
 }
 
@@ -69,6 +75,14 @@ fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_is_due_at_once_and_the_next_a_while_later() {
+        let mut pace = Pace::new(2);
+        assert_eq!(pace.wait(false), Duration::ZERO);
+        pace.made();
+        assert!(pace.wait(true) > Duration::ZERO && pace.wait(false) > pace.wait(true));
+    }
 
     #[test]
     fn the_interval_grows_with_the_cost_and_shrinks_again() {

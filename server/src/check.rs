@@ -60,30 +60,22 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
         .for_each(&mut *tell);
     let Settings {
         source,
-        postgres,
-        kafka,
-        dead_letter,
+        mut output,
         api,
         state,
         ..
     } = settings;
     check_source(&source, tell);
     tell(check_state(&state));
-    if let Some(postgres) = postgres {
-        tell(check_postgres(&postgres));
+    if let Some(postgres) = &output.postgres {
+        tell(check_postgres(postgres));
     }
     let creates = config.output.kafka.as_ref().is_some_and(|output| output.create_topics);
     // Checking changes nothing: topics are looked for, not made.
-    let looking = if creates {
-        load(&creating(input, false)).ok().map(|loaded| loaded.settings)
-    } else {
-        None
-    };
-    let (kafka, dead_letter) = match looking {
-        Some(looking) => (looking.kafka, looking.dead_letter),
-        None => (kafka, dead_letter),
-    };
-    if let Some(kafka) = kafka {
+    if let (true, Ok(looking)) = (creates, load(&creating(input, false))) {
+        output = looking.settings.output;
+    }
+    if let Some(kafka) = output.kafka {
         tell(check_topic(
             &kafka,
             "output.kafka.topic",
@@ -91,7 +83,7 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
             creates,
         ));
     }
-    if let DeadLetterSettings::Kafka(kafka) = dead_letter {
+    if let DeadLetterSettings::Kafka(kafka) = output.dead_letter {
         tell(check_topic(
             &kafka,
             "dead_letter.topic",

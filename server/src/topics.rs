@@ -88,10 +88,10 @@ pub fn run(input: &Input, create: bool, out: &mut dyn Write) -> Result<(), Confi
 
 fn create_ours(input: &Input, config: &Config) -> Result<(), ConfigError> {
     let settings = load(&creating(input, true))?.settings;
-    if let (Some(_), Some(kafka)) = (&config.output.kafka, settings.kafka) {
+    if let (Some(_), Some(kafka)) = (&config.output.kafka, settings.output.kafka) {
         KafkaSink::check(&kafka)?;
     }
-    if let DeadLetterSettings::Kafka(kafka) = settings.dead_letter {
+    if let DeadLetterSettings::Kafka(kafka) = settings.output.dead_letter {
         KafkaDeadLetters::check(&kafka)?;
     }
     Ok(())

@@ -293,7 +293,7 @@ fn what_is_written_arrives() {
         (engine.outbox_bytes_max, engine.limits.raw_bytes_max),
         (2 << 30, 1 << 10)
     );
-    assert_eq!(settings.memory.bytes_max, 64 << 20);
+    assert_eq!(settings.output.memory.bytes_max, 64 << 20);
     assert_eq!(settings.registry.rollups, [tidewatch_dataflow::rollup::Level::Fleet]);
     assert!(matches!(&settings.state, StateSettings::Folder(folder) if folder == Path::new("elsewhere")));
     assert_eq!(settings.api.listen().to_string(), "127.0.0.1:0");

@@ -386,8 +386,10 @@ fn a_checkpoint_that_cannot_be_restored_is_named_and_the_one_before_it_used() {
         Epoch(20) => Err(CheckpointError::Incomplete { worker: 3 }),
         epoch => Ok(epoch),
     };
-    let found = load_with(&*bench.store, restore).expect("the other one can");
+    let mut tried = Vec::new();
+    let found = load_with(&*bench.store, |_, epoch| tried.push(epoch), restore).expect("the other one can");
     assert_eq!(found.saved, Some(Epoch(10)));
+    assert_eq!(tried, [Epoch(20), Epoch(10)]);
     let newest = bench.files("manifest").pop().expect("a file");
     let says = |problem: &String| problem.contains(&newest) && problem.contains("worker 3");
     assert!(
@@ -396,7 +398,7 @@ fn a_checkpoint_that_cannot_be_restored_is_named_and_the_one_before_it_used() {
         found.refused
     );
     let gone = |_| Err::<(), _>(CheckpointError::PartitionGone { name: "t/0".into() });
-    let problem = load_with(&*bench.store, gone).expect_err("an older one wouldn't help");
+    let problem = load_with(&*bench.store, |_, _| (), gone).expect_err("an older one wouldn't help");
     assert!(problem.contains("t/0") && !problem.contains(';'), "{problem}");
 }
 

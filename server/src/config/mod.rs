@@ -18,7 +18,7 @@ pub mod written;
 
 pub use error::{ConfigError, EXIT_CONFIG, Origin};
 pub use parsed::{Config, StoreKind};
-pub use settings::{DeadLetterSettings, RegistrySettings, Settings, SourceSettings, StateSettings};
+pub use settings::{DeadLetterSettings, OutputSettings, RegistrySettings, Settings, SourceSettings, StateSettings};
 
 use serde::Deserialize;
 use std::io::ErrorKind;

@@ -28,16 +28,8 @@ pub struct Settings {
     pub source: SourceSettings,
     /// Sites and fleets.
     pub registry: RegistrySettings,
-    /// Where the API reads rows.
-    pub store: StoreKind,
-    /// Rows to PostgreSQL, when it is on; always with [`StoreKind::Postgres`].
-    pub postgres: Option<PostgresSettings>,
-    /// Rows to Kafka, when it is on.
-    pub kafka: Option<KafkaSinkSettings>,
-    /// Where records go that can't be used.
-    pub dead_letter: DeadLetterSettings,
-    /// The bounds of what is kept in memory.
-    pub memory: MemoryConfig,
+    /// Where rows and records that can't be used go.
+    pub output: OutputSettings,
     /// Where checkpoints are kept.
     pub state: StateSettings,
     /// The processes of the cluster, when there is one.
@@ -88,10 +80,35 @@ pub struct RegistrySettings {
     pub rollups: Vec<Level>,
 }
 
+/// Where rows and records that can't be used go.
+#[derive(Clone)]
+pub struct OutputSettings {
+    /// Where the API reads rows.
+    pub store: StoreKind,
+    /// Rows to PostgreSQL, when it is on; always with [`StoreKind::Postgres`].
+    pub postgres: Option<PostgresSettings>,
+    /// Rows to Kafka, when it is on.
+    pub kafka: Option<KafkaSinkSettings>,
+    /// Where records go that can't be used.
+    pub dead_letter: DeadLetterSettings,
+    /// The bounds of what is kept in memory.
+    pub memory: MemoryConfig,
+}
+
+impl OutputSettings {
+    /// How long the storing sink keeps rows, in milliseconds; `None` when there is no such sink.
+    pub fn stored_ms(&self) -> Option<i64> {
+        let postgres = self.postgres.as_ref()?;
+        let kept = postgres.retention().map(|kept| i64::try_from(kept.as_millis()));
+        Some(kept.and_then(Result::ok).unwrap_or(i64::MAX))
+    }
+}
+
 /// Where records go that can't be used.
+#[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it, made once")]
 pub enum DeadLetterSettings {
-    /// Into a store in memory, with the bounds of [`Settings::memory`].
+    /// Into a store in memory, with the bounds of [`OutputSettings::memory`].
     Memory,
     /// Into a table of PostgreSQL.
     Postgres(PostgresSettings),
@@ -116,15 +133,17 @@ pub(super) fn resolve(config: &Config, written: &Written, insecure: bool) -> Res
         engine: resolver.engine()?,
         source: resolver.source()?,
         registry: resolver.registry()?,
-        store: resolver.store()?,
-        kafka: resolver.kafka()?,
-        dead_letter: resolver.dead_letter(postgres.as_ref())?,
-        memory: config.memory.clone(),
+        output: OutputSettings {
+            store: resolver.store()?,
+            kafka: resolver.kafka()?,
+            dead_letter: resolver.dead_letter(postgres.as_ref())?,
+            memory: config.memory.clone(),
+            postgres,
+        },
         state: super::state::resolve(&config.state, |key, problem| resolver.wrong(key, problem))?,
         cluster: super::cluster::resolve(&config.cluster, |key, problem| resolver.wrong(key, problem))?,
         api: resolver.api(insecure)?,
         advice: super::advice::advice(config, written),
-        postgres,
     })
 }
 

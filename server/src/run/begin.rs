@@ -4,22 +4,26 @@ use super::RunError;
 use super::clock::SystemClock;
 use super::crashes::Crashes;
 use super::log::Terminal;
+use super::sinks::{Sinks, Surroundings};
 use super::state::State;
-use super::team::{Begin, Team};
+use super::team::{Begin, Claim, Team, Way};
 use super::{seeded, topic};
 use crate::config::{ConfigError, Settings, SourceSettings};
 use std::sync::Arc;
 use tidewatch_checkpoints::Store;
 use tidewatch_cluster::Place;
 use tidewatch_dataflow::checkpoint::{Meta, Restored};
+use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::source::SourceFactory;
 use tidewatch_sinks::SinkError;
 use tidewatch_sinks::fence::{Fence, Newest};
+use tidewatch_sinks::parts::Parts;
 use tidewatch_sources::file::FileFactory;
 use tidewatch_sources::fleet::FleetFactory;
 use tidewatch_sources::kafka::KafkaFactory;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// The source, and the factory once more when it is Kafka's: it commits positions for lag tools.
 pub type Opened = (Arc<dyn SourceFactory>, Option<Arc<KafkaFactory>>);
@@ -47,12 +51,12 @@ pub struct Begun {
     pub store: Arc<dyn Store>,
     /// The source.
     pub source: Opened,
+    /// The sinks, from which older runs are shut out.
+    pub sinks: Sinks,
     /// The run.
     pub generation: Generation,
     /// The run's first epoch.
     pub begun: Epoch,
-    /// What shuts older runs out of sinks that don't know runs.
-    pub fence: Fence,
     /// The state to go on from.
     pub restored: Option<Restored>,
     /// What was said of that state.
@@ -60,32 +64,33 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Finds the others and the newest checkpoint.
+    /// Finds the others, starts the sinks, and finds the newest checkpoint. The sinks wait for others, and the state for
+    /// this processor: so both are begun at once.
     ///
     /// # Errors
-    /// When the others, the source or the store can't be reached, or there are checkpoints of which none can be used.
-    pub async fn begin(
-        settings: &Settings,
-        place: Option<&Place>,
-        terminal: &Arc<Terminal>,
-    ) -> Result<Begun, RunError> {
+    /// When the others, the source, a sink or the store can't be reached, or there are checkpoints of which none can be
+    /// used.
+    pub async fn begin(settings: &Settings, place: Option<&Place>, around: &Surroundings) -> Result<Begun, RunError> {
+        let terminal = &around.terminal;
         let state = tokio::task::block_in_place(|| State::open(&settings.state, place.is_some()))?;
         let source = open_source(&settings.source, terminal)?;
-        let partitions = source.0.partitions().to_vec();
         let mut team = Team::join(place.cloned(), settings.engine.threads.max(1), terminal).await?;
         check(Point::RestoreBegin)?;
-        let (begin, former, saved) = match team.talk.member.is_first() {
-            true => tokio::task::block_in_place(|| first(&team, &state, settings, &partitions, terminal))?,
-            false => {
-                let begin = team.hear_begin().await?;
-                if begin.partitions != partitions {
-                    let problem = "the first process of the cluster sees other partitions of the source than this one";
-                    return Err(problem.to_owned().into());
-                }
-                let restore = |chosen| state.restore_chosen(chosen, &partitions, &settings.engine);
-                let saved = tokio::task::block_in_place(|| begin.checkpoint.map(restore).transpose())?;
-                (begin, 0, saved)
-            }
+        let (claim, former) = claim(&mut team, &state, source.0.partitions()).await?;
+        let fence = Fence {
+            slot: team.talk.member.index,
+            former: team.talk.member.processes..former,
+            newest: newest(state.store.clone(), claim.generation),
+        };
+        let sinks = started(settings, &claim, (team.parts(), fence), around.clone());
+        let restoring = Restoring {
+            state: state.clone(),
+            partitions: claim.partitions.into(),
+            engine: settings.engine.clone().into(),
+        };
+        let (begin, saved) = match team.talk.member.is_first() {
+            true => tokio::task::block_in_place(|| restoring.first(&team, terminal))?,
+            false => restoring.other(&mut team).await?,
         };
         let (was, mut restored) = saved.unzip();
         restored.iter_mut().for_each(seeded::restored);
@@ -97,21 +102,19 @@ impl Begun {
             terminal.news("[engine] has changed since the state was saved: windows that were open are made by both");
         }
         if let Some(kafka) = &source.1 {
-            let begun = tokio::task::block_in_place(|| topic::begin(kafka, was.as_ref(), restored, partitions.len()));
+            let count = restoring.partitions.len();
+            let begun = tokio::task::block_in_place(|| topic::begin(kafka, was.as_ref(), restored, count));
             restored = Some(begun.map_err(|error| error.to_string())?);
         }
-        let member = team.talk.member;
-        let fence = Fence {
-            slot: member.index,
-            former: member.processes..former,
-            newest: newest(state.store.clone(), begin.generation),
-        };
+        let sinks = sinks.await.map_err(|error| error.to_string())?;
+        let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
+        check(Point::SinksStarted)?;
         Ok(Begun {
             team,
-            fence,
             store: state.store,
             source,
-            generation: begin.generation,
+            sinks,
+            generation: claim.generation,
             begun: begin.begun,
             restored,
             was,
@@ -164,27 +167,91 @@ fn newest(store: Arc<dyn Store>, generation: Generation) -> Newest {
     })
 }
 
+/// The first process claims the generation, and tells the others. It also gets to know how many processes older runs had.
+async fn claim(team: &mut Team, state: &State, partitions: &[String]) -> Result<(Claim, usize), RunError> {
+    if !team.talk.member.is_first() {
+        let claim = team.hear_claim().await?;
+        if claim.partitions != partitions {
+            let problem = "the first process of the cluster sees other partitions of the source than this one";
+            return Err(problem.to_owned().into());
+        }
+        return Ok((claim, 0));
+    }
+    let claimed = tokio::task::block_in_place(|| state.claim(team.talk.member.processes))?;
+    let claim = Claim {
+        generation: claimed.generation,
+        partitions: partitions.to_vec(),
+    };
+    team.talk.claimed(claim.clone());
+    Ok((claim, claimed.former))
+}
+
+/// Starts the sinks, in the background.
+fn started(
+    settings: &Settings,
+    claim: &Claim,
+    (parts, fence): (Parts, Fence),
+    around: Surroundings,
+) -> JoinHandle<Result<Sinks, SinkError>> {
+    let (output, engine, claim) = (settings.output.clone(), settings.engine.clone(), claim.clone());
+    spawn_blocking(move || {
+        let run = (&claim.partitions[..], claim.generation);
+        Sinks::start((&output, &engine), run, (&parts, &fence), &around)
+    })
+}
+
 /// What a run goes on from.
 type Going = Option<(Meta, Restored)>;
 
-/// The first process claims the generation, finds the newest checkpoint, and tells the others. It also gets to know how
-/// many processes older runs had.
-fn first(
-    team: &Team,
-    state: &State,
-    settings: &Settings,
-    partitions: &[String],
-    terminal: &Terminal,
-) -> Result<(Begin, usize, Going), RunError> {
-    let claimed = state.claim(team.talk.member.processes)?;
-    let saved = state.restore(partitions, &settings.engine, terminal)?;
-    let meta = saved.as_ref().map(|(meta, _)| meta);
-    let begin = Begin {
-        generation: claimed.generation,
-        begun: SystemClock::first_epoch(meta.map(|meta| meta.epoch)),
-        checkpoint: meta.map(|meta| (meta.generation, meta.epoch)),
-        partitions: partitions.to_vec(),
-    };
-    team.tell_begin(&begin);
-    Ok((begin, claimed.former, saved))
+/// Finds what a run goes on from. Cheap to clone.
+#[derive(Clone)]
+struct Restoring {
+    state: State,
+    partitions: Arc<[String]>,
+    engine: Arc<EngineConfig>,
+}
+
+impl Restoring {
+    /// The first process finds the newest checkpoint; the others hear of what it tries, and of what it has found.
+    fn first(&self, team: &Team, terminal: &Terminal) -> Result<(Begin, Going), RunError> {
+        let trying = |generation, epoch| team.talk.trying((generation, epoch));
+        let saved = self.state.restore((&self.partitions, &self.engine), trying, terminal)?;
+        let meta = saved.as_ref().map(|(meta, _)| meta);
+        let begin = Begin {
+            begun: SystemClock::first_epoch(meta.map(|meta| meta.epoch), self.engine.border_epochs),
+            checkpoint: meta.map(|meta| (meta.generation, meta.epoch)),
+        };
+        team.talk.begin(begin);
+        Ok((begin, saved))
+    }
+
+    /// The others restore what the first one tries at the same time as it does; what it was begun with counts.
+    async fn other(&self, team: &mut Team) -> Result<(Begin, Going), RunError> {
+        let mut tried = None;
+        let begin = loop {
+            match team.hear_way().await? {
+                Way::Trying(chosen) => tried = Some((chosen, self.chosen(chosen))),
+                Way::Begin(begin) => break begin,
+            }
+        };
+        let Some(chosen) = begin.checkpoint else {
+            return Ok((begin, None));
+        };
+        let restoring = match tried {
+            Some((tried, restoring)) if tried == chosen => restoring,
+            _ => self.chosen(chosen),
+        };
+        let saved = restoring.await.map_err(|error| error.to_string())??;
+        Ok((begin, Some(saved)))
+    }
+
+    /// Restores a checkpoint, in the background.
+    fn chosen(&self, chosen: (Generation, Epoch)) -> JoinHandle<Result<(Meta, Restored), RunError>> {
+        let Restoring {
+            state,
+            partitions,
+            engine,
+        } = self.clone();
+        spawn_blocking(move || state.restore_chosen(chosen, (&partitions, &engine)))
+    }
 }

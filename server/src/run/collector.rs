@@ -29,6 +29,8 @@ pub struct Collector {
     stats: Arc<Stats>,
     checkpoints: Checkpoints<Cargo>,
     sealing: Sealing,
+    /// The run's first epoch.
+    begun: Epoch,
     /// Checkpoints are of epochs that are multiples of this.
     border_epochs: u64,
     /// Whether a sink takes stragglers.
@@ -54,9 +56,9 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A collector of the results of this process's workers, which goes on from these positions.
+    /// A collector of the results of this process's workers, which go on from these positions with this epoch.
     pub fn new(
-        meta: Meta,
+        (meta, begun): (Meta, Epoch),
         stats: Arc<Stats>,
         checkpoints: Checkpoints<Cargo>,
         sealing: Sealing,
@@ -78,6 +80,7 @@ impl Collector {
             stats,
             checkpoints,
             sealing,
+            begun,
             border_epochs,
             stores,
             rows: BTreeMap::new(),
@@ -114,7 +117,7 @@ impl Collector {
             let complete = self.through.iter().copied().min().flatten();
             if let Some(complete) = complete.filter(|complete| complete.0 != u64::MAX) {
                 each(complete);
-                let border = Epoch(complete.0 / self.border_epochs * self.border_epochs);
+                let border = self.border(complete);
                 if let Some(epoch) = self.sealing.due(complete, border, self.sealed, self.is_new()) {
                     self.seal(epoch);
                 }
@@ -137,6 +140,12 @@ impl Collector {
                 break;
             }
         }
+    }
+
+    /// The last border that the run has passed; before the first one, what is sealed already.
+    fn border(&self, complete: Epoch) -> Epoch {
+        let border = Epoch(complete.0 / self.border_epochs * self.border_epochs);
+        if border < self.begun { self.sealed } else { border }
     }
 
     /// Whether anything came that no checkpoint has.
@@ -300,7 +309,7 @@ mod tests {
             talk: Talk::alone(2),
             ended: mpsc::channel().1,
         };
-        let collector = Collector::new(meta, stats.clone(), checkpoints, sealing, 0..2, (2, true));
+        let collector = Collector::new((meta, Epoch(3)), stats.clone(), checkpoints, sealing, 0..2, (2, true));
         let collecting = std::thread::spawn(move || collector.run(&captured, |_| {}));
         let first = jobs.iter().find_map(|job| match job {
             Job::Seal(meta, cargo) => Some((meta.epoch, cargo.0.delivery.items.len())),

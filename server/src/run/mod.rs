@@ -31,13 +31,14 @@ use crate::config::{ConfigError, Settings, StoreKind};
 use begin::Begun;
 use log::Terminal;
 use signals::Signals;
-use sinks::{Sinks, Surroundings};
+use sinks::Surroundings;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tending::Tending;
 use tidewatch_cluster::Place;
-use tidewatch_failpoints::{Injected, Point, check};
+use tidewatch_dataflow::Clock as _;
+use tidewatch_failpoints::Injected;
 use topic::{Changes, Verdict};
 use wiring::Wired;
 
@@ -116,7 +117,7 @@ async fn start(
 ) -> Result<Ended, RunError> {
     let terminal = Arc::new(Terminal::default());
     settings.advice.iter().for_each(|line| terminal.news(line));
-    if place.is_some() && settings.store == StoreKind::Memory {
+    if place.is_some() && settings.output.store == StoreKind::Memory {
         let problem = "the processes of a cluster need a store that all of them share: postgres, or discard";
         return Err(RunError::Config(ConfigError::new("output.store", problem)));
     }
@@ -130,19 +131,13 @@ async fn start(
     };
     stop.begun(false);
     settings.engine.journal = true;
-    settings.engine.stored_ms = sinks::stored_ms(&settings);
-    let mut begun = Begun::begin(&settings, place, &terminal).await?;
+    settings.engine.stored_ms = settings.output.stored_ms();
+    let mut begun = Begun::begin(&settings, place, &around).await?;
     let changes = Changes::watch(begun.source.1.as_deref()).map_err(|error| error.to_string())?;
-    let parts = begun.team.parts();
-    let partitions = begun.source.0.partitions().to_vec();
-    let shared = (&parts, &begun.fence);
-    let sinks = tokio::task::block_in_place(|| Sinks::start(&settings, &partitions, begun.generation, shared, &around));
-    let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
-    check(Point::SinksStarted)?;
     begun.team.all_ready().await?;
     stop.begun(true);
     let (tending, first) = Tending::start(&settings.registry, &terminal)?;
-    let mut wired = Wired::wire(begun, settings, sinks, &around, &first, port)?;
+    let mut wired = Wired::wire(begun, settings, &around, &first, port)?;
     let watched = watch(&mut wired, tending, stop, &changes, &around).await?;
     let mut errors = watched.errors;
     if let Some(Verdict::Again(news)) = &watched.verdict {
@@ -220,6 +215,7 @@ async fn watch(
             _ = ticks.tick() => {
                 seconds += 1;
                 tending.tend(&wired.handle, &terminal);
+                wired.talk.time(wired.clock.epoch());
                 if terminal.is_in_place() || seconds % PLAIN_STATUS_S == 1 {
                     terminal.status(&tending.status.line(&wired.handle.stats));
                 }

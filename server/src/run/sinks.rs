@@ -2,12 +2,13 @@
 
 use super::log::Terminal;
 use super::parcel::{Inbox, Inboxes, Parcel, Stored};
-use crate::config::{DeadLetterSettings, Settings, StoreKind};
+use crate::config::{DeadLetterSettings, OutputSettings, StoreKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tidewatch_api::SinkStats;
+use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_failpoints::{Point, pass};
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::Reject;
@@ -110,15 +111,14 @@ impl Sinks {
     /// # Errors
     /// When a store can't be reached or isn't as it should be.
     pub fn start(
-        settings: &Settings,
-        partitions: &[String],
-        generation: Generation,
+        (output, engine): (&OutputSettings, &EngineConfig),
+        (partitions, generation): (&[String], Generation),
         (parts, fence): (&Parts, &Fence),
         around: &Surroundings,
     ) -> Result<Sinks, SinkError> {
-        let memory = MemorySink::new(&settings.memory);
+        let memory = MemorySink::new(&output.memory);
         let mut sinks = Sinks {
-            mends: settings.postgres.is_some(),
+            mends: output.postgres.is_some(),
             inboxes: Inboxes::default(),
             stats: Vec::new(),
             store: Arc::new(memory.clone()),
@@ -126,28 +126,28 @@ impl Sinks {
             confirmed: Confirmed::default(),
             generation,
         };
-        let storing = settings.postgres.as_ref().map(|postgres| {
+        let storing = output.postgres.as_ref().map(|postgres| {
             let mut sink = PostgresSink::new(postgres.clone(), parts.clone()).mending(Mending {
-                jobs: settings.engine.jobs(),
-                quantiles: settings.engine.quantiles,
+                jobs: engine.jobs(),
+                quantiles: engine.quantiles,
                 partitions: partitions.to_vec(),
             });
             sink.check().map(|()| sink)
         });
         let storing = storing.transpose()?;
-        if let Some(kafka) = &settings.kafka {
+        if let Some(kafka) = &output.kafka {
             KafkaSink::check(kafka)?;
             sinks.add_rows(KafkaSink::new(kafka.clone(), fence.clone()), around)?;
         }
-        match (settings.store, &settings.postgres) {
+        match (output.store, &output.postgres) {
             (StoreKind::Postgres, Some(postgres)) => sinks.store = Arc::new(PostgresHotStore::new(postgres.clone())),
             _ => sinks.add_rows(memory, around)?,
         }
         if let Some(sink) = storing {
             sinks.add_storing(sink, around)?;
         }
-        match &settings.dead_letter {
-            DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&settings.memory), around)?,
+        match &output.dead_letter {
+            DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&output.memory), around)?,
             DeadLetterSettings::Discard => sinks.add_letters(Discard::new(), around)?,
             DeadLetterSettings::Postgres(postgres) => {
                 let mut sink = PostgresDeadLetters::new(postgres.clone(), parts.clone(), partitions);
@@ -306,13 +306,6 @@ impl Drop for EndsBadly {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
-}
-
-/// How long the storing sink keeps rows, in milliseconds; `None` when there is no such sink.
-pub fn stored_ms(settings: &Settings) -> Option<i64> {
-    let postgres = settings.postgres.as_ref()?;
-    let kept = postgres.retention().map(|kept| i64::try_from(kept.as_millis()));
-    Some(kept.and_then(Result::ok).unwrap_or(i64::MAX))
 }
 
 fn told(around: &Surroundings, stats: &Arc<SinkStats>) -> impl Fn(&SinkEvent<'_>) + Send + use<> {

@@ -11,7 +11,8 @@ use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_proto::ids::{Epoch, Generation};
 
-/// The place of a run's checkpoints.
+/// The place of a run's checkpoints. Clones share it.
+#[derive(Clone)]
 pub struct State {
     /// The place.
     pub store: Arc<dyn Store>,
@@ -38,14 +39,14 @@ impl State {
         claimed.map_err(|error| RunError::Failed(vec![format!("no generation can be claimed: {error}")]))
     }
 
-    /// The newest checkpoint that can be gone on from, if there is any.
+    /// The newest checkpoint that can be gone on from, if there is any; `trying` hears of each that is tried, before.
     pub fn restore(
         &self,
-        partitions: &[String],
-        engine: &EngineConfig,
+        (partitions, engine): (&[String], &EngineConfig),
+        trying: impl Fn(Generation, Epoch),
         terminal: &Terminal,
     ) -> Result<Option<(Meta, Restored)>, RunError> {
-        let found = checkpoints::load_with(&*self.store, |saved| {
+        let found = checkpoints::load_with(&*self.store, trying, |saved| {
             let Some(saved) = seeded::saved(Some(saved)) else {
                 return Ok(None);
             };
@@ -71,8 +72,7 @@ impl State {
     pub fn restore_chosen(
         &self,
         (generation, epoch): (Generation, Epoch),
-        partitions: &[String],
-        engine: &EngineConfig,
+        (partitions, engine): (&[String], &EngineConfig),
     ) -> Result<(Meta, Restored), RunError> {
         let saved = checkpoints::load_chosen(&*self.store, generation, epoch)?;
         let meta = saved.meta.clone();

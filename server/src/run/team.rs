@@ -4,6 +4,7 @@
 //! process without others is the first one of a team of one.
 
 use super::RunError;
+use super::clock::SystemClock;
 use super::log::Terminal;
 use super::parcel::Cargo;
 use super::questions::Questions;
@@ -33,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What processes say to each other.
 #[derive(Debug, Serialize, Deserialize)]
 enum Message {
+    /// From the first: which run this is.
+    Claimed(Claim),
+    /// From the first: it tries to go on from this checkpoint.
+    Trying((Generation, Epoch)),
     /// From the first: how the run begins.
     Begin(Begin),
     /// To the first: older runs are shut out of this one's sinks.
@@ -53,23 +58,39 @@ enum Message {
     Ended(Epoch),
     /// To the first: its sinks have taken what epochs through this one have brought.
     Delivered(Epoch),
+    /// From each, now and then: the epoch that its clock shows.
+    Time(Epoch),
     /// To the one whose worker owns a device: which windows of a series are open. The answer has the same number.
     Peek { number: u64, device: Name, metric: Name },
     /// These are.
     Peeked { number: u64, rows: Vec<Row> },
 }
 
-/// How a run begins.
+/// Which run it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Begin {
-    /// The run.
+pub struct Claim {
+    /// Its number.
     pub generation: Generation,
+    /// The source's partitions.
+    pub partitions: Vec<String>,
+}
+
+/// How a run begins.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Begin {
     /// Its first epoch.
     pub begun: Epoch,
     /// The checkpoint to go on from.
     pub checkpoint: Option<(Generation, Epoch)>,
-    /// The source's partitions.
-    pub partitions: Vec<String>,
+}
+
+/// What the first process says on the way there.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// It tries to go on from this checkpoint.
+    Trying((Generation, Epoch)),
+    /// That is how the run begins.
+    Begin(Begin),
 }
 
 /// Speaks to the other processes. Cheap to clone; without others nothing is said.
@@ -101,6 +122,8 @@ pub struct Routes {
     pub delivered: mpsc::Sender<Epoch>,
     /// The engine, to stop, and to answer for.
     pub engine: Handle,
+    /// The clock, to keep up with the others.
+    pub clock: Arc<SystemClock>,
     /// To answer.
     pub talk: Talk,
     /// Set when the run stops.
@@ -140,6 +163,21 @@ impl Talk {
         self.member.processes == 1
     }
 
+    /// The first one tells the others which run it is.
+    pub fn claimed(&self, claim: Claim) {
+        self.send_to_all(&Message::Claimed(claim));
+    }
+
+    /// The first one tells the others which checkpoint it tries to go on from.
+    pub fn trying(&self, chosen: (Generation, Epoch)) {
+        self.send_to_all(&Message::Trying(chosen));
+    }
+
+    /// The first one tells the others how the run begins.
+    pub fn begin(&self, begin: Begin) {
+        self.send_to_all(&Message::Begin(begin));
+    }
+
     /// Has all others make a checkpoint.
     pub fn seal(&self, seal: Seal) {
         self.send_to_all(&Message::Seal(seal.epoch, seal.is_last));
@@ -173,6 +211,11 @@ impl Talk {
     /// Tells the first one what this process's sinks have taken.
     pub fn delivered(&self, through: Epoch) {
         self.send(0, &Message::Delivered(through));
+    }
+
+    /// Tells all others which epoch this process's clock shows.
+    pub fn time(&self, epoch: Epoch) {
+        self.send_to_all(&Message::Time(epoch));
     }
 
     /// The open windows of a series as another process has them; `None` when it doesn't answer within `wait`.
@@ -253,19 +296,28 @@ impl Team {
         }
     }
 
-    /// The first one tells the others how the run begins.
-    pub fn tell_begin(&self, begin: &Begin) {
-        self.talk.send_to_all(&Message::Begin(begin.clone()));
-    }
-
-    /// The others hear how the run begins.
+    /// The others hear which run it is.
     ///
     /// # Errors
     /// When the first one has gone.
-    pub async fn hear_begin(&mut self) -> Result<Begin, RunError> {
+    pub async fn hear_claim(&mut self) -> Result<Claim, RunError> {
         loop {
-            if let (0, Message::Begin(begin)) = self.hear().await? {
-                return Ok(begin);
+            if let (0, Message::Claimed(claim)) = self.hear().await? {
+                return Ok(claim);
+            }
+        }
+    }
+
+    /// The others hear how the run begins, and before it which checkpoints are tried.
+    ///
+    /// # Errors
+    /// When the first one has gone.
+    pub async fn hear_way(&mut self) -> Result<Way, RunError> {
+        loop {
+            match self.hear().await? {
+                (0, Message::Trying(chosen)) => return Ok(Way::Trying(chosen)),
+                (0, Message::Begin(begin)) => return Ok(Way::Begin(begin)),
+                _ => {}
             }
         }
     }
@@ -334,6 +386,7 @@ impl Routes {
             }
             Message::Ended(epoch) => drop(self.ended.send(epoch)),
             Message::Delivered(epoch) => drop(self.delivered.send(epoch)),
+            Message::Time(epoch) => self.clock.catch_up(epoch),
             Message::Peek { number, device, metric } => {
                 let (engine, talk) = (self.engine.clone(), self.talk.clone());
                 // It waits for a worker, and nobody else should.
@@ -344,7 +397,7 @@ impl Routes {
             }
             Message::Peeked { number, rows } => self.talk.questions.answer(number, rows),
             // Said at the start only.
-            Message::Begin(_) | Message::Ready | Message::Open => {}
+            Message::Claimed(_) | Message::Trying(_) | Message::Begin(_) | Message::Ready | Message::Open => {}
         }
     }
 }

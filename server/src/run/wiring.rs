@@ -33,6 +33,8 @@ pub struct Wired {
     pub handle: Handle,
     /// Speaks to the cluster's other processes.
     pub talk: Talk,
+    /// Which epoch it is.
+    pub clock: Arc<SystemClock>,
     /// Ends when the workers have; gives what went wrong.
     pub collecting: JoinHandle<Vec<String>>,
     /// Whether the first process has stopped the run.
@@ -66,7 +68,6 @@ impl Wired {
     pub fn wire(
         mut begun: Begun,
         settings: Settings,
-        sinks: Sinks,
         around: &Surroundings,
         first: &[Command],
         port: Port,
@@ -84,8 +85,10 @@ impl Wired {
             .map(|restored| std::mem::take(&mut restored.outbox));
         let peers = begun.team.peers(begun.begun);
         let (source, kafka) = begun.source;
+        let sinks = begun.sinks;
         let partitions = source.partitions().to_vec();
-        let (engine, captured) = Engine::start_with(settings.engine, source, clock, begun.restored, first, peers);
+        let (engine, captured) =
+            Engine::start_with(settings.engine, source, clock.clone(), begun.restored, first, peers);
         let handle = engine.handle();
         let (to_writer, jobs) = mpsc::channel();
         let mut filling = Checkpoints::new(begun.generation, member, to_writer.clone());
@@ -123,6 +126,7 @@ impl Wired {
             ended: end,
             delivered: tell_delivered,
             engine: handle.clone(),
+            clock: clock.clone(),
             talk: talk.clone(),
             stops: Arc::clone(&stops),
             wants_stop: wants_stop.clone(),
@@ -150,7 +154,7 @@ impl Wired {
             },
         };
         let collector = Collector::new(
-            meta,
+            (meta, begun.begun),
             handle.stats.clone(),
             filling,
             sealing,
@@ -164,6 +168,7 @@ impl Wired {
         Ok(Wired {
             handle,
             talk,
+            clock,
             collecting,
             stops,
             wants_stop,
