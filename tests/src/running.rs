@@ -165,10 +165,7 @@ impl Running {
 
     /// The processes that the supervisor has started, by their numbers for the system, in their order.
     pub fn processes(&self) -> Vec<u32> {
-        let id = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-        let children = children.expect("it runs");
-        children.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+        children(self.child.id())
     }
 
     /// How much memory it takes.
@@ -237,6 +234,12 @@ impl Running {
             }
         }
     }
+}
+
+/// The processes that a process has started, by their numbers for the system, in their order; none when it has ended.
+pub fn children(process: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|id| id.parse().ok()).collect()
 }
 
 /// Sends a process a signal, by its name.

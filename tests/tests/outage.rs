@@ -4,14 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use std::time::{Duration, Instant};
 use tidewatch_proto::wire::Telemetry;
+use tidewatch_tests::pipeline::Pipeline;
 use tidewatch_tests::running::{LIMIT, Running};
-use tidewatch_tests::sinks::component;
-use tidewatch_tests::sinks::postgres::Database;
-use tidewatch_tests::sources::Topic;
 use tidewatch_tests::way::Way;
 
 const START: i64 = 1_750_003_200_000;
@@ -29,57 +27,45 @@ const STALL: Duration = Duration::from_secs(5);
 
 /// A topic whose windows go to a database on a way of its own.
 struct Job {
-    topic: Topic,
-    database: Database,
+    pipeline: Pipeline,
     way: Way,
     url: String,
-    folder: tempfile::TempDir,
 }
 
 impl Job {
     fn new() -> Job {
-        let database = Database::new(&component("TIDEWATCH_TEST_POSTGRES"));
-        let (way, url) = Way::to_database(&database.config.url);
-        Job {
-            topic: Topic::create(1, &[]),
-            database,
-            way,
-            url,
-            folder: tempfile::tempdir().unwrap(),
-        }
+        let pipeline = Pipeline::new(1);
+        let (way, url) = Way::to_database(&pipeline.database.config.url);
+        Job { pipeline, way, url }
     }
 
     fn start(&self) -> Running {
-        let variables = [
-            ("SOURCE__KIND", "kafka".to_owned()),
-            ("KAFKA__BROKERS", component("TIDEWATCH_TEST_KAFKA")),
-            ("KAFKA__TOPIC", self.topic.name.clone()),
+        Running::start(&self.variables(), self.pipeline.folder.path())
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = self.pipeline.variables();
+        // Of what is said twice the later counts.
+        variables.extend([
             ("POSTGRES__URL", self.url.clone()),
-            ("POSTGRES__SCHEMA", self.database.config.schema.clone()),
             ("ENGINE__WINDOWS", "1m".to_owned()),
             ("ENGINE__QUANTILES", "false".to_owned()),
             ("ENGINE__OUTBOX_BYTES", OUTBOX_BYTES.to_string()),
-            ("API__LISTEN", "127.0.0.1:0".to_owned()),
-            ("STATE__FOLDER", self.folder.path().join("state").display().to_string()),
-        ];
-        Running::start(&variables, self.folder.path())
+        ]);
+        variables
     }
 
     /// One message a minute of each device, in the order of time; the last closes all windows.
     fn fill(&self) {
-        let producer = self.topic.producer(None);
         for n in 0..DEVICES * MINUTES {
-            self.send(
-                &producer,
-                &format!("device-{}", n % DEVICES),
-                START + n * MINUTE / DEVICES,
-            );
+            self.send(&format!("device-{}", n % DEVICES), START + n * MINUTE / DEVICES);
         }
-        self.send(&producer, "last", START + 2 * MINUTES * MINUTE);
-        producer.flush(LIMIT).unwrap();
+        self.send("last", START + 2 * MINUTES * MINUTE);
+        self.pipeline.producer.flush(LIMIT).unwrap();
     }
 
-    fn send(&self, producer: &BaseProducer, device: &str, ts: i64) {
+    fn send(&self, device: &str, ts: i64) {
+        let Pipeline { topic, producer, .. } = &self.pipeline;
         let payload = prost::Message::encode_to_vec(&Telemetry {
             device_id: device.to_owned(),
             ts,
@@ -89,9 +75,7 @@ impl Job {
             raw: Vec::new(),
         });
         loop {
-            let record = BaseRecord::<str, [u8]>::to(&self.topic.name)
-                .partition(0)
-                .payload(&payload);
+            let record = BaseRecord::<str, [u8]>::to(&topic.name).partition(0).payload(&payload);
             match producer.send(record) {
                 Ok(()) => return,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
@@ -103,9 +87,10 @@ impl Job {
     }
 
     fn readings(&self) -> i64 {
-        self.database.number(&format!(
+        let database = &self.pipeline.database;
+        database.number(&format!(
             "SELECT coalesce(sum(count), 0)::bigint FROM {}.aggregates_minute WHERE device_id <> 'last'",
-            self.database.config.schema
+            database.config.schema
         ))
     }
 
@@ -174,7 +159,8 @@ fn a_store_that_is_away_is_caught_up_with() {
     let run = job.start();
     run.wait_for_checkpoints(1);
     let before = run.resident_bytes();
-    let (state, away) = (job.folder.path().join("state"), job.folder.path().join("away"));
+    let folder = job.pipeline.folder.path();
+    let (state, away) = (folder.join("state"), folder.join("away"));
     std::fs::rename(&state, &away).unwrap();
     job.outlives(run, before, || std::fs::rename(&away, &state).unwrap());
 }

@@ -7,10 +7,9 @@ use rdkafka::producer::{BaseRecord, Producer};
 use tidewatch_dataflow::witness::{POISON_TO_APPLY, POISON_TO_DECODE};
 use tidewatch_proto::time::EventTime;
 use tidewatch_proto::wire::Telemetry;
+use tidewatch_tests::pipeline::Pipeline;
 use tidewatch_tests::running::{LIMIT, Running};
-use tidewatch_tests::sinks::postgres::Database;
 use tidewatch_tests::sinks::{component, kafka, unique};
-use tidewatch_tests::sources::Topic;
 
 const START: i64 = 1_750_003_200_000;
 const MESSAGES: i64 = 600;
@@ -27,24 +26,21 @@ fn message(n: i64, ts: i64) -> Vec<u8> {
 }
 
 fn survives(poison: EventTime, threads: usize) {
-    let (topic, letters) = (Topic::create(1, &[]), unique("letters"));
-    let database = Database::new(&component("TIDEWATCH_TEST_POSTGRES"));
-    let folder = tempfile::tempdir().unwrap();
-    let variables = [
-        ("SOURCE__KIND", "kafka".to_owned()),
-        ("KAFKA__BROKERS", component("TIDEWATCH_TEST_KAFKA")),
-        ("KAFKA__TOPIC", topic.name.clone()),
-        ("POSTGRES__URL", database.config.url.clone()),
-        ("POSTGRES__SCHEMA", database.config.schema.clone()),
+    let (pipeline, letters) = (Pipeline::new(1), unique("letters"));
+    let Pipeline {
+        topic,
+        producer,
+        database,
+        folder,
+    } = &pipeline;
+    let mut variables = pipeline.variables();
+    variables.extend([
         ("DEAD_LETTER__KIND", "kafka".to_owned()),
         ("DEAD_LETTER__TOPIC", letters.clone()),
         ("OUTPUT__KAFKA__TOPIC", unique("rows")),
         ("OUTPUT__KAFKA__CREATE_TOPICS", "true".to_owned()),
         ("ENGINE__THREADS", threads.to_string()),
-        ("API__LISTEN", "127.0.0.1:0".to_owned()),
-        ("STATE__FOLDER", folder.path().join("state").display().to_string()),
-    ];
-    let producer = topic.producer(None);
+    ]);
     let send = |payload: &[u8]| {
         let record = BaseRecord::<str, [u8]>::to(&topic.name).partition(0).payload(payload);
         producer.send(record).map_err(|(error, _)| error).unwrap();

@@ -256,7 +256,7 @@ fn taken<T>(by_epoch: &mut BTreeMap<Epoch, Vec<T>>, through: Epoch) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::team::Talk;
+    use super::super::talk::Talk;
     use super::*;
     use tidewatch_checkpoints::{Job, Member, Pace};
     use tidewatch_proto::ids::Generation;

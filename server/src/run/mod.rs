@@ -20,6 +20,7 @@ mod signals;
 mod sinks;
 mod state;
 mod status;
+mod talk;
 mod team;
 mod tending;
 mod topic;
@@ -148,7 +149,7 @@ async fn start(
         // The engine's threads wait for the others: these end when this process does.
         return Err(RunError::Failed(errors));
     }
-    let (serving, written) = wired.finish().await?;
+    let (serving, written) = wired.finish(&around).await?;
     errors.extend(written);
     let input_ended = !watched.stopping && errors.is_empty();
     if input_ended {

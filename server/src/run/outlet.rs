@@ -2,7 +2,7 @@
 
 use super::parcel::{Cargo, Inboxes};
 use super::sinks::{Confirmed, Surroundings};
-use super::team::Talk;
+use super::talk::Talk;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tidewatch_checkpoints::{Event, Owner, Share};

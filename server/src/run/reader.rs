@@ -1,7 +1,7 @@
 //! Answers the API's questions about series: published rows from the store, open windows from the engine of the process
 //! that has them.
 
-use super::team::Talk;
+use super::talk::Talk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

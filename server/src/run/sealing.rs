@@ -1,6 +1,6 @@
 //! Who says of which epochs checkpoints are made: the first process by its pace, the others when they are told.
 
-use super::team::Talk;
+use super::talk::Talk;
 use std::sync::mpsc;
 use std::time::Duration;
 use tidewatch_checkpoints::Pace;

@@ -6,7 +6,7 @@ use crate::config::{DeadLetterSettings, OutputSettings, StoreKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidewatch_api::SinkStats;
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_failpoints::{Point, pass};
@@ -36,8 +36,16 @@ pub struct Sinks {
     generation: Generation,
     /// Whether a sink gives the others rows that it has mended.
     mends: bool,
-    threads: Vec<JoinHandle<Result<(), SinkError>>>,
+    threads: Vec<Thread>,
 }
+
+/// A sink's thread, by the sink's name.
+type Thread = (String, JoinHandle<Result<(), SinkError>>);
+
+/// How long a delivery that is under way is waited for when sinks have given up.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+/// How often a wait for sinks looks whether they have ended or given up.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Through which epoch each sink has taken what it was given.
 #[derive(Clone, Debug, Default)]
@@ -236,8 +244,9 @@ impl Sinks {
     ) -> Result<(), SinkError> {
         let thread = std::thread::Builder::new().name(format!("sink-{name}"));
         let thread = thread.spawn(work);
-        self.threads
-            .push(thread.map_err(|error| SinkError::stop(format!("the thread of sink {name}"), error.to_string()))?);
+        let thread =
+            thread.map_err(|error| SinkError::stop(format!("the thread of sink {name}"), error.to_string()))?;
+        self.threads.push((name.to_owned(), thread));
         Ok(())
     }
 
@@ -279,17 +288,34 @@ impl Sinks {
         })
     }
 
-    /// Waits until all that was sent is delivered, and gives what went wrong. Nobody holds their inboxes any more.
-    pub fn finish(self) -> Vec<String> {
+    /// Waits until all that was sent is delivered or given up, and gives what went wrong. Nobody holds their inboxes any
+    /// more.
+    pub fn finish(self, around: &Surroundings) -> Vec<String> {
         drop(self.inboxes);
-        let ended = self.threads.into_iter().map(JoinHandle::join);
-        ended
-            .filter_map(|end| match end {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("a sink panicked".to_owned()),
-            })
-            .collect()
+        let mut given_up = None;
+        while !self.threads.iter().all(|(_, thread)| thread.is_finished()) {
+            if around.give_up.load(Ordering::SeqCst) {
+                let since: &mut Instant = given_up.get_or_insert_with(Instant::now);
+                if since.elapsed() > UNDER_WAY {
+                    break;
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+        let (ended, hanging): (Vec<Thread>, Vec<Thread>) =
+            self.threads.into_iter().partition(|(_, thread)| thread.is_finished());
+        for (name, _) in hanging {
+            // It ends with the process; whatever came of it, the next start delivers it again.
+            around
+                .terminal
+                .news(&format!("sink {name} doesn't answer: the next start delivers the rest"));
+        }
+        let problem = |(_, thread): Thread| match thread.join() {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("a sink panicked".to_owned()),
+        };
+        ended.into_iter().filter_map(problem).collect()
     }
 }
 

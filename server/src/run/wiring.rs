@@ -8,7 +8,8 @@ use super::parcel;
 use super::ready::Ready;
 use super::sealing::Sealing;
 use super::sinks::{Sinks, Surroundings};
-use super::team::{Routes, Talk};
+use super::talk::Talk;
+use super::team::Routes;
 use super::{RunError, reader};
 use crate::config::Settings;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -197,7 +198,7 @@ impl Wired {
     ///
     /// # Errors
     /// When a part's thread has panicked.
-    pub async fn finish(self) -> Result<(Serving, Vec<String>), RunError> {
+    pub async fn finish(self, around: &Surroundings) -> Result<(Serving, Vec<String>), RunError> {
         tokio::task::block_in_place(|| self.engine.join());
         let (mut writer, written) = self.writing.await.map_err(|error| error.to_string())?;
         if let (Err(problem), false) = (&written, self.talk.is_alone()) {
@@ -205,7 +206,7 @@ impl Wired {
             return Err(problem.clone().into());
         }
         let mut errors: Vec<String> = written.err().into_iter().collect();
-        errors.extend(tokio::task::block_in_place(|| self.sinks.finish()));
+        errors.extend(tokio::task::block_in_place(|| self.sinks.finish(around)));
         let taken = tidewatch_checkpoints::Owner::delivered(writer.owner());
         self.is_done.store(errors.is_empty(), Ordering::SeqCst);
         if self.talk.member.is_first() {

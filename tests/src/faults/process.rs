@@ -1,6 +1,7 @@
 //! The binary as a process that may end at any time, by itself or by us.
 
 use super::Problem;
+use crate::running;
 use crate::sinks::component;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -110,9 +111,7 @@ impl Process {
 
     /// The processes that it has started and that run.
     pub fn children(&self) -> Vec<u32> {
-        let id = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        children.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+        running::children(self.child.id())
     }
 
     /// Kills it as a machine that loses its power does.

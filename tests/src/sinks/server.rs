@@ -1,6 +1,7 @@
 //! A PostgreSQL of a test's own, which can be killed and started again on the same data.
 
 use super::component;
+use crate::running::{children, signal};
 use postgres::{Client, NoTls};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -53,13 +54,28 @@ impl Server {
     /// # Panics
     /// When it doesn't run.
     pub fn kill(&mut self) {
+        self.signal_all("KILL");
         let mut child = self.running.take().expect("it runs");
-        // The group is its own.
-        let killed = Command::new("kill")
-            .args(["-KILL", "--", &format!("-{}", child.id())])
-            .status();
-        assert!(killed.expect("kill runs").success(), "killed");
         child.wait().expect("waited for");
+    }
+
+    /// Has it and all its sessions hang: connections stay, and nobody answers on them.
+    ///
+    /// # Panics
+    /// When it doesn't run.
+    pub fn hang(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Sends a signal to the server, then to its sessions, each of which is in a group of its own.
+    fn signal_all(&self, name: &str) {
+        let server = self.running.as_ref().expect("it runs").id();
+        let sessions = children(server);
+        signal(server, name);
+        // Some may have ended by themselves.
+        let mut kill = Command::new("kill");
+        let kill = kill.arg(format!("-{name}")).args(sessions.iter().map(u32::to_string));
+        let _ = kill.stderr(Stdio::null()).status();
     }
 
     /// Starts it again and waits until it answers.

@@ -14,6 +14,7 @@ use tidewatch_tests::pipeline::Pipeline;
 use tidewatch_tests::running::{LIMIT, Running, signal};
 use tidewatch_tests::s3::Bucket;
 use tidewatch_tests::sinks::postgres::Database;
+use tidewatch_tests::sinks::server::Server;
 use tidewatch_tests::sinks::{component, kafka, unique};
 use tidewatch_tests::way::Way;
 
@@ -335,6 +336,28 @@ fn stops_in_an_outage(signals: usize) {
     let next = Running::start(&variables.collect::<Vec<_>>(), folder.path());
     next.wait_for_checkpoints(1);
     next.stop();
+}
+
+#[test]
+fn a_stop_ends_in_time_while_a_database_hangs_in_a_delivery() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let variables = [
+        ("POSTGRES__URL", server.url.clone()),
+        ("API__LISTEN", "127.0.0.1:0".to_owned()),
+        ("STATE__FOLDER", folder.path().join("state").display().to_string()),
+    ];
+    let run = Running::start(&variables, folder.path());
+    run.wait_for_checkpoints(1);
+    server.hang();
+    // With the second of them something is given to the sink that hangs.
+    run.wait_for_checkpoints(2);
+    let begun = Instant::now();
+    run.terminate();
+    run.wait_until_it_says("sink postgres doesn't answer");
+    let status = run.ended();
+    assert!(status.success(), "{status}: all of it is in the checkpoint");
+    assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
 }
 
 #[test]
