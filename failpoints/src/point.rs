@@ -85,6 +85,13 @@ points! {
     KafkaLettersFlush "kafka-letters-flush" true "All dead letters are in the queue.",
     KafkaLettersCommit "kafka-letters-commit" true "All dead letters are acknowledged, their transaction is open.",
     KafkaLettersCommitted "kafka-letters-committed" true "The dead letters' transaction is committed, nobody knows.",
+    LogWrite "log-write" true "Before batches are written to the embedded log.",
+    LogWritten "log-written" true "Batches are written to the embedded log, not synced.",
+    LogSynced "log-synced" true "Batches are durable in the embedded log, nobody knows.",
+    LogRoll "log-roll" true "Before a partition of the embedded log begins a new file.",
+    LogRolled "log-rolled" true "The new file of the embedded log has its name, its folder is not synced.",
+    LogRemove "log-remove" true "Before a file leaves the embedded log.",
+    LogRemoved "log-removed" true "A file has left the embedded log.",
     Confirm "confirm" false "A sink has taken a delivery, it is not noted.",
     Confirmed "confirmed" false "It is noted that a sink has taken a delivery.",
 }

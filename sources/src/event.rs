@@ -20,6 +20,13 @@ pub enum SourceEvent {
         /// What is missing, and where reading goes on.
         problem: String,
     },
+    /// What was told of as retrying has succeeded.
+    Recovered {
+        /// What it was about.
+        object: String,
+        /// How it is now.
+        problem: String,
+    },
     /// Positions could not be committed for lag tools. Nothing depends on them; the next commit carries newer ones.
     CommitFailed {
         /// The topic and the consumer group.
@@ -33,7 +40,9 @@ impl fmt::Display for SourceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourceEvent::Retrying { object, problem } => write!(f, "{object}: {problem}; trying again"),
-            SourceEvent::Skipped { object, problem } => write!(f, "{object}: {problem}"),
+            SourceEvent::Skipped { object, problem } | SourceEvent::Recovered { object, problem } => {
+                write!(f, "{object}: {problem}")
+            }
             SourceEvent::CommitFailed { object, problem } => {
                 write!(f, "{object}: positions not committed for lag tools: {problem}")
             }

@@ -3,6 +3,7 @@
 
 use super::config::{KafkaSettings, OnGap, Start};
 use super::connect::{CONNECT_TIMEOUT, KafkaFactory};
+use crate::begin::Before;
 use crate::event::SourceEvent;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::time::{Duration, Instant};
@@ -15,15 +16,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// What to do about records that are gone.
 const WAY_ON: &str = "bring the log back, or set kafka.on_gap = \"skip\" to go on with what it has";
-
-/// What a checkpoint says of the log.
-#[derive(Clone, Copy, Debug)]
-pub struct Before<'a> {
-    /// The topic's id; empty when its brokers gave none.
-    pub log: &'a str,
-    /// Where reading of each partition goes on; one that isn't named was added since.
-    pub positions: &'a [(Partition, Offset)],
-}
 
 /// The first offset of a partition, and the one after its last record that may be read.
 type Extent = (i64, i64);

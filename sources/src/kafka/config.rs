@@ -1,5 +1,7 @@
 //! What can be configured about reading from Kafka.
 
+pub use crate::begin::OnGap;
+
 use super::native::{NativeSettings, Patience};
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -88,16 +90,6 @@ pub enum Start {
     Earliest,
     /// With the next record that is appended.
     Latest,
-}
-
-/// What to do when the log doesn't have what comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnGap {
-    /// To start no reading, and say what is missing.
-    Stop,
-    /// To go on with what there is, and say what is missing.
-    Skip,
 }
 
 /// A topic and how to reach it, checked, with the secrets read.

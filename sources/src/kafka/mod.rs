@@ -24,7 +24,7 @@ mod native;
 mod source;
 mod watch;
 
-pub use begin::Before;
+pub use crate::begin::Before;
 pub use config::{Client, KafkaSettings, KafkaSourceConfig, OnGap, Start};
 pub use connect::{KafkaFactory, TimestampType};
 pub use watch::{Change, TopicWatch};

@@ -1,0 +1,65 @@
+//! What leaves the log: whole files, the oldest first, when their time has come or room is needed. What the reader may
+//! still come back to stays; when that is all there is, there is no room.
+
+use super::partition::{Part, Shared};
+use std::fs;
+use std::io::{self, ErrorKind};
+use tidewatch_failpoints::{Point, check};
+use tidewatch_proto::time::LogTime;
+
+/// Removes the oldest files until so many more bytes have room.
+///
+/// # Errors
+/// When nothing more may leave, or a file can't be removed.
+pub(super) fn make_room(shared: &Shared, bytes: u64) -> io::Result<()> {
+    let max = shared.settings.retention_bytes;
+    while size(shared).saturating_add(bytes) > max {
+        let oldest = shared.parts.iter().filter_map(|part| Some((oldest(part)?, part)));
+        let Some((_, part)) = oldest.min_by_key(|(time, _)| *time) else {
+            let problem = format!(
+                "it has {max} bytes, which is log.retention_bytes, and no checkpoint has come by the oldest of them yet"
+            );
+            return Err(io::Error::new(ErrorKind::StorageFull, problem));
+        };
+        remove_first(part)?;
+    }
+    Ok(())
+}
+
+/// Removes files whose records are all older than this.
+///
+/// # Errors
+/// When a file can't be removed.
+pub(super) fn expire(shared: &Shared, before: LogTime) -> io::Result<()> {
+    for part in &shared.parts {
+        while oldest(part).is_some_and(|time| time < Some(before)) {
+            remove_first(part)?;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of all files.
+fn size(shared: &Shared) -> u64 {
+    let of = |part: &Part| part.segments().iter().map(|segment| segment.bytes()).sum::<u64>();
+    shared.parts.iter().map(of).sum()
+}
+
+/// The latest log time of a partition's first file (nothing when it has no records), if that file may leave.
+fn oldest(part: &Part) -> Option<Option<LogTime>> {
+    let segments = part.segments();
+    let (first, second) = (segments.front()?, segments.get(1)?);
+    part.is_read(first).then_some(second.before.time)
+}
+
+fn remove_first(part: &Part) -> io::Result<()> {
+    let Some(first) = part.segments().front().cloned() else {
+        return Ok(());
+    };
+    check(Point::LogRemove)?;
+    match fs::remove_file(&first.path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => drop(part.segments().pop_front()),
+    }
+    Ok(check(Point::LogRemoved)?)
+}
