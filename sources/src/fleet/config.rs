@@ -13,8 +13,10 @@ pub const DEVICES: u32 = 1_000;
 pub const INTERVAL: Span = Span::from_millis(1_000);
 /// The default of [`FleetConfig::partitions`].
 pub const PARTITIONS: u32 = 4;
-/// The default of [`FleetConfig::history`].
-pub const HISTORY: Span = Span::from_millis(0);
+/// How far back a fleet goes that writes to the log, when [`FleetConfig::history`] doesn't say.
+pub const HISTORY: Span = Span::from_secs(86_400);
+/// The default of [`FleetConfig::history_interval`].
+pub const HISTORY_INTERVAL: Span = Span::from_secs(600);
 /// The default of [`FleetConfig::retention`].
 pub const RETENTION: Span = Span(Duration::from_secs(3_600));
 
@@ -33,10 +35,14 @@ pub struct FleetConfig {
     pub devices: u32,
     /// How often a device sends; devices are spread evenly over it.
     pub interval: Span,
-    /// How many partitions the devices are divided among.
+    /// How many partitions the devices are divided among; a fleet that writes to the log goes by the log's.
     pub partitions: u32,
-    /// How far before the first start the fleet began to send, so that there is something to see at once.
-    pub history: Span,
+    /// How far before the first start the fleet began to send, so that there is something to see at once: a day when it
+    /// writes to the log, else nothing.
+    pub history: Option<Span>,
+    /// How often a device sent before the first start, and while nothing ran for longer than `retention`, when the fleet
+    /// writes to the log.
+    pub history_interval: Span,
     /// How far back the simulated log reaches: a reader that was away for longer goes on from there.
     pub retention: Span,
     /// What goes wrong, and how often.
@@ -50,7 +56,8 @@ impl Default for FleetConfig {
             devices: DEVICES,
             interval: INTERVAL,
             partitions: PARTITIONS,
-            history: HISTORY,
+            history: None,
+            history_interval: HISTORY_INTERVAL,
             retention: RETENTION,
             faults: FaultConfig::default(),
         }
@@ -138,7 +145,9 @@ pub struct FleetSettings {
     pub(super) devices: u32,
     pub(super) interval_ms: i64,
     pub(super) partitions: u32,
-    pub(super) history_ms: i64,
+    /// How far back it goes; unless that is said, it depends on who reads it.
+    pub(super) history_ms: Option<i64>,
+    pub(super) history_interval_ms: i64,
     pub(super) retention_ms: i64,
     pub(super) faults: FaultConfig,
 }
@@ -159,11 +168,13 @@ impl FleetConfig {
             (1..=PARTITIONS_MAX).contains(&self.partitions),
             format!("from 1 to {PARTITIONS_MAX}"),
         )?;
-        check(
-            "interval",
-            INTERVAL_MIN <= self.interval && self.interval <= INTERVAL_MAX,
-            "from 10ms to 1day".to_owned(),
-        )?;
+        for (name, interval) in [("interval", self.interval), ("history_interval", self.history_interval)] {
+            check(
+                name,
+                INTERVAL_MIN <= interval && interval <= INTERVAL_MAX,
+                "from 10ms to 1day".to_owned(),
+            )?;
+        }
         for (name, share) in self.faults.shares() {
             check(
                 &format!("faults.{name}"),
@@ -176,7 +187,8 @@ impl FleetConfig {
             devices: self.devices,
             interval_ms: self.interval.as_millis(),
             partitions: self.partitions,
-            history_ms: self.history.as_millis(),
+            history_ms: self.history.map(Span::as_millis),
+            history_interval_ms: self.history_interval.as_millis(),
             retention_ms: self.retention.as_millis(),
             faults: self.faults.clone(),
         })
@@ -196,6 +208,10 @@ mod tests {
         check(r#"{"devices": 10000001}"#, "fleet.devices: must be at most 10000000");
         check(r#"{"partitions": 0}"#, "fleet.partitions: must be from 1 to 1024");
         check(r#"{"interval": "1ms"}"#, "fleet.interval: must be from 10ms to 1day");
+        check(
+            r#"{"history_interval": "2days"}"#,
+            "fleet.history_interval: must be from 10ms to 1day",
+        );
         check(r#"{"faults": {"late": 1.5}}"#, "fleet.faults.late: must be from 0 to 1");
         assert!(serde_json::from_str::<FleetConfig>(r#"{"faults": {"lazy": 1}}"#).is_err());
     }

@@ -6,13 +6,16 @@
 //! * **Partitions**: a device belongs to one, by the hash that Kafka's Java client uses.
 //! * **Log time**: when the record fell due, as if it had arrived at once. Records fall due by the clock, so the source
 //!   is `Idle` between them and never `Finished`.
+//! * **Into the log**: [`FleetFeed`] reads it and appends what it has read to the embedded log, where it goes on after a stop.
 //! * **Offsets** have holes: every device has room for 64 messages an interval.
 
 pub mod config;
 mod device;
 mod faults;
+mod feed;
 mod partition;
 mod source;
 
 pub use config::{FaultConfig, FleetConfig, FleetSettings};
+pub use feed::{FleetFeed, Step};
 pub use source::FleetFactory;

@@ -35,6 +35,20 @@ impl FleetFactory {
         }
     }
 
+    /// The first place of each partition that is due at its time or later.
+    pub(super) fn places(&self, from_ms: &[i64]) -> Vec<Offset> {
+        let all = (0..self.settings.partitions).map(|index| Assignment {
+            partition: Partition(index),
+            from: None,
+        });
+        let all: Vec<Assignment> = all.collect();
+        let logs = all
+            .iter()
+            .zip(self.devices(&all))
+            .map(|(at, devices)| Log::of(at, devices));
+        logs.zip(from_ms).map(|(log, ms)| log.at(&self.settings, *ms)).collect()
+    }
+
     /// The devices of some partitions, each spread over the interval in the order of their numbers.
     fn devices(&self, assigned: &[Assignment]) -> Vec<Vec<Device>> {
         let mut numbers = vec![Vec::new(); self.names.len()];
@@ -135,20 +149,24 @@ struct Batch {
 }
 
 impl Log {
+    fn of(assignment: &Assignment, devices: Vec<Device>) -> Log {
+        Log {
+            partition: assignment.partition,
+            devices,
+            next: Offset(0),
+            batch: Batch::default(),
+        }
+    }
+
     fn open(
         settings: &FleetSettings,
         assignment: &Assignment,
         devices: Vec<Device>,
         now_ms: i64,
     ) -> Result<Log, SourceError> {
-        let mut log = Log {
-            partition: assignment.partition,
-            devices,
-            next: Offset(0),
-            batch: Batch::default(),
-        };
+        let mut log = Log::of(assignment, devices);
         log.next = match assignment.from {
-            None => log.at(settings, now_ms.saturating_sub(settings.history_ms)),
+            None => log.at(settings, now_ms.saturating_sub(settings.history_ms.unwrap_or(0))),
             Some(from) => from.max(log.at(settings, now_ms.saturating_sub(settings.retention_ms))),
         };
         // An interval ahead may be the clock, which was set back; more is another fleet.

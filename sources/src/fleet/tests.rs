@@ -116,7 +116,7 @@ fn history_and_retention() {
     let config = FleetConfig {
         devices: 10,
         partitions: 1,
-        history: Span::from_millis(60_000),
+        history: Some(Span::from_millis(60_000)),
         retention: Span::from_millis(120_000),
         faults: FaultConfig::NONE,
         ..FleetConfig::default()
