@@ -102,6 +102,13 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
 
 fn check_source(source: &SourceSettings, tell: &mut dyn FnMut(Finding)) {
     match source {
+        SourceSettings::Log(log, fleet) => {
+            let feed = fleet
+                .as_ref()
+                .map_or("nothing writes to it", |_| "the simulated fleet writes to it");
+            let folder = log.folder().display();
+            tell(Finding::Good(format!("source: the log in {folder}; {feed}")));
+        }
         SourceSettings::Fleet(_) => tell(Finding::Good("source: a simulated fleet".to_owned())),
         SourceSettings::File(_) => tell(Finding::Good("source: the files can be opened".to_owned())),
         SourceSettings::Kafka(kafka) => check_read_topic(kafka, tell),

@@ -19,6 +19,7 @@ use tidewatch_sinks::{kafka::KafkaSinkConfig, memory::MemoryConfig, postgres::Po
 use tidewatch_sources::file::{CsvConfig, FileConfig};
 use tidewatch_sources::fleet::{FaultConfig, FleetConfig};
 use tidewatch_sources::kafka::KafkaSourceConfig;
+use tidewatch_sources::log::LogConfig;
 
 const UPDATE: &str = "TIDEWATCH_UPDATE";
 /// Stands for the folder of the files that a case can name.
@@ -166,6 +167,7 @@ fn fields() -> BTreeMap<&'static str, (Vec<&'static str>, String)> {
     kafka.0 = [connection, reading].concat();
     BTreeMap::from([
         ("source", of::<parsed::SourceSection>("source")),
+        ("log", of::<LogConfig>("log")),
         ("kafka", kafka),
         ("file", of::<FileConfig>("file")),
         ("file.csv", of::<CsvConfig>("file.csv")),

@@ -69,7 +69,7 @@ fn wait_for_checkpoints(run: &mut Run, more: u64) {
 
 #[test]
 fn when_one_is_lost_the_other_ends_and_says_why() {
-    let mut pair = Pair::new(&[]);
+    let mut pair = Pair::new(&[("SOURCE__KIND", "fleet".to_owned())]);
     for doomed in [0, 1] {
         let mut run = pair.start("");
         wait_for_checkpoints(&mut run, 1);

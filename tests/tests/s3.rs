@@ -101,6 +101,8 @@ fn a_run_that_is_replaced_stops_and_the_newer_one_goes_on() {
     let (place, folder) = (Bucket::default(), tempfile::tempdir().expect("a folder"));
     let mut variables = place.variables();
     variables.push(("API__LISTEN", "127.0.0.1:0".to_owned()));
+    // What both can read at the same time.
+    variables.push(("SOURCE__KIND", "fleet".to_owned()));
     let older = Running::start(&variables, folder.path());
     older.wait_for_checkpoints(1);
     let newer = Running::start(&variables, folder.path());

@@ -2,6 +2,7 @@
 
 use super::parsed::{Config, DeadLetterKind, SourceKind, StateKind, StoreKind};
 use super::written::Written;
+use tidewatch_sources::log::Feed;
 
 /// A line for each thing that somebody should look at.
 pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
@@ -29,7 +30,12 @@ fn unused_sections(config: &Config, written: &Written) -> Vec<String> {
     let uses = [
         ("kafka", kafka, "source.kind = \"kafka\""),
         ("file", kind == SourceKind::File, "source.kind = \"file\""),
-        ("fleet", kind == SourceKind::Fleet, "source.kind = \"fleet\""),
+        ("log", kind == SourceKind::Log, "source.kind = \"log\""),
+        (
+            "fleet",
+            has_fleet(config),
+            "source.kind = \"log\" and log.feed = \"fleet\"",
+        ),
         ("memory", in_memory, "output.store = \"memory\""),
     ];
     let sections = written.sections();
@@ -39,6 +45,15 @@ fn unused_sections(config: &Config, written: &Written) -> Vec<String> {
     unused
         .map(|(section, _, with)| format!("[{section}] is not used; it is with {with}"))
         .collect()
+}
+
+/// Whether the simulated fleet sends, into the log or without one.
+fn has_fleet(config: &Config) -> bool {
+    match config.source.kind {
+        SourceKind::Fleet => true,
+        SourceKind::Log => config.log.feed == Feed::Fleet,
+        SourceKind::Kafka | SourceKind::File => false,
+    }
 }
 
 fn bucket(config: &Config) -> Option<String> {
@@ -60,7 +75,7 @@ fn rollups(config: &Config, written: &Written) -> Option<String> {
     let pointless = written.has("registry.rollups")
         && config.registry.file.is_none()
         && !config.registry.rollups.is_empty()
-        && config.source.kind != SourceKind::Fleet;
+        && !has_fleet(config);
     pointless.then(|| "registry.rollups has nothing to add up over without registry.file".to_owned())
 }
 

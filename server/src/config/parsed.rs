@@ -13,6 +13,7 @@ use tidewatch_sinks::postgres::PostgresConfig;
 use tidewatch_sources::file::FileConfig;
 use tidewatch_sources::fleet::FleetConfig;
 use tidewatch_sources::kafka::KafkaSourceConfig;
+use tidewatch_sources::log::LogConfig;
 
 /// The default of [`StateSection::folder`].
 pub const STATE_FOLDER: &str = "tidewatch-data";
@@ -25,6 +26,8 @@ pub struct Config {
     pub source: SourceSection,
     /// Apache Kafka: how to reach it, and how the source reads it.
     pub kafka: KafkaSection,
+    /// The embedded log.
+    pub log: LogConfig,
     /// Files.
     pub file: FileConfig,
     /// A simulated fleet.
@@ -61,13 +64,15 @@ pub struct SourceSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
-    /// A simulated fleet.
+    /// The embedded log.
     #[default]
-    Fleet,
+    Log,
     /// A topic of Apache Kafka.
     Kafka,
     /// Files.
     File,
+    /// A simulated fleet, without a log.
+    Fleet,
 }
 
 /// The section `[kafka]`. Its parts let unknown keys pass; the table of keys doesn't.

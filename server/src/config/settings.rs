@@ -19,6 +19,10 @@ use tidewatch_sources::SourceError;
 use tidewatch_sources::file::FileSettings;
 use tidewatch_sources::fleet::FleetSettings;
 use tidewatch_sources::kafka::KafkaSettings;
+use tidewatch_sources::log::{Feed, LogSettings};
+
+/// The name of the embedded log in the folder of the state.
+const LOG_FOLDER: &str = "log";
 
 /// What the program runs by.
 pub struct Settings {
@@ -42,12 +46,14 @@ pub struct Settings {
 
 /// Where readings come from.
 pub enum SourceSettings {
-    /// A simulated fleet.
-    Fleet(FleetSettings),
+    /// The embedded log, and the fleet that writes to it, if one does.
+    Log(LogSettings, Option<FleetSettings>),
     /// A topic of Apache Kafka.
     Kafka(KafkaSettings),
     /// Files.
     File(FileSettings),
+    /// A simulated fleet, without a log.
+    Fleet(FleetSettings),
 }
 
 /// Where checkpoints are kept.
@@ -199,6 +205,12 @@ impl Resolver<'_> {
     fn source(&self) -> Result<SourceSettings, ConfigError> {
         let config = self.config;
         match config.source.kind {
+            SourceKind::Log => {
+                let log = config.log.resolve(&config.state.folder.join(LOG_FOLDER));
+                let fleet = (config.log.feed == Feed::Fleet).then(|| config.fleet.resolve());
+                let fleet = fleet.map(|fleet| self.read("fleet", fleet)).transpose()?;
+                self.read("log", log).map(|log| SourceSettings::Log(log, fleet))
+            }
             SourceKind::Fleet => self.read("fleet", config.fleet.resolve()).map(SourceSettings::Fleet),
             SourceKind::File => self.read("file.paths", config.file.resolve()).map(SourceSettings::File),
             SourceKind::Kafka => {

@@ -4,12 +4,13 @@ use super::RunError;
 use super::clock::SystemClock;
 use super::crashes::Crashes;
 use super::log::Terminal;
+use super::opened::Opened;
 use super::sinks::{Sinks, Surroundings};
 use super::state::State;
 use super::talk::{Begin, Claim, Way};
 use super::team::Team;
 use super::{seeded, topic};
-use crate::config::{ConfigError, Settings, SourceSettings};
+use crate::config::{ConfigError, Settings};
 use std::sync::Arc;
 use tidewatch_checkpoints::Store;
 use tidewatch_cluster::Place;
@@ -17,32 +18,10 @@ use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::{Epoch, Generation};
-use tidewatch_proto::source::SourceFactory;
 use tidewatch_sinks::SinkError;
 use tidewatch_sinks::fence::{Fence, Newest};
 use tidewatch_sinks::parts::Parts;
-use tidewatch_sources::file::FileFactory;
-use tidewatch_sources::fleet::FleetFactory;
-use tidewatch_sources::kafka::KafkaFactory;
 use tokio::task::{JoinHandle, spawn_blocking};
-
-/// The source, and the factory once more when it is Kafka's: it commits positions for lag tools.
-pub type Opened = (Arc<dyn SourceFactory>, Option<Arc<KafkaFactory>>);
-
-fn open_source(settings: &SourceSettings, terminal: &Arc<Terminal>) -> Result<Opened, RunError> {
-    Ok(match settings {
-        SourceSettings::Fleet(fleet) => (Arc::new(FleetFactory::new(fleet.clone())), None),
-        SourceSettings::File(file) => (Arc::new(FileFactory::new(file.clone())), None),
-        SourceSettings::Kafka(kafka) => {
-            let connected = KafkaFactory::connect(kafka);
-            let connected =
-                connected.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
-            let terminal = terminal.clone();
-            let factory = Arc::new(connected.with_events(Arc::new(move |event| terminal.trouble(&event.to_string()))));
-            (factory.clone(), Some(factory))
-        }
-    })
-}
 
 /// All that a run begins with.
 pub struct Begun {
@@ -74,10 +53,10 @@ impl Begun {
     pub async fn begin(settings: &Settings, place: Option<&Place>, around: &Surroundings) -> Result<Begun, RunError> {
         let terminal = &around.terminal;
         let state = tokio::task::block_in_place(|| State::open(&settings.state, place.is_some()))?;
-        let source = open_source(&settings.source, terminal)?;
+        let source = tokio::task::block_in_place(|| Opened::open(&settings.source, terminal))?;
         let mut team = Team::join(place.cloned(), settings.engine.threads.max(1), terminal).await?;
         check(Point::RestoreBegin)?;
-        let (claim, former) = claim(&mut team, &state, source.0.partitions()).await?;
+        let (claim, former) = claim(&mut team, &state, source.factory.partitions()).await?;
         let fence = Fence {
             slot: team.talk.member.index,
             former: team.talk.member.processes..former,
@@ -102,11 +81,9 @@ impl Begun {
         {
             terminal.news("[engine] has changed since the state was saved: windows that were open are made by both");
         }
-        if let Some(kafka) = &source.1 {
-            let count = restoring.partitions.len();
-            let begun = tokio::task::block_in_place(|| topic::begin(kafka, was.as_ref(), restored, count));
-            restored = Some(begun.map_err(|error| error.to_string())?);
-        }
+        let count = restoring.partitions.len();
+        let begun = tokio::task::block_in_place(|| topic::begin(&source.log, was.as_ref(), restored, count));
+        let restored = begun.map_err(|error| error.to_string())?;
         let sinks = sinks.await.map_err(|error| error.to_string())?;
         let sinks = sinks.map_err(|error| RunError::Config(ConfigError::new(error.object, error.problem)))?;
         check(Point::SinksStarted)?;
@@ -131,7 +108,7 @@ impl Begun {
         let ahead = tokio::task::block_in_place(|| crashes.ahead(&meta.positions))?;
         if !ahead.is_empty() {
             terminal.news("records at which a worker has crashed are taken one by one");
-            let partitions = self.source.0.partitions().len();
+            let partitions = self.source.factory.partitions().len();
             let restored = self.restored.get_or_insert_with(|| Restored::fresh(partitions));
             restored.crashes = ahead;
         }
@@ -147,12 +124,8 @@ impl Begun {
             epoch: self.was.as_ref().map_or(Epoch(0), |was| was.epoch),
             workers: member.processes * member.threads,
             settings: settings.engine.fingerprint(),
-            partition_names: self.source.0.partitions().to_vec(),
-            log: self
-                .source
-                .1
-                .as_ref()
-                .map_or_else(String::new, |kafka| kafka.log().to_owned()),
+            partition_names: self.source.factory.partitions().to_vec(),
+            log: self.source.log.id(),
             positions: restored.map_or_else(Vec::new, |restored| restored.positions.clone()),
             delivered: Epoch(0),
         }

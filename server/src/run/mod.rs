@@ -1,6 +1,6 @@
 //! A run: source → engine → sinks, with the API beside it, and how it all ends.
 //!
-//! It ends in this order: the source reads no further, the workers complete their epochs and give their state, a last
+//! It ends in this order: the fleet sends nothing more, the source reads no further, the workers complete their epochs and give their state, a last
 //! checkpoint is made, the sinks deliver what is left, for some seconds at most, the API closes. In a cluster the first
 //! process stops them all.
 
@@ -8,7 +8,9 @@ mod begin;
 mod clock;
 mod collector;
 mod crashes;
+mod feeding;
 mod log;
+mod opened;
 mod outlet;
 mod parcel;
 mod questions;
@@ -28,7 +30,7 @@ mod wiring;
 
 pub use team::EXIT_AGAIN;
 
-use crate::config::{ConfigError, Settings, StoreKind};
+use crate::config::{ConfigError, Settings, SourceSettings, StoreKind};
 use begin::Begun;
 use log::Terminal;
 use signals::Signals;
@@ -122,6 +124,11 @@ async fn start(
         let problem = "the processes of a cluster need a store that all of them share: postgres, or discard";
         return Err(RunError::Config(ConfigError::new("output.store", problem)));
     }
+    if place.is_some() && matches!(settings.source, SourceSettings::Log(..)) {
+        let problem = "the embedded log is one process's: those of a cluster need a source that all of them reach, such as \
+                       kafka";
+        return Err(RunError::Config(ConfigError::new("source.kind", problem)));
+    }
     let port = tidewatch_api::listen(&settings.api).await;
     let port = port.map_err(|error| error.to_string())?;
     let around = Surroundings {
@@ -134,7 +141,7 @@ async fn start(
     settings.engine.journal = true;
     settings.engine.stored_ms = settings.output.stored_ms();
     let mut begun = Begun::begin(&settings, place, &around).await?;
-    let changes = Changes::watch(begun.source.1.as_deref()).map_err(|error| error.to_string())?;
+    let changes = Changes::watch(begun.source.log.kafka()).map_err(|error| error.to_string())?;
     begun.team.all_ready().await?;
     stop.begun(true);
     let (tending, first) = Tending::start(&settings.registry, &terminal)?;

@@ -1,15 +1,14 @@
 //! The way to the sinks: they are given what is durable.
 
+use super::opened::Log;
 use super::parcel::{Cargo, Inboxes};
 use super::sinks::{Confirmed, Surroundings};
 use super::talk::Talk;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tidewatch_checkpoints::{Event, Owner, Share};
 use tidewatch_dataflow::checkpoint::Meta;
 use tidewatch_failpoints::{Point, pass};
 use tidewatch_proto::ids::Epoch;
-use tidewatch_sources::kafka::KafkaFactory;
 
 /// Gives sinks what is durable.
 pub struct Outlet {
@@ -19,8 +18,8 @@ pub struct Outlet {
     pub confirmed: Confirmed,
     /// What it shares with sinks.
     pub around: Surroundings,
-    /// Where positions are committed for lag tools.
-    pub kafka: Option<Arc<KafkaFactory>>,
+    /// The log, which is told how far it is read.
+    pub log: Log,
     /// To speak to the cluster's other processes.
     pub talk: Talk,
 }
@@ -37,7 +36,7 @@ impl Owner for Outlet {
 
     fn durable(&mut self, meta: &Meta, cargo: Cargo) {
         self.to.give(&cargo);
-        if let Some(kafka) = &self.kafka {
+        if !matches!(self.log, Log::None) {
             pass(Point::PositionsCommit);
             // Of partitions that others read this process knows only where they stood at the start.
             let own = meta
@@ -45,7 +44,7 @@ impl Owner for Outlet {
                 .iter()
                 .filter(|position| self.talk.member.reads(position.partition));
             let positions = own.map(|position| (position.partition, position.next));
-            kafka.commit(&positions.collect::<Vec<_>>());
+            self.log.read_until(&positions.collect::<Vec<_>>());
             pass(Point::PositionsCommitted);
         }
     }

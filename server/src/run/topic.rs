@@ -1,5 +1,7 @@
-//! What a topic of Kafka wants beyond reading: where to begin, and a look now and then whether it is still the same.
+//! What a log wants beyond reading: where to begin, and for a topic of Kafka a look now and then whether it is still the
+//! same.
 
+use super::opened::Log;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tidewatch_dataflow::Restored;
@@ -7,38 +9,38 @@ use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::checkpoint::Meta;
 use tidewatch_proto::ids::Partition;
 use tidewatch_proto::source::SourceError;
-use tidewatch_sources::kafka::{Before, Change, KafkaFactory, TopicWatch};
+use tidewatch_sources::begin::Before;
+use tidewatch_sources::kafka::{Change, KafkaFactory, TopicWatch};
 
 /// How often is looked whether the topic has changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The state to go on from, with a position for every partition: from the first checkpoint on a restart goes on where
-/// this run began, also by a partition that had no record.
+/// The state to go on from, with a position for every partition of a log: from the first checkpoint on a restart goes on
+/// where this run began, also by a partition that had no record.
 ///
 /// # Errors
 /// When the log doesn't have what comes next.
 pub fn begin(
-    kafka: &KafkaFactory,
+    log: &Log,
     was: Option<&Meta>,
     restored: Option<Restored>,
     partitions: usize,
-) -> Result<Restored, SourceError> {
-    let mut restored = restored.unwrap_or_else(|| Restored::fresh(partitions));
-    let positions: Vec<_> = restored
-        .positions
-        .iter()
-        .map(|position| (position.partition, position.next))
-        .collect();
+) -> Result<Option<Restored>, SourceError> {
+    let known = restored.iter().flat_map(|restored| &restored.positions);
+    let positions: Vec<_> = known.map(|position| (position.partition, position.next)).collect();
     let before = was.map(|meta| Before {
         log: &meta.log,
         positions: &positions,
     });
+    let Some(begin) = log.begin(before)? else {
+        return Ok(restored);
+    };
+    let mut restored = restored.unwrap_or_else(|| Restored::fresh(partitions));
     let clock_ms = |partition| {
         let known = restored.positions.iter().find(|known| known.partition == partition);
         known.map_or(i64::MIN, |known| known.clock_ms)
     };
-    let begin = kafka.begin(before)?.into_iter().enumerate();
-    let begin = begin.map(|(index, next)| {
+    let begin = begin.into_iter().enumerate().map(|(index, next)| {
         let partition = Partition(index as u32);
         Position {
             partition,
@@ -47,7 +49,7 @@ pub fn begin(
         }
     });
     restored.positions = begin.collect();
-    Ok(restored)
+    Ok(Some(restored))
 }
 
 /// What is to be done about a topic that has changed.

@@ -3,6 +3,8 @@
 use super::begin::Begun;
 use super::clock::SystemClock;
 use super::collector::Collector;
+use super::feeding::Feeding;
+use super::opened::Opened;
 use super::outlet::Outlet;
 use super::parcel;
 use super::ready::Ready;
@@ -48,6 +50,7 @@ pub struct Wired {
     is_done: Arc<AtomicBool>,
     delivered: mpsc::Receiver<Epoch>,
     sinks: Sinks,
+    feeding: Option<Feeding>,
     serving: Serving,
 }
 
@@ -65,7 +68,7 @@ impl Wired {
     /// Starts all parts.
     ///
     /// # Errors
-    /// When the store can't be read.
+    /// When the store can't be read, or the fleet's thread can't be started.
     pub fn wire(
         mut begun: Begun,
         settings: Settings,
@@ -85,11 +88,11 @@ impl Wired {
             .as_mut()
             .map(|restored| std::mem::take(&mut restored.outbox));
         let peers = begun.team.peers(begun.begun);
-        let (source, kafka) = begun.source;
+        let Opened { factory, log, feed } = begun.source;
         let sinks = begun.sinks;
-        let partitions = source.partitions().to_vec();
+        let partitions = factory.partitions().to_vec();
         let (engine, captured) =
-            Engine::start_with(settings.engine, source, clock.clone(), begun.restored, first, peers);
+            Engine::start_with(settings.engine, factory, clock.clone(), begun.restored, first, peers);
         let handle = engine.handle();
         let (to_writer, jobs) = mpsc::channel();
         let mut filling = Checkpoints::new(begun.generation, member, to_writer.clone());
@@ -105,7 +108,7 @@ impl Wired {
             to: sinks.inboxes.clone(),
             confirmed: sinks.confirmed.clone(),
             around: around.clone(),
-            kafka,
+            log,
             talk: talk.clone(),
         };
         let mut writer = Writer::new(begun.store, begun.generation, member, handle.stats.clone(), outlet);
@@ -166,7 +169,9 @@ impl Wired {
         let collecting = tokio::task::spawn_blocking(move || {
             collector.run(&captured, |epoch| as_of.store(epoch.0, Ordering::Relaxed))
         });
+        let feeding = feed.map(|feed| Feeding::start(feed, &around.terminal));
         Ok(Wired {
+            feeding: feeding.transpose()?,
             handle,
             talk,
             clock,
@@ -185,6 +190,7 @@ impl Wired {
 
     /// Begins the end: the first process stops all, the others ask it to.
     pub fn stop(&self) {
+        self.feeding.iter().for_each(Feeding::stop);
         match self.talk.member.is_first() {
             true => {
                 let epoch = self.handle.stop();
@@ -199,7 +205,12 @@ impl Wired {
     /// # Errors
     /// When a part's thread has panicked.
     pub async fn finish(self, around: &Surroundings) -> Result<(Serving, Vec<String>), RunError> {
-        tokio::task::block_in_place(|| self.engine.join());
+        tokio::task::block_in_place(|| {
+            self.engine.join();
+            if let Some(feeding) = self.feeding {
+                feeding.finish();
+            }
+        });
         let (mut writer, written) = self.writing.await.map_err(|error| error.to_string())?;
         if let (Err(problem), false) = (&written, self.talk.is_alone()) {
             // The others wait for a checkpoint that is not made: they end when this process does.

@@ -312,6 +312,7 @@ fn stops_in_an_outage(signals: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let variables = [
+        ("SOURCE__KIND", "fleet".to_owned()),
         ("POSTGRES__URL", url),
         ("POSTGRES__SCHEMA", database.config.schema.clone()),
         ("API__LISTEN", "127.0.0.1:0".to_owned()),
@@ -330,10 +331,11 @@ fn stops_in_an_outage(signals: usize) {
     assert!(status.success(), "{status}: all of it is in the checkpoint");
     assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
     // What was not delivered is in the checkpoint: the next run delivers it.
-    let variables = [("POSTGRES__URL", database.config.url.clone())]
-        .into_iter()
-        .chain(variables.into_iter().skip(1));
-    let next = Running::start(&variables.collect::<Vec<_>>(), folder.path());
+    let variables = variables.map(|(key, value)| match key {
+        "POSTGRES__URL" => (key, database.config.url.clone()),
+        _ => (key, value),
+    });
+    let next = Running::start(&variables, folder.path());
     next.wait_for_checkpoints(1);
     next.stop();
 }

@@ -30,8 +30,9 @@ pub(super) const GIB: i64 = 1 << 30;
 pub(super) const COUNT_MAX: i64 = u32::MAX as i64;
 
 /// Every section.
-pub const SECTIONS: [&Section; 18] = [
+pub const SECTIONS: [&Section; 19] = [
     &sources::SOURCE,
+    &sources::LOG,
     &kafka::KAFKA,
     &sources::FILE,
     &sources::CSV,

@@ -1,7 +1,7 @@
-//! The keys of `[source]`, `[file]` and `[fleet]`.
+//! The keys of `[source]`, `[log]`, `[file]` and `[fleet]`.
 
 use super::super::key::{Key, Kind, Section};
-use super::{AGES, DAY};
+use super::{AGES, DAY, GIB, KIB, MIB, SECOND};
 
 /// `[source]`
 pub(super) const SOURCE: Section = Section {
@@ -9,10 +9,73 @@ pub(super) const SOURCE: Section = Section {
     about: "Where readings come from.",
     keys: &[Key {
         name: "kind",
-        kind: Kind::OneOf(&["fleet", "kafka", "file"]),
-        default: "fleet",
-        about: "A simulated fleet (`[fleet]`), a topic of Kafka (`[kafka]`) or files (`[file]`).",
+        kind: Kind::OneOf(&["log", "kafka", "file", "fleet"]),
+        default: "log",
+        about: "The embedded log (`[log]`), a topic of Kafka (`[kafka]`), files (`[file]`), or a simulated fleet without a \
+                log (`[fleet]`).",
     }],
+};
+
+/// `[log]`
+pub(super) const LOG: Section = Section {
+    name: "log",
+    about: "The embedded durable log, when `source.kind` is `log`. One process has it: those of a cluster need a log that \
+            all of them reach, Kafka's.",
+    keys: &[
+        Key {
+            name: "feed",
+            kind: Kind::OneOf(&["fleet", "none"]),
+            default: "fleet",
+            about: "What writes to it: the simulated fleet (`[fleet]`), or nothing; then what is there is read.",
+        },
+        Key {
+            name: "folder",
+            kind: Kind::Path,
+            default: "",
+            about: "Where it is. By default `log` in `state.folder`; it is created when missing. Two processes can't share \
+                    it.",
+        },
+        Key {
+            name: "partitions",
+            kind: Kind::Integer(1, 1_024),
+            default: "4",
+            about: "How many partitions it has. More can be added later, none taken away.",
+        },
+        Key {
+            name: "segment_bytes",
+            kind: Kind::Size(KIB, 256 * MIB),
+            default: "64MiB",
+            about: "From this size on a partition begins a new file: what leaves the log are whole files. It is never more \
+                    than a fourth of the partition's share of `retention_bytes`.",
+        },
+        Key {
+            name: "retention",
+            kind: Kind::Span(SECOND, AGES),
+            default: "7days",
+            about: "How long records are kept, by their log times.",
+        },
+        Key {
+            name: "retention_bytes",
+            kind: Kind::Size(4 * MIB, 65_536 * GIB),
+            default: "4GiB",
+            about: "How much is kept at most, of all partitions together; at least 4MiB for each. What no checkpoint has \
+                    come by yet doesn't leave: then what writes waits.",
+        },
+        Key {
+            name: "sync_interval",
+            kind: Kind::Span(1, 10 * SECOND),
+            default: "100ms",
+            about: "How long what is appended waits at most until it is made durable, together with what came after it. \
+                    What isn't durable isn't read.",
+        },
+        Key {
+            name: "on_gap",
+            kind: Kind::OneOf(&["stop", "skip"]),
+            default: "stop",
+            about: "What to do when the log doesn't have what comes next by the checkpoint: end with an error, or go on with \
+                    what it has, and say what is missing.",
+        },
+    ],
 };
 
 /// `[file]`
@@ -105,7 +168,7 @@ pub(super) const CSV: Section = Section {
 /// `[fleet]`
 pub(super) const FLEET: Section = Section {
     name: "fleet",
-    about: "A simulated fleet, when `source.kind` is `fleet`.",
+    about: "The simulated fleet, when `log.feed` or `source.kind` is `fleet`.",
     keys: &[
         Key {
             name: "seed",
@@ -129,19 +192,28 @@ pub(super) const FLEET: Section = Section {
             name: "partitions",
             kind: Kind::Integer(1, 1_024),
             default: "4",
-            about: "How many partitions the devices are divided among.",
+            about: "How many partitions the devices are divided among; with the log, `log.partitions` says it.",
         },
         Key {
             name: "history",
             kind: Kind::Span(0, AGES),
-            default: "0s",
-            about: "How far before the first start the fleet began to send, so that there is something to see at once.",
+            default: "",
+            about: "How far before the first start the fleet began to send, so that there is something to see at once. By \
+                    default a day, which is played into the log as fast as can be, and nothing without the log.",
+        },
+        Key {
+            name: "history_interval",
+            kind: Kind::Span(10, DAY),
+            default: "10m",
+            about: "How often a device sent before the first start, and while nothing ran for longer than `retention`; with \
+                    the log.",
         },
         Key {
             name: "retention",
             kind: Kind::Span(0, AGES),
             default: "1h",
-            about: "How far back the simulated log reaches: a reader that was away for longer goes on from there.",
+            about: "How far back the simulated log reaches: a reader that was away for longer goes on from there, and with \
+                    the log a longer stop is played as history.",
         },
     ],
 };
