@@ -2,6 +2,7 @@
 //!
 //! * [`Sink`], [`hot::HotStore`]: the contracts.
 //! * [`postgres`], [`kafka`], [`memory`], [`discard`]: the connectors.
+//! * [`mending`]: what readings beyond the horizon make of stored rows.
 //! * [`retry`]: wraps a sink and tries again what may go through later.
 //! * [`fence`]: what shuts older runs out of a store that doesn't know runs.
 //! * [`conformance`]: the suite; memory passes it here, the others in the crate `tests`.
@@ -12,6 +13,7 @@ pub mod fence;
 pub mod hot;
 pub mod kafka;
 pub mod memory;
+pub mod mending;
 pub mod parts;
 pub mod postgres;
 pub mod retry;

@@ -6,10 +6,12 @@
 mod dead_letters;
 mod rows;
 mod sample;
+mod storing;
 
 pub use dead_letters::{LARGE_BYTES, LetterSubject, dead_letter_sink};
 pub use rows::sink;
 pub use sample::{row, values};
+pub use storing::{StoringSubject, mending, storing_sink};
 
 use crate::Sink;
 use crate::hot::HotStore;

@@ -2,105 +2,51 @@
 
 use super::failure::Failure;
 use super::hot::{COLUMNS, row_of};
-use super::mended::{Mended, Reading, mend};
 use super::session::prepared;
 use super::stamp::Stamp;
 use super::tables::{Batch, table};
+use crate::mending::{Mended, Reading, Sorted, mend};
 use postgres::{Statement, Transaction};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::row::{Job, Row, Status, Values};
-use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::EventTime;
 
-/// What is stored of a device and metric, as far as readings are added to it.
-#[derive(Clone, Debug)]
-pub struct Mending {
-    /// The per-series jobs whose rows are stored.
-    pub jobs: Vec<Job>,
-    /// Whether quantiles are kept.
-    pub quantiles: bool,
-    /// The names of the source's partitions, by their numbers.
-    pub partitions: Vec<String>,
+/// The earliest window that the retention keeps.
+pub(super) fn kept_from(retention: Option<Duration>) -> EventTime {
+    let kept = retention.and_then(|kept| SystemTime::now().checked_sub(kept));
+    let from = kept.and_then(|from| from.duration_since(UNIX_EPOCH).ok());
+    EventTime(from.map_or(i64::MIN, |from| from.as_millis() as i64))
 }
 
-/// The rows of a series that readings are added to: by job and window.
-type Windows<'a> = BTreeMap<(Job, EventTime), Vec<Reading<'a>>>;
-
-/// Readings by the rows that they are added to.
-pub(super) struct Sorted<'a> {
-    series: BTreeMap<(&'a Name, &'a Name), Windows<'a>>,
-}
-
-impl Mending {
-    /// Sorts readings by the rows that they are added to. Rows that the retention lets go are not made again.
-    pub(super) fn sort<'a>(&'a self, stragglers: &'a [Straggler], retention: Option<Duration>) -> Sorted<'a> {
-        let kept = retention.and_then(|kept| SystemTime::now().checked_sub(kept));
-        let from = kept.and_then(|from| from.duration_since(UNIX_EPOCH).ok());
-        let from = EventTime(from.map_or(i64::MIN, |from| from.as_millis() as i64));
-        let mut series: BTreeMap<(&Name, &Name), Windows<'a>> = BTreeMap::new();
-        for straggler in stragglers {
-            let name = self.partitions.get(straggler.partition.index());
-            for (metric, value) in &straggler.readings {
-                let reading = Reading {
-                    partition: name.map_or("", String::as_str),
-                    offset: straggler.offset,
-                    at: straggler.at,
-                    value: *value,
-                };
-                let rows = series.entry((&straggler.device, metric)).or_default();
-                for job in &self.jobs {
-                    for start in job.starts(straggler.at).filter(|start| *start >= from) {
-                        rows.entry((*job, start)).or_default().push(reading);
-                    }
-                }
+/// Adds the readings, and gives all these rows as they are then.
+pub(super) fn store(
+    sorted: Sorted<'_>,
+    transaction: &mut Transaction<'_>,
+    statements: &mut HashMap<String, Statement>,
+    quantiles: bool,
+    through: Epoch,
+) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    for ((device, metric), windows) in sorted.series {
+        for job in [Job::Minute, Job::FiveMinutes, Job::Hour] {
+            let own = windows.range((job, EventTime(i64::MIN))..=(job, EventTime(i64::MAX)));
+            let own: Vec<(EventTime, &[Reading<'_>])> =
+                own.map(|((_, start), list)| (*start, list.as_slice())).collect();
+            let mut series = Series {
+                transaction: &mut *transaction,
+                statements: &mut *statements,
+                job,
+                device,
+                metric,
+            };
+            for chunk in own.chunks(CHUNK) {
+                rows.extend(series.add(chunk, quantiles, through)?);
             }
         }
-        Sorted { series }
     }
-}
-
-impl Sorted<'_> {
-    /// Whether there is no reading.
-    pub(super) fn is_empty(&self) -> bool {
-        self.series.is_empty()
-    }
-
-    /// The table and start of every window.
-    pub(super) fn windows(&self) -> impl Iterator<Item = (&'static str, i64)> {
-        let windows = self.series.values().flat_map(BTreeMap::keys);
-        windows.map(|(job, start)| (table(*job).name, start.0))
-    }
-
-    /// Adds the readings, and gives all these rows as they are then.
-    pub(super) fn store(
-        self,
-        transaction: &mut Transaction<'_>,
-        statements: &mut HashMap<String, Statement>,
-        quantiles: bool,
-        through: Epoch,
-    ) -> Result<Vec<Row>, Failure> {
-        let mut rows = Vec::new();
-        for ((device, metric), windows) in self.series {
-            for job in [Job::Minute, Job::FiveMinutes, Job::Hour] {
-                let own = windows.range((job, EventTime(i64::MIN))..=(job, EventTime(i64::MAX)));
-                let own: Vec<(EventTime, &[Reading<'_>])> =
-                    own.map(|((_, start), list)| (*start, list.as_slice())).collect();
-                let mut series = Series {
-                    transaction: &mut *transaction,
-                    statements: &mut *statements,
-                    job,
-                    device,
-                    metric,
-                };
-                for chunk in own.chunks(CHUNK) {
-                    rows.extend(series.add(chunk, quantiles, through)?);
-                }
-            }
-        }
-        Ok(rows)
-    }
+    Ok(rows)
 }
 
 /// So many rows are read and written at once.

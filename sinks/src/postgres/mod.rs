@@ -17,7 +17,7 @@
 //! * `session`, `failure`: one connection, rebuilt after every error; which errors may pass.
 //! * `schema`, `days`: tables by versioned migrations; hypertables, or partitions made on demand; retention.
 //! * `order`, `tables`, `copy`, `stamp`: rows in the order of their key, as columns of arrays and as a copy.
-//! * `mend`, `mended`: readings beyond the horizon, and what they make of a row.
+//! * `mend`: readings beyond the horizon; [`crate::mending`] says what they make of a row.
 //! * `progress`, `sink`, `dead_letters`, `hot`: what is done with them.
 
 pub mod config;
@@ -27,7 +27,6 @@ mod dead_letters;
 mod failure;
 mod hot;
 mod mend;
-mod mended;
 mod order;
 mod progress;
 mod schema;
@@ -36,9 +35,9 @@ mod sink;
 mod stamp;
 mod tables;
 
+pub use crate::mending::Mending;
 pub use config::{PostgresConfig, PostgresSettings, Timescale};
 pub use dead_letters::PostgresDeadLetters;
 pub use hot::PostgresHotStore;
-pub use mend::Mending;
 pub use schema::Tables;
 pub use sink::PostgresSink;

@@ -3,12 +3,13 @@
 use super::PostgresSettings;
 use super::copy::copy;
 use super::failure::Failure;
-use super::mend::{Mending, Sorted};
+use super::mend;
 use super::order::of_table;
 use super::progress;
 use super::schema::{self, Layout, Tables};
 use super::session::{Link, Session, connect, prepared};
 use super::tables::{Batch, Table, WINDOWED, table};
+use crate::mending::{Mending, Sorted};
 use crate::parts::Parts;
 use crate::{Sink, SinkError, Storing};
 use postgres::error::SqlState;
@@ -101,13 +102,14 @@ impl Storing for PostgresSink {
         self.refuse_foreign(delivery, stragglers)?;
         self.link.keep_retention()?;
         let (parts, rows) = (&self.parts, &delivery.items);
-        let retention = self.link.settings().retention;
+        let kept_from = mend::kept_from(self.link.settings().retention);
         let mending = self.mending.as_ref();
-        let sorted = mending.map(|mending| (mending.sort(stragglers, retention), mending.quantiles));
+        let sorted = mending.map(|mending| (mending.sort(stragglers, |_| kept_from), mending.quantiles));
         self.link.run(|session, settings| {
             if session.layout == Layout::DailyPartitions {
                 let windows = rows.iter().map(|row| (table(row.job).name, row.window_start.0));
                 let mended = sorted.iter().flat_map(|(sorted, _)| sorted.windows());
+                let mended = mended.map(|(job, start)| (table(job).name, start.0));
                 session.days.have(&mut session.client, windows.chain(mended))?;
             }
             store(session, settings, parts, delivery, sorted)
@@ -144,7 +146,7 @@ fn store(
     let mended = match sorted {
         Some((sorted, quantiles)) if !sorted.is_empty() => {
             check(Point::PostgresMend)?;
-            let mended = sorted.store(&mut transaction, statements, quantiles, delivery.through)?;
+            let mended = mend::store(sorted, &mut transaction, statements, quantiles, delivery.through)?;
             check(Point::PostgresMended)?;
             mended
         }

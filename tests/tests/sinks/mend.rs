@@ -1,253 +1,28 @@
 //! Readings beyond the horizon, added to the rows of PostgreSQL and TimescaleDB: as a recomputation has it, once.
 
-use std::collections::BTreeMap;
+use super::delivery;
 use std::sync::PoisonError;
-use tidewatch_proto::ids::{Epoch, Generation, Name, Offset, Partition};
-use tidewatch_proto::query::{Order, SeriesQuery};
-use tidewatch_proto::row::{Delivery, Job, Row, Status, Values};
+use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::EventTime;
 use tidewatch_settings::Span;
 use tidewatch_sinks::Storing;
-use tidewatch_sinks::hot::HotStore;
+use tidewatch_sinks::conformance::{StoringSubject, mending, storing_sink};
 use tidewatch_sinks::parts::Parts;
-use tidewatch_sinks::postgres::{Mending, PostgresHotStore, PostgresSink, Timescale};
+use tidewatch_sinks::postgres::{PostgresHotStore, PostgresSink, Timescale};
 use tidewatch_tests::sinks::component;
 use tidewatch_tests::sinks::postgres::Database;
 
-const START: i64 = 1_750_003_200_000;
-const MINUTE: i64 = 60_000;
-const JOBS: [(Job, i64, i64); 3] = [(Job::Minute, 1, 1), (Job::FiveMinutes, 5, 1), (Job::Hour, 60, 60)];
-
-/// A reading of the only metric: its device, event time and value.
-type Read = (usize, i64, f64);
-
-/// What a window holds: (job, device, start) to event times and values in the order of the log.
-type Windows = BTreeMap<(Job, usize, i64), Vec<(i64, f64)>>;
-
-fn windows(readings: &[Read]) -> Windows {
-    let mut windows = Windows::new();
-    for (device, at, value) in readings {
-        for (job, minutes, every) in JOBS {
-            let first = at.div_euclid(every * MINUTE) * every * MINUTE;
-            for start in (0..minutes / every).map(|by| first - by * every * MINUTE) {
-                windows.entry((job, *device, start)).or_default().push((*at, *value));
-            }
-        }
-    }
-    windows
-}
-
-/// The plain statistics of a window; quantiles are left out.
-fn plain(readings: &[(i64, f64)]) -> Values {
-    let valid: Vec<(i64, f64)> = readings
-        .iter()
-        .copied()
-        .filter(|(_, value)| value.is_finite())
-        .collect();
-    let n = valid.len() as f64;
-    let sum = valid.iter().map(|(_, value)| value).sum::<f64>();
-    let squares = valid.iter().map(|(_, value)| (value - sum / n).powi(2)).sum::<f64>();
-    Values {
-        count: valid.len() as u64,
-        invalid_count: (readings.len() - valid.len()) as u64,
-        devices: 1,
-        sum,
-        min: valid.iter().map(|(_, value)| *value).reduce(f64::min),
-        max: valid.iter().map(|(_, value)| *value).reduce(f64::max),
-        first: valid.iter().min_by_key(|(at, _)| *at).map(|(_, value)| *value),
-        last: valid.iter().max_by_key(|(at, _)| *at).map(|(_, value)| *value),
-        mean: (!valid.is_empty()).then_some(sum / n),
-        stddev: (valid.len() > 1).then(|| (squares / (n - 1.0)).sqrt()),
-        quantiles: None,
-    }
-}
-
-/// Numbers from a seed.
-fn numbers(mut state: u64) -> impl FnMut(u64) -> u64 {
-    move |below| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    }
-}
-
-fn readings(seed: u64, devices: std::ops::Range<u64>, count: usize) -> Vec<Read> {
-    let mut random = numbers(seed);
-    let one = |_| {
-        let value = match random(12) {
-            0 => f64::NAN,
-            _ => random(1_000_000) as f64 / 512.0 - 900.0,
-        };
-        let device = devices.start + random(devices.end - devices.start);
-        (device as usize, START + (random(130 * 60_000)) as i64, value)
-    };
-    (0..count).map(one).collect()
-}
-
-fn device(number: usize) -> Name {
-    format!("late-{number}").into()
-}
-
-fn row((job, number, start): (Job, usize, i64), values: Values) -> Row {
-    let minutes = JOBS.iter().find(|own| own.0 == job).map_or(1, |own| own.1);
-    Row {
-        job,
-        key: device(number),
-        metric: "load".into(),
-        window_start: EventTime(start),
-        window_end: EventTime(start + minutes * MINUTE),
-        values,
-        status: Status::Final,
-        revision: Epoch(10),
-    }
-}
-
-fn stragglers(readings: &[Read]) -> Vec<Straggler> {
-    let straggler = |(offset, (number, at, value)): (i64, &Read)| Straggler {
-        partition: Partition(1),
-        offset: Offset(offset),
-        device: device(*number),
-        at: EventTime(*at),
-        readings: vec![("load".into(), *value)],
-    };
-    (100..).zip(readings).map(straggler).collect()
-}
-
 fn sink(database: &Database) -> PostgresSink {
-    PostgresSink::new(database.settings(), Parts::all()).mending(Mending {
-        jobs: JOBS.map(|own| own.0).to_vec(),
-        quantiles: true,
-        partitions: vec!["log/0".into(), "log/1".into()],
-    })
+    PostgresSink::new(database.settings(), Parts::all()).mending(mending())
 }
 
-fn delivery(generation: u64, through: u64, items: Vec<Row>) -> Delivery<Row> {
-    Delivery {
-        generation: Generation(generation),
-        through: Epoch(through),
-        items,
-    }
-}
-
-fn near(got: Option<f64>, want: Option<f64>, what: &str) {
-    match (got, want) {
-        (Some(got), Some(want)) => assert!(
-            (got - want).abs() <= 1e-9 * (1.0 + want.abs()),
-            "{what}: {got} for {want}"
-        ),
-        (got, want) => assert_eq!(got, want, "{what}"),
-    }
-}
-
-/// All that is stored of the devices, checked against all readings.
-fn check(database: &Database, timely: &[Read], late: &[Read]) -> BTreeMap<(Job, usize, i64), Row> {
-    let reader = PostgresHotStore::new(database.settings());
-    let (before, added) = (windows(timely), windows(late));
-    let mut all = before.clone();
-    for (key, more) in &added {
-        all.entry(*key).or_default().extend(more);
-    }
-    let mut stored = BTreeMap::new();
-    for number in 0..4 {
-        for (job, ..) in JOBS {
-            let query = SeriesQuery {
-                job,
-                key: device(number),
-                metric: "load".into(),
-                from: EventTime(START - 24 * 60 * MINUTE),
-                to: EventTime(START + 24 * 60 * MINUTE),
-                order: Order::OldestFirst,
-                limit: 10_000,
-            };
-            for row in reader.series(&query).expect("it answers") {
-                stored.insert((job, number, row.window_start.0), row);
-            }
-        }
-    }
-    assert_eq!(stored.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>());
-    for (key, row) in &stored {
-        let (got, want) = (row.values, plain(&all[key]));
-        let exact = |values: &Values| (values.count, values.invalid_count, values.min, values.max);
-        assert_eq!(exact(&got), exact(&want), "{key:?}");
-        near(Some(got.sum), Some(want.sum), "sum");
-        near(got.mean, want.mean, "mean");
-        near(got.stddev, want.stddev, "stddev");
-        let was = before.get(key).map(|readings| plain(readings));
-        match was.filter(|was| was.count > 0) {
-            // Of what the engine made the times are not known.
-            Some(was) => assert_eq!((got.first, got.last), (was.first, was.last), "{key:?}"),
-            None => assert_eq!((got.first, got.last), (want.first, want.last), "{key:?}"),
-        }
-        if !before.contains_key(key) && want.count > 0 {
-            let mut sorted: Vec<f64> = all[key]
-                .iter()
-                .map(|own| own.1)
-                .filter(|value| value.is_finite())
-                .collect();
-            sorted.sort_by(f64::total_cmp);
-            let median = sorted[(sorted.len().div_ceil(2)).max(1) - 1];
-            let got = got.quantiles.expect("all readings are known").p50;
-            assert!(
-                (got - median).abs() <= median.abs() / 64.0,
-                "{key:?}: {got} for {median}"
-            );
-        }
-        let status = if added.contains_key(key) {
-            Status::Corrected
-        } else {
-            Status::Final
-        };
-        assert_eq!(row.status, status, "{key:?}");
-    }
-    stored
-}
-
-/// Deliveries that are made again, alone and as the beginning of a larger one, by the same run and by a later one.
+/// With a connection of its own each time: TimescaleDB takes one at a time.
 fn mended_once(database: &Database) {
-    let (timely, late) = (readings(7, 0..3, 400), readings(8, 1..4, 300));
-    let late_ones = stragglers(&late);
-    let rows = windows(&timely).into_iter().map(|(key, own)| row(key, plain(&own)));
-    // A connection of its own each time: TimescaleDB takes one at a time.
-    let mend = |run: u64, through: u64, rows: Vec<Row>, late: &[Straggler]| {
-        sink(database)
-            .mend(&delivery(run, through, rows), late)
-            .expect("it is stored")
-    };
-    assert_eq!(mend(1, 10, rows.collect(), &[]), []);
-    mend(1, 20, Vec::new(), &late_ones[..100]);
-    let again = mend(1, 20, Vec::new(), &late_ones[..100]);
-    let stored = check(database, &timely, &late[..100]);
-    for row in &again {
-        let number = (0..4).find(|number| device(*number) == row.key).expect("one of ours");
-        assert_eq!(
-            &stored[&(row.job, number, row.window_start.0)],
-            row,
-            "given back as stored"
-        );
-    }
-    assert_eq!(again.len(), windows(&late[..100]).len());
-    // The run dies before it knows, and the next gives more at once.
-    mend(1, 30, Vec::new(), &late_ones[..180]);
-    mend(2, 0, Vec::new(), &[]);
-    mend(2, 40, Vec::new(), &late_ones[100..]);
-    let stored = check(database, &timely, &late);
-    // All of it again changes nothing.
-    mend(2, 50, Vec::new(), &late_ones);
-    assert_eq!(check(database, &timely, &late), stored);
-    // A row that takes a mended one's place takes the readings again.
-    let key = windows(&late)
-        .into_keys()
-        .find(|key| windows(&timely).contains_key(key));
-    let key = key.expect("both have windows");
-    let replayed = Row {
-        revision: Epoch(60),
-        ..row(key, plain(&windows(&timely)[&key]))
-    };
-    mend(2, 60, vec![replayed], &late_ones);
-    let now = check(database, &timely, &late);
-    assert!(now[&key].revision > stored[&key].revision);
+    storing_sink(&StoringSubject {
+        sink: &|| Box::new(sink(database)),
+        store: &|| Box::new(PostgresHotStore::new(database.settings())),
+    });
 }
 
 #[test]
@@ -274,7 +49,13 @@ fn timescale_adds_each_reading_once() {
 fn rows_past_the_retention_are_not_made_again() {
     let mut database = Database::new(&component("TIDEWATCH_TEST_POSTGRES"));
     database.config.retention = Some(Span::from_secs(30 * 86_400));
-    let late = stragglers(&[(0, START, 1.0)]);
+    let late = [Straggler {
+        partition: Partition(1),
+        offset: Offset(100),
+        device: "late-0".into(),
+        at: EventTime(1_750_003_200_000),
+        readings: vec![("load".into(), 1.0)],
+    }];
     let rows = sink(&database).mend(&delivery(1, 5, Vec::new()), &late).unwrap();
     assert_eq!(rows, []);
     assert_eq!(database.number("SELECT count(*) FROM aggregates_minute"), 0);

@@ -15,7 +15,7 @@ const LATEST: EventTime = EventTime(i64::MAX);
 
 /// What is kept of a row beside its values, so that it takes each reading once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Mended {
+pub(crate) struct Mended {
     /// By partition the last message that the row has taken.
     taken: BTreeMap<String, Offset>,
     /// The sum of squares about the mean, which the row's deviation says but for the last bits.
@@ -36,29 +36,29 @@ enum Format {
 
 impl Mended {
     /// As it is stored.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         postcard::to_stdvec(&Format::V1(self.clone())).expect("every sequence knows its length, and a Vec has no end")
     }
 
     /// What was stored; `None` when it is something else.
-    pub(super) fn read(bytes: &[u8]) -> Option<Mended> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Mended> {
         postcard::from_bytes(bytes).ok().map(|Format::V1(mended)| mended)
     }
 }
 
 /// A reading on its way into a row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     /// The partition's name.
-    pub(super) partition: &'a str,
-    pub(super) offset: Offset,
-    pub(super) at: EventTime,
-    pub(super) value: f64,
+    pub(crate) partition: &'a str,
+    pub(crate) offset: Offset,
+    pub(crate) at: EventTime,
+    pub(crate) value: f64,
 }
 
 /// The values of a row with those readings that it has not taken yet, which come in the order of the log; `None` when
 /// it has all of them. `stored` is empty for a row that isn't there.
-pub(super) fn mend(
+pub(crate) fn mend(
     stored: &Values,
     known: Option<&Mended>,
     readings: &[Reading<'_>],
