@@ -1,11 +1,11 @@
 //! Where results go: the contract of a sink, the connectors, and the conformance suite that each passes.
 //!
 //! * [`Sink`], [`hot::HotStore`]: the contracts.
-//! * [`postgres`], [`kafka`], [`memory`], [`discard`]: the connectors.
+//! * [`postgres`], [`sqlite`], [`kafka`], [`memory`], [`discard`]: the connectors.
 //! * [`mending`]: what readings beyond the horizon make of stored rows.
 //! * [`retry`]: wraps a sink and tries again what may go through later.
 //! * [`fence`]: what shuts older runs out of a store that doesn't know runs.
-//! * [`conformance`]: the suite; memory passes it here, the others in the crate `tests`.
+//! * [`conformance`]: the suite; memory and SQLite pass it here, the others in the crate `tests`.
 
 pub mod conformance;
 pub mod discard;
@@ -17,6 +17,7 @@ pub mod mending;
 pub mod parts;
 pub mod postgres;
 pub mod retry;
+pub mod sqlite;
 
 use tidewatch_proto::row::{Delivery, Row};
 use tidewatch_proto::straggler::Straggler;

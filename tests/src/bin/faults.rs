@@ -185,6 +185,7 @@ fn failpoints(asked: &Asked) -> Vec<(String, Done)> {
     let kinds = [
         (StoreKind::Folder, Letters::Kafka),
         (StoreKind::Folder, Letters::Postgres),
+        (StoreKind::Folder, Letters::Embedded),
         (StoreKind::Shared, Letters::Kafka),
         (StoreKind::Bucket, Letters::Kafka),
     ];

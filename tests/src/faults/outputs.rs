@@ -6,6 +6,9 @@ use rdkafka::message::Message;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
+use tidewatch_proto::query::LetterQuery;
+use tidewatch_sinks::sqlite::{Sqlite, SqliteConfig};
 
 /// The tables of windows, and the job of each.
 pub const TABLES: [(&str, &str); 3] = [
@@ -81,6 +84,32 @@ pub fn postgres_letters(database: &Database, folder: &Path) {
     for row in database.client().query(sql, &[]).expect("dead letters are there") {
         let (partition, offset, reason): (String, i64, String) = (row.get(0), row.get(1), row.get(2));
         writeln!(out, "{partition}\t{offset}\t{reason}").expect("written");
+    }
+    out.flush().expect("written");
+}
+
+/// Writes what stands among the dead letters of an embedded store, which nobody else has open: as [`kafka_letters`].
+///
+/// # Panics
+/// When the store or the file fails.
+pub fn embedded_letters(store: &Path, folder: &Path) {
+    let mut out = BufWriter::new(File::create(folder.join("letters.tsv")).expect("a file"));
+    let config = SqliteConfig {
+        folder: Some(store.to_owned()),
+        ..SqliteConfig::default()
+    };
+    let settings = config.resolve(store).expect("the folder is there");
+    let reader = Sqlite::open(settings, Arc::new(|_| ()))
+        .expect("nobody has it")
+        .reader();
+    let all = LetterQuery {
+        reason: None,
+        before: None,
+        limit: usize::MAX,
+    };
+    for letter in reader.letters(&all).expect("dead letters are there") {
+        let partition = letter.partition.rsplit('/').next().unwrap_or_default();
+        writeln!(out, "{partition}\t{}\t{}", letter.offset, letter.reason.as_str()).expect("written");
     }
     out.flush().expect("written");
 }

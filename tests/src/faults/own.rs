@@ -24,6 +24,8 @@ pub struct Own {
     pub database: Database,
     /// Where checkpoints are kept when it is a folder.
     pub state: PathBuf,
+    /// Where the embedded store is, when there is one.
+    pub embedded: PathBuf,
     bucket: Option<Bucket>,
     secret: PathBuf,
     store: StoreKind,
@@ -45,6 +47,7 @@ impl Own {
             letters: unique("letters"),
             database: Database::new(database),
             state: folder.join("state"),
+            embedded: folder.join("embedded"),
             bucket: (store == StoreKind::Bucket).then(Bucket::default),
             secret,
             store,
@@ -106,6 +109,11 @@ impl Own {
                 ("DEAD_LETTER__TOPIC", self.letters.clone()),
             ],
             Letters::Postgres => vec![("DEAD_LETTER__KIND", "postgres".to_owned())],
+            Letters::Embedded => vec![
+                ("OUTPUT__STORE", "embedded".to_owned()),
+                ("EMBEDDED__FOLDER", self.embedded.display().to_string()),
+                ("DEAD_LETTER__KIND", "embedded".to_owned()),
+            ],
         });
         keys.extend(
             self.outbox_bytes

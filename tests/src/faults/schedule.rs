@@ -63,6 +63,8 @@ pub enum Letters {
     Kafka,
     /// To a table.
     Postgres,
+    /// To an embedded store, which then has the rows too.
+    Embedded,
 }
 
 /// What a place does when it is passed.
@@ -161,9 +163,11 @@ fn is_passed_at_start(point: Point) -> bool {
 /// embedded log: these runs read a topic, and that log has a test of its own.
 pub fn passed_with(point: Point) -> Option<(StoreKind, Letters)> {
     use Point::{
-        CheckpointAnnounced, CheckpointHeard, LogRemove, LogRemoved, LogRoll, LogRolled, LogSynced, LogWrite,
-        LogWritten, PostgresLettersBegin, PostgresLettersCommit, PostgresLettersCommitted, PostgresLettersProgress,
-        S3Get, S3List, S3Put, S3Remove, S3Removed, S3Stored, ShareGather, ShareReport,
+        CheckpointAnnounced, CheckpointHeard, EmbeddedBegin, EmbeddedCommit, EmbeddedCommitted, EmbeddedLettersBegin,
+        EmbeddedLettersCommit, EmbeddedLettersCommitted, EmbeddedLettersProgress, EmbeddedProgress, LogRemove,
+        LogRemoved, LogRoll, LogRolled, LogSynced, LogWrite, LogWritten, PostgresLettersBegin, PostgresLettersCommit,
+        PostgresLettersCommitted, PostgresLettersProgress, S3Get, S3List, S3Put, S3Remove, S3Removed, S3Stored,
+        ShareGather, ShareReport,
     };
     Some(match point {
         LogWrite | LogWritten | LogSynced | LogRoll | LogRolled | LogRemove | LogRemoved => return None,
@@ -171,6 +175,14 @@ pub fn passed_with(point: Point) -> Option<(StoreKind, Letters)> {
         PostgresLettersBegin | PostgresLettersProgress | PostgresLettersCommit | PostgresLettersCommitted => {
             (StoreKind::Folder, Letters::Postgres)
         }
+        EmbeddedBegin
+        | EmbeddedProgress
+        | EmbeddedCommit
+        | EmbeddedCommitted
+        | EmbeddedLettersBegin
+        | EmbeddedLettersProgress
+        | EmbeddedLettersCommit
+        | EmbeddedLettersCommitted => (StoreKind::Folder, Letters::Embedded),
         ShareReport | ShareGather | CheckpointAnnounced | CheckpointHeard => (StoreKind::Shared, Letters::Kafka),
         _ => (StoreKind::Folder, Letters::Kafka),
     })

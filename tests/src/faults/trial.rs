@@ -191,6 +191,7 @@ impl Trial {
         match self.plan.letters {
             Letters::Kafka => outputs::kafka_letters(brokers, &self.own.letters, folder),
             Letters::Postgres => outputs::postgres_letters(&self.own.database, folder),
+            Letters::Embedded => outputs::embedded_letters(&self.own.embedded, folder),
         }
         self.oracle.judge(folder)
     }

@@ -1,0 +1,53 @@
+//! Which devices there are.
+
+use super::failure::Failure;
+use super::hot::SqliteHotStore;
+use super::session::kept_from;
+use super::tables::{DEVICE, Table, start_of};
+use crate::SinkError;
+use rusqlite::{Connection, params};
+use tidewatch_proto::ids::Name;
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary};
+
+const DAY_MINUTES: i64 = 24 * 60;
+/// `lower` knows ASCII letters alone, and texts are compared byte by byte.
+const DEVICES: &str = "
+    SELECT id, name, latest FROM names
+    WHERE kind = ?1 AND name > ?2 AND latest >= ?3 AND (?4 = '' OR instr(lower(name), ?4) > 0)
+    ORDER BY name LIMIT ?5";
+const METRICS: &str = "
+    SELECT metrics.name FROM series JOIN metrics ON metrics.id = series.metric
+    WHERE series.name = ?1 AND series.day >= ?2 ORDER BY metrics.name";
+
+impl SqliteHotStore {
+    /// The devices that have one-minute rows, ascending by their ids. Of each the metrics and its latest window; a metric
+    /// that has fallen silent is left out up to a day after its last row has left.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, SinkError> {
+        self.read(|connection| devices(connection, query))
+    }
+}
+
+fn devices(connection: &Connection, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, Failure> {
+    let kept = kept_from(connection, Table::Minute)?;
+    let (after, search) = (query.after.as_deref().unwrap_or(""), query.search.to_ascii_lowercase());
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let mut list = connection.prepare_cached(DEVICES)?;
+    let mut of = connection.prepare_cached(METRICS)?;
+    let mut found = list.query(params![DEVICE, after, kept, search, limit])?;
+    let mut devices = Vec::new();
+    while let Some(row) = found.next()? {
+        let name: String = row.get(1)?;
+        let metrics = of.query_map([row.get::<_, i64>(0)?, kept.div_euclid(DAY_MINUTES)], |row| {
+            row.get::<_, String>(0)
+        })?;
+        devices.push(DeviceSummary {
+            device: name.into(),
+            metrics: metrics.map(|name| name.map(Name::from)).collect::<Result<_, _>>()?,
+            latest: start_of(row.get(2)?),
+        });
+    }
+    Ok(devices)
+}
