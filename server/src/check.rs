@@ -67,6 +67,10 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
     } = settings;
     check_source(&source, tell);
     tell(check_state(&state));
+    if let Some(embedded) = &output.embedded {
+        let folder = embedded.folder().display();
+        tell(Finding::Good(format!("embedded.folder: the store is kept in {folder}")));
+    }
     if let Some(postgres) = &output.postgres {
         tell(check_postgres(postgres));
     }

@@ -44,7 +44,7 @@ pub fn topics(config: &Config) -> Vec<Topic> {
     if let Some(output) = &config.output.kafka {
         topics.push(written(&output.topic, "rows, written", "compact"));
     }
-    if config.dead_letter.kind == DeadLetterKind::Kafka {
+    if config.letters() == DeadLetterKind::Kafka {
         topics.push(written(&config.dead_letter.topic, "dead letters, written", "delete"));
     }
     topics

@@ -14,8 +14,9 @@ use tidewatch::config::keys::{self, SECTIONS};
 use tidewatch::config::written::variable_name;
 use tidewatch::config::{Config, Input, Settings, StateSettings, load, parsed};
 use tidewatch_dataflow::config::EngineConfig;
+use tidewatch_proto::row::Job;
 use tidewatch_settings::kafka::KafkaConnection;
-use tidewatch_sinks::{kafka::KafkaSinkConfig, memory::MemoryConfig, postgres::PostgresConfig};
+use tidewatch_sinks::{kafka::KafkaSinkConfig, memory::MemoryConfig, postgres::PostgresConfig, sqlite::SqliteConfig};
 use tidewatch_sources::file::{CsvConfig, FileConfig};
 use tidewatch_sources::fleet::{FaultConfig, FleetConfig};
 use tidewatch_sources::kafka::KafkaSourceConfig;
@@ -178,6 +179,7 @@ fn fields() -> BTreeMap<&'static str, (Vec<&'static str>, String)> {
         ("registry", of::<parsed::RegistrySection>("registry")),
         ("output", of::<parsed::OutputSection>("output")),
         ("output.kafka", of::<KafkaSinkConfig>("output.kafka")),
+        ("embedded", of::<SqliteConfig>("embedded")),
         ("postgres", of::<PostgresConfig>("postgres")),
         ("memory", of::<MemoryConfig>("memory")),
         ("dead_letter", of::<parsed::DeadLetterSection>("dead_letter")),
@@ -277,6 +279,7 @@ fn what_is_written_arrives() {
         ("TIDEWATCH__ENGINE__AGE_MAX", "2days"),
         ("TIDEWATCH__ENGINE__OUTBOX_BYTES", "2GiB"),
         ("TIDEWATCH__ENGINE__LIMITS__RAW_BYTES_MAX", "1KiB"),
+        ("TIDEWATCH__EMBEDDED__HOUR_RETENTION", "1year"),
         ("TIDEWATCH__MEMORY__BYTES_MAX", "64MiB"),
         ("TIDEWATCH__REGISTRY__ROLLUPS", "fleet,fleet"),
         ("TIDEWATCH__STATE__FOLDER", "elsewhere"),
@@ -296,6 +299,19 @@ fn what_is_written_arrives() {
         (2 << 30, 1 << 10)
     );
     assert_eq!(settings.output.memory.bytes_max, 64 << 20);
+    let embedded = settings.output.embedded.as_ref().expect("it is the default");
+    assert_eq!(embedded.folder(), Path::new("elsewhere/store"));
+    let day_ms = 86_400_000;
+    assert_eq!(
+        settings.output.stored_ms(&[Job::Minute, Job::FiveMinutes]),
+        Some(30 * day_ms)
+    );
+    assert!(
+        settings
+            .output
+            .stored_ms(&engine.jobs())
+            .is_some_and(|kept| kept >= 365 * day_ms)
+    );
     assert_eq!(settings.registry.rollups, [tidewatch_dataflow::rollup::Level::Fleet]);
     assert!(matches!(&settings.state, StateSettings::Folder(folder) if folder == Path::new("elsewhere")));
     assert_eq!(settings.api.listen().to_string(), "127.0.0.1:0");

@@ -22,11 +22,10 @@ pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
 
 fn unused_sections(config: &Config, written: &Written) -> Vec<String> {
     let kind = config.source.kind;
-    let letters = config.dead_letter.kind;
+    let (store, letters) = (config.store(), config.letters());
     let kafka = kind == SourceKind::Kafka || config.output.kafka.is_some() || letters == DeadLetterKind::Kafka;
-    let in_memory = config.output.store == Some(StoreKind::Memory)
-        || (config.output.store.is_none() && config.postgres.is_none())
-        || letters == DeadLetterKind::Memory;
+    let embedded = store == StoreKind::Embedded || letters == DeadLetterKind::Embedded;
+    let in_memory = store == StoreKind::Memory || letters == DeadLetterKind::Memory;
     let uses = [
         ("kafka", kafka, "source.kind = \"kafka\""),
         ("file", kind == SourceKind::File, "source.kind = \"file\""),
@@ -36,6 +35,7 @@ fn unused_sections(config: &Config, written: &Written) -> Vec<String> {
             has_fleet(config),
             "source.kind = \"log\" and log.feed = \"fleet\"",
         ),
+        ("embedded", embedded, "output.store = \"embedded\""),
         ("memory", in_memory, "output.store = \"memory\""),
     ];
     let sections = written.sections();
@@ -67,7 +67,7 @@ fn dead_letters(config: &Config) -> Option<String> {
         (None, Some(_)) => "kafka",
         (None, None) => return None,
     };
-    (config.dead_letter.kind == DeadLetterKind::Memory)
+    (config.letters() == DeadLetterKind::Memory)
         .then(|| format!("dead letters are lost when the process ends; dead_letter.kind = \"{better}\" keeps them"))
 }
 

@@ -10,6 +10,7 @@ use tidewatch_settings::{Size, Span};
 use tidewatch_sinks::kafka::KafkaSinkConfig;
 use tidewatch_sinks::memory::MemoryConfig;
 use tidewatch_sinks::postgres::PostgresConfig;
+use tidewatch_sinks::sqlite::SqliteConfig;
 use tidewatch_sources::file::FileConfig;
 use tidewatch_sources::fleet::FleetConfig;
 use tidewatch_sources::kafka::KafkaSourceConfig;
@@ -38,6 +39,8 @@ pub struct Config {
     pub registry: RegistrySection,
     /// Where rows go.
     pub output: OutputSection,
+    /// The embedded store.
+    pub embedded: SqliteConfig,
     /// Rows to PostgreSQL, when the section is there.
     pub postgres: Option<PostgresConfig>,
     /// The bounds of what is kept in memory.
@@ -50,6 +53,26 @@ pub struct Config {
     pub cluster: ClusterSection,
     /// The HTTP API.
     pub api: ApiConfig,
+}
+
+impl Config {
+    /// Where the API reads rows.
+    pub fn store(&self) -> StoreKind {
+        let otherwise = match self.postgres {
+            Some(_) => StoreKind::Postgres,
+            None => StoreKind::Embedded,
+        };
+        self.output.store.unwrap_or(otherwise)
+    }
+
+    /// Where dead letters go.
+    pub fn letters(&self) -> DeadLetterKind {
+        let otherwise = match self.store() {
+            StoreKind::Embedded => DeadLetterKind::Embedded,
+            StoreKind::Memory | StoreKind::Postgres | StoreKind::Discard => DeadLetterKind::Memory,
+        };
+        self.dead_letter.kind.unwrap_or(otherwise)
+    }
 }
 
 /// The section `[source]`.
@@ -241,6 +264,8 @@ pub struct OutputSection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreKind {
+    /// From the embedded store.
+    Embedded,
     /// From a bounded store in memory.
     Memory,
     /// From PostgreSQL.
@@ -254,7 +279,7 @@ pub enum StoreKind {
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetterSection {
     /// Where dead letters go.
-    pub kind: DeadLetterKind,
+    pub kind: Option<DeadLetterKind>,
     /// The topic for dead letters in Kafka.
     pub topic: String,
 }
@@ -262,10 +287,7 @@ pub struct DeadLetterSection {
 impl Default for DeadLetterSection {
     fn default() -> DeadLetterSection {
         let topic = tidewatch_sinks::kafka::config::DEAD_LETTER_TOPIC.to_owned();
-        DeadLetterSection {
-            kind: DeadLetterKind::Memory,
-            topic,
-        }
+        DeadLetterSection { kind: None, topic }
     }
 }
 
@@ -273,6 +295,8 @@ impl Default for DeadLetterSection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterKind {
+    /// Into the embedded store.
+    Embedded,
     /// Into a bounded store in memory.
     Memory,
     /// Into a table of PostgreSQL.

@@ -10,11 +10,13 @@ use tidewatch_checkpoints::S3Settings;
 use tidewatch_cluster::Tls;
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_dataflow::rollup::Level;
+use tidewatch_proto::row::Job;
 use tidewatch_settings::Secret;
 use tidewatch_sinks::SinkError;
 use tidewatch_sinks::kafka::{KafkaSinkConfig, KafkaSinkSettings};
 use tidewatch_sinks::memory::MemoryConfig;
 use tidewatch_sinks::postgres::PostgresSettings;
+use tidewatch_sinks::sqlite::SqliteSettings;
 use tidewatch_sources::SourceError;
 use tidewatch_sources::file::FileSettings;
 use tidewatch_sources::fleet::FleetSettings;
@@ -91,6 +93,8 @@ pub struct RegistrySettings {
 pub struct OutputSettings {
     /// Where the API reads rows.
     pub store: StoreKind,
+    /// The embedded store, when rows or dead letters are kept there.
+    pub embedded: Option<SqliteSettings>,
     /// Rows to PostgreSQL, when it is on; always with [`StoreKind::Postgres`].
     pub postgres: Option<PostgresSettings>,
     /// Rows to Kafka, when it is on.
@@ -102,11 +106,15 @@ pub struct OutputSettings {
 }
 
 impl OutputSettings {
-    /// How long the storing sink keeps rows, in milliseconds; `None` when there is no such sink.
-    pub fn stored_ms(&self) -> Option<i64> {
-        let postgres = self.postgres.as_ref()?;
-        let kept = postgres.retention().map(|kept| i64::try_from(kept.as_millis()));
-        Some(kept.and_then(Result::ok).unwrap_or(i64::MAX))
+    /// How long the storing sink keeps rows of these jobs, in milliseconds: as long as there is one to add a reading to.
+    /// `None` when there is no such sink.
+    pub fn stored_ms(&self, jobs: &[Job]) -> Option<i64> {
+        if let Some(postgres) = &self.postgres {
+            let kept = postgres.retention().map(|kept| i64::try_from(kept.as_millis()));
+            return Some(kept.and_then(Result::ok).unwrap_or(i64::MAX));
+        }
+        let embedded = self.embedded.as_ref().filter(|_| self.store == StoreKind::Embedded)?;
+        jobs.iter().map(|job| embedded.retention_ms(*job)).max()
     }
 }
 
@@ -114,6 +122,8 @@ impl OutputSettings {
 #[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it, made once")]
 pub enum DeadLetterSettings {
+    /// Into the embedded store of [`OutputSettings::embedded`].
+    Embedded,
     /// Into a store in memory, with the bounds of [`OutputSettings::memory`].
     Memory,
     /// Into a table of PostgreSQL.
@@ -141,6 +151,7 @@ pub(super) fn resolve(config: &Config, written: &Written, insecure: bool) -> Res
         registry: resolver.registry()?,
         output: OutputSettings {
             store: resolver.store()?,
+            embedded: resolver.embedded()?,
             kafka: resolver.kafka()?,
             dead_letter: resolver.dead_letter(postgres.as_ref())?,
             memory: config.memory.clone(),
@@ -237,15 +248,22 @@ impl Resolver<'_> {
     }
 
     fn store(&self) -> Result<StoreKind, ConfigError> {
-        match (self.config.output.store, &self.config.postgres) {
-            (Some(StoreKind::Postgres), None) => Err(self.wrong(
+        match (self.config.store(), &self.config.postgres) {
+            (StoreKind::Postgres, None) => Err(self.wrong(
                 "output.store",
                 "is \"postgres\", but there is no section [postgres]: add it, with a url",
             )),
-            (Some(store), _) => Ok(store),
-            (None, Some(_)) => Ok(StoreKind::Postgres),
-            (None, None) => Ok(StoreKind::Memory),
+            (store, _) => Ok(store),
         }
+    }
+
+    fn embedded(&self) -> Result<Option<SqliteSettings>, ConfigError> {
+        let config = self.config;
+        if config.store() != StoreKind::Embedded && config.letters() != DeadLetterKind::Embedded {
+            return Ok(None);
+        }
+        let resolved = config.embedded.resolve(&config.state.folder);
+        self.sink("embedded", resolved).map(Some)
     }
 
     fn kafka(&self) -> Result<Option<KafkaSinkSettings>, ConfigError> {
@@ -258,7 +276,8 @@ impl Resolver<'_> {
 
     fn dead_letter(&self, postgres: Option<&PostgresSettings>) -> Result<DeadLetterSettings, ConfigError> {
         let section = &self.config.dead_letter;
-        match (section.kind, postgres) {
+        match (self.config.letters(), postgres) {
+            (DeadLetterKind::Embedded, _) => Ok(DeadLetterSettings::Embedded),
             (DeadLetterKind::Memory, _) => Ok(DeadLetterSettings::Memory),
             (DeadLetterKind::Discard, _) => Ok(DeadLetterSettings::Discard),
             (DeadLetterKind::Postgres, Some(postgres)) => Ok(DeadLetterSettings::Postgres(postgres.clone())),

@@ -30,7 +30,7 @@ mod wiring;
 
 pub use team::EXIT_AGAIN;
 
-use crate::config::{ConfigError, Settings, SourceSettings, StoreKind};
+use crate::config::{ConfigError, DeadLetterSettings, OutputSettings, Settings, SourceSettings, StoreKind};
 use begin::Begun;
 use log::Terminal;
 use signals::Signals;
@@ -120,9 +120,8 @@ async fn start(
 ) -> Result<Ended, RunError> {
     let terminal = Arc::new(Terminal::default());
     settings.advice.iter().for_each(|line| terminal.news(line));
-    if place.is_some() && settings.output.store == StoreKind::Memory {
-        let problem = "the processes of a cluster need a store that all of them share: postgres, or discard";
-        return Err(RunError::Config(ConfigError::new("output.store", problem)));
+    if place.is_some() {
+        shared_by_all(&settings.output).map_err(RunError::Config)?;
     }
     if place.is_some() && matches!(settings.source, SourceSettings::Log(..)) {
         let problem = "the embedded log is one process's: those of a cluster need a source that all of them reach, such as \
@@ -139,7 +138,7 @@ async fn start(
     };
     stop.begun(false);
     settings.engine.journal = true;
-    settings.engine.stored_ms = settings.output.stored_ms();
+    settings.engine.stored_ms = settings.output.stored_ms(&settings.engine.jobs());
     let mut begun = Begun::begin(&settings, place, &around).await?;
     let changes = Changes::watch(begun.source.log.kafka()).map_err(|error| error.to_string())?;
     begun.team.all_ready().await?;
@@ -172,6 +171,19 @@ async fn start(
         true => Ok(Ended::Done),
         false => Err(RunError::Failed(errors)),
     }
+}
+
+/// Refuses what one process of a cluster would have for itself.
+fn shared_by_all(output: &OutputSettings) -> Result<(), ConfigError> {
+    if matches!(output.store, StoreKind::Memory | StoreKind::Embedded) {
+        let problem = "the processes of a cluster need a store that all of them share: postgres, or discard";
+        return Err(ConfigError::new("output.store", problem));
+    }
+    if matches!(output.dead_letter, DeadLetterSettings::Embedded) {
+        let problem = "the processes of a cluster can't share the embedded store: postgres or kafka keep them";
+        return Err(ConfigError::new("dead_letter.kind", problem));
+    }
+    Ok(())
 }
 
 /// What was seen until the workers had ended.

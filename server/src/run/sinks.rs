@@ -21,6 +21,7 @@ use tidewatch_sinks::memory::{MemoryDeadLetters, MemorySink};
 use tidewatch_sinks::parts::Parts;
 use tidewatch_sinks::postgres::{Mending, PostgresDeadLetters, PostgresHotStore, PostgresSink};
 use tidewatch_sinks::retry::{Backoff, Retrying, SinkEvent};
+use tidewatch_sinks::sqlite::{Sqlite, SqliteSettings};
 use tidewatch_sinks::{ErrorKind, Sink, SinkError, Storing};
 
 /// The running sinks.
@@ -124,50 +125,81 @@ impl Sinks {
         (parts, fence): (&Parts, &Fence),
         around: &Surroundings,
     ) -> Result<Sinks, SinkError> {
-        let memory = MemorySink::new(&output.memory);
+        let embedded = embedded(output, around)?;
         let mut sinks = Sinks {
-            mends: output.postgres.is_some(),
+            mends: output.stored_ms(&engine.jobs()).is_some(),
             inboxes: Inboxes::default(),
             stats: Vec::new(),
-            store: Arc::new(memory.clone()),
+            store: Arc::new(MemorySink::new(&output.memory)),
             threads: Vec::new(),
             confirmed: Confirmed::default(),
             generation,
         };
-        let storing = output.postgres.as_ref().map(|postgres| {
-            let mut sink = PostgresSink::new(postgres.clone(), parts.clone()).mending(Mending {
-                jobs: engine.jobs(),
-                quantiles: engine.quantiles,
-                partitions: partitions.to_vec(),
-            });
-            sink.check().map(|()| sink)
-        });
-        let storing = storing.transpose()?;
-        if let Some(kafka) = &output.kafka {
-            KafkaSink::check(kafka)?;
-            sinks.add_rows(KafkaSink::new(kafka.clone(), fence.clone()), around)?;
-        }
-        match (output.store, &output.postgres) {
-            (StoreKind::Postgres, Some(postgres)) => sinks.store = Arc::new(PostgresHotStore::new(postgres.clone())),
-            _ => sinks.add_rows(memory, around)?,
-        }
-        if let Some(sink) = storing {
-            sinks.add_storing(sink, around)?;
-        }
-        match &output.dead_letter {
-            DeadLetterSettings::Memory => sinks.add_letters(MemoryDeadLetters::new(&output.memory), around)?,
-            DeadLetterSettings::Discard => sinks.add_letters(Discard::new(), around)?,
-            DeadLetterSettings::Postgres(postgres) => {
+        let mending = Mending {
+            jobs: engine.jobs(),
+            quantiles: engine.quantiles,
+            partitions: partitions.to_vec(),
+        };
+        sinks.start_rows((output, &embedded), mending, (parts, fence), around)?;
+        match (&output.dead_letter, &embedded) {
+            (DeadLetterSettings::Embedded, Some(embedded)) => {
+                sinks.add_letters(embedded.dead_letters(parts.clone(), partitions), around)?;
+            }
+            (DeadLetterSettings::Memory | DeadLetterSettings::Embedded, _) => {
+                sinks.add_letters(MemoryDeadLetters::new(&output.memory), around)?;
+            }
+            (DeadLetterSettings::Discard, _) => sinks.add_letters(Discard::new(), around)?,
+            (DeadLetterSettings::Postgres(postgres), _) => {
                 let mut sink = PostgresDeadLetters::new(postgres.clone(), parts.clone(), partitions);
                 sink.check()?;
                 sinks.add_letters(sink, around)?;
             }
-            DeadLetterSettings::Kafka(kafka) => {
+            (DeadLetterSettings::Kafka(kafka), _) => {
                 KafkaDeadLetters::check(kafka)?;
                 sinks.add_letters(KafkaDeadLetters::new(kafka.clone(), partitions, fence.clone()), around)?;
             }
         }
         Ok(sinks)
+    }
+
+    /// Starts the sinks of rows; the storing one last, since it gives the others what it has mended.
+    fn start_rows(
+        &mut self,
+        (output, embedded): (&OutputSettings, &Option<Sqlite>),
+        mending: Mending,
+        (parts, fence): (&Parts, &Fence),
+        around: &Surroundings,
+    ) -> Result<(), SinkError> {
+        let postgres = output.postgres.as_ref().map(|postgres| {
+            let mut sink = PostgresSink::new(postgres.clone(), parts.clone()).mending(mending.clone());
+            sink.check().map(|()| sink)
+        });
+        let postgres = postgres.transpose()?;
+        if let Some(kafka) = &output.kafka {
+            KafkaSink::check(kafka)?;
+            self.add_rows(KafkaSink::new(kafka.clone(), fence.clone()), around)?;
+        }
+        match (output.store, &output.postgres, embedded) {
+            (StoreKind::Postgres, Some(postgres), _) => self.store = Arc::new(PostgresHotStore::new(postgres.clone())),
+            (StoreKind::Embedded, postgres, Some(embedded)) => {
+                self.store = Arc::new(embedded.reader());
+                let sink = embedded.sink(parts.clone());
+                match postgres {
+                    // It gets the rows that PostgreSQL has mended.
+                    Some(_) => self.add_rows(sink, around)?,
+                    None => self.add_storing(sink.mending(mending), around)?,
+                }
+            }
+            _ => {
+                let memory = MemorySink::new(&output.memory);
+                self.store = Arc::new(memory.clone());
+                self.add_rows(memory, around)?;
+            }
+        }
+        match postgres {
+            Some(sink) => self.add_storing(sink, around),
+            None => Ok(()),
+        }
     }
 
     fn add_rows(&mut self, sink: impl Sink<Row> + 'static, around: &Surroundings) -> Result<(), SinkError> {
@@ -317,6 +349,15 @@ impl Sinks {
         };
         ended.into_iter().filter_map(problem).collect()
     }
+}
+
+/// Opens the embedded store, when something is kept there.
+fn embedded(output: &OutputSettings, around: &Surroundings) -> Result<Option<Sqlite>, SinkError> {
+    let open = |settings: &SqliteSettings| {
+        let terminal = around.terminal.clone();
+        Sqlite::open(settings.clone(), Arc::new(move |line: &str| terminal.news(line)))
+    };
+    output.embedded.as_ref().map(open).transpose()
 }
 
 /// Says that a sink has failed when its thread ends in any way but well: by an error or a panic.

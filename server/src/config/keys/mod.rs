@@ -30,7 +30,7 @@ pub(super) const GIB: i64 = 1 << 30;
 pub(super) const COUNT_MAX: i64 = u32::MAX as i64;
 
 /// Every section.
-pub const SECTIONS: [&Section; 19] = [
+pub const SECTIONS: [&Section; 20] = [
     &sources::SOURCE,
     &sources::LOG,
     &kafka::KAFKA,
@@ -42,6 +42,7 @@ pub const SECTIONS: [&Section; 19] = [
     &engine::LIMITS,
     &stores::REGISTRY,
     &stores::OUTPUT,
+    &stores::EMBEDDED,
     &stores::POSTGRES,
     &kafka::OUTPUT,
     &stores::MEMORY,

@@ -1,7 +1,7 @@
 //! The keys of what is stored: registry, rows, dead letters, state.
 
 use super::super::key::{Key, Kind, Section};
-use super::{AGES, COUNT_MAX, DAY, HOUR, KIB, MINUTE, SECOND};
+use super::{AGES, COUNT_MAX, DAY, HOUR, KIB, MIB, MINUTE, SECOND};
 
 /// `[registry]`
 pub(super) const REGISTRY: Section = Section {
@@ -29,10 +29,10 @@ pub(super) const OUTPUT: Section = Section {
     about: "Where rows go.",
     keys: &[Key {
         name: "store",
-        kind: Kind::OneOf(&["memory", "postgres", "discard"]),
+        kind: Kind::OneOf(&["embedded", "memory", "postgres", "discard"]),
         default: "",
-        about: "Where the API reads rows. By default `postgres` when there is a section `[postgres]`, else `memory`, \
-                which nothing survives; `discard` keeps none, for measurements.",
+        about: "Where the API reads rows. By default `postgres` when there is a section `[postgres]`, else `embedded`, the \
+                store of `[embedded]`; `memory` survives nothing, and `discard` keeps none, for measurements.",
     }],
 };
 
@@ -106,6 +106,67 @@ pub(super) const POSTGRES: Section = Section {
     ],
 };
 
+/// `[embedded]`
+pub(super) const EMBEDDED: Section = Section {
+    name: "embedded",
+    about: "The embedded store: rows when `output.store` is `embedded`, dead letters when `dead_letter.kind` is. It is a \
+            folder with one file, which SQLite writes, and belongs to one process: a cluster can't have it. How long \
+            windows are kept is counted back from the newest, by their start, in whole periods: of an hour, and for \
+            one-hour windows of a day.",
+    keys: &[
+        Key {
+            name: "folder",
+            kind: Kind::Path,
+            default: "",
+            about: "The folder; it is created when missing. By default `store` in `state.folder`. Two processes can't \
+                    share one.",
+        },
+        Key {
+            name: "minute_retention",
+            kind: Kind::Span(HOUR, AGES),
+            default: "30days",
+            about: "How long one-minute windows are kept.",
+        },
+        Key {
+            name: "five_minute_retention",
+            kind: Kind::Span(HOUR, AGES),
+            default: "30days",
+            about: "How long five-minute windows are kept.",
+        },
+        Key {
+            name: "hour_retention",
+            kind: Kind::Span(HOUR, AGES),
+            default: "730days",
+            about: "How long one-hour windows are kept.",
+        },
+        Key {
+            name: "rollup_retention",
+            kind: Kind::Span(HOUR, AGES),
+            default: "30days",
+            about: "How long the rollups of sites and fleets are kept.",
+        },
+        Key {
+            name: "dead_letter_retention",
+            kind: Kind::Span(HOUR, AGES),
+            default: "30days",
+            about: "How long dead letters are kept, by when they were stored.",
+        },
+        Key {
+            name: "bytes_max",
+            kind: Kind::Size(16 * MIB, i64::MAX),
+            default: "8GiB",
+            about: "How large the store may get, but for what is just being written. Beyond it the oldest windows leave \
+                    early, and it is said; one-hour windows leave last.",
+        },
+        Key {
+            name: "dead_letter_bytes_max",
+            kind: Kind::Size(MIB, i64::MAX),
+            default: "256MiB",
+            about: "How many bytes of dead letters are kept, at most half of `bytes_max`; the oldest leave first.",
+        },
+    ],
+};
+
 /// `[memory]`
 pub(super) const MEMORY: Section = Section {
     name: "memory",
@@ -152,10 +213,11 @@ pub(super) const DEAD_LETTER: Section = Section {
     keys: &[
         Key {
             name: "kind",
-            kind: Kind::OneOf(&["memory", "postgres", "kafka", "discard"]),
-            default: "memory",
-            about: "In memory (bounded, nothing survives the process), the table `dead_letters` of `[postgres]`, a topic \
-                    of `[kafka]`, or nowhere: they are counted only.",
+            kind: Kind::OneOf(&["embedded", "memory", "postgres", "kafka", "discard"]),
+            default: "",
+            about: "In the store of `[embedded]`, in memory (bounded, nothing survives the process), the table \
+                    `dead_letters` of `[postgres]`, a topic of `[kafka]`, or nowhere: they are counted only. By default \
+                    `embedded` when rows are kept there, else `memory`.",
         },
         Key {
             name: "topic",
