@@ -71,10 +71,10 @@ impl Template {
             values.push(f64::from_le_bytes(*value));
             (heads, rest) = (later, behind);
         }
-        let mut raw_bytes = 0;
+        let mut raw: &[u8] = &[];
         if !rest.is_empty() {
-            let (raw, behind) = field(rest, RAW)?;
-            raw_bytes = raw.len();
+            let (found, behind) = field(rest, RAW)?;
+            raw = found;
             if !behind.is_empty() {
                 return None;
             }
@@ -82,7 +82,8 @@ impl Template {
         Some(Message {
             device_id,
             ts: ts as i64,
-            raw_bytes,
+            raw,
+            has_unknown: false,
         })
     }
 }
@@ -151,7 +152,7 @@ mod tests {
             return false;
         };
         assert_eq!((message.device_id, message.ts), (walked.device_id, walked.ts));
-        assert_eq!(message.raw_bytes, walked.raw_bytes);
+        assert_eq!(message.raw, walked.raw);
         let found: Vec<(&[u8], u64)> = metrics.iter().map(|(name, value)| (*name, value.to_bits())).collect();
         let values = values[1..].iter().map(|value| value.to_bits());
         let expected: Vec<(&[u8], u64)> = names.iter().map(|name| name.as_bytes()).zip(values).collect();

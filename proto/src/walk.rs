@@ -12,8 +12,10 @@ pub struct Message<'a> {
     pub device_id: &'a [u8],
     /// Field 2, epoch milliseconds.
     pub ts: i64,
-    /// Bytes of field 4.
-    pub raw_bytes: usize,
+    /// Field 4.
+    pub raw: &'a [u8],
+    /// Whether there are fields that the schema doesn't know, in the message itself or in an entry of its map.
+    pub has_unknown: bool,
 }
 
 /// One entry of the field `metrics`: name and value.
@@ -45,17 +47,21 @@ pub fn walk<'a>(bytes: &'a [u8], metrics: &mut Vec<Metric<'a>>) -> Result<Messag
             (3, LENGTH) => {
                 let at = reader.at;
                 let entry = reader.length_delimited()?;
-                metrics.push(walk_entry(entry).map_err(|e| WalkError { at: at + e.at, ..e })?);
+                let walked = walk_entry(entry, &mut message.has_unknown);
+                metrics.push(walked.map_err(|e| WalkError { at: at + e.at, ..e })?);
             }
-            (4, LENGTH) => message.raw_bytes = reader.length_delimited()?.len(),
+            (4, LENGTH) => message.raw = reader.length_delimited()?,
             (1..=4, _) => return Err(reader.error("a field of another wire type than the schema's")),
-            (field, wire_type) => reader.skip(field, wire_type, 0)?,
+            (field, wire_type) => {
+                message.has_unknown = true;
+                reader.skip(field, wire_type, 0)?;
+            }
         }
     }
     Ok(message)
 }
 
-fn walk_entry(bytes: &[u8]) -> Result<Metric<'_>, WalkError> {
+fn walk_entry<'a>(bytes: &'a [u8], has_unknown: &mut bool) -> Result<Metric<'a>, WalkError> {
     // The form that every encoder writes: key, then value.
     if let [0x0a, length, rest @ ..] = bytes {
         let length = usize::from(*length);
@@ -66,14 +72,17 @@ fn walk_entry(bytes: &[u8]) -> Result<Metric<'_>, WalkError> {
             }
         }
     }
-    let mut metric: Metric<'_> = (b"", 0.0);
+    let mut metric: Metric<'a> = (b"", 0.0);
     let mut reader = Reader { bytes, at: 0 };
     while reader.at < bytes.len() {
         match reader.key()? {
             (1, LENGTH) => metric.0 = reader.string()?,
             (2, FIXED64) => metric.1 = f64::from_bits(le_u64(reader.take(8)?)),
             (1..=2, _) => return Err(reader.error("a map entry's field of another wire type than the schema's")),
-            (field, wire_type) => reader.skip(field, wire_type, 1)?,
+            (field, wire_type) => {
+                *has_unknown = true;
+                reader.skip(field, wire_type, 1)?;
+            }
         }
     }
     Ok(metric)

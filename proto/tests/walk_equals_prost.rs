@@ -13,7 +13,7 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
         (Ok(whole), Ok(message)) => {
             prop_assert_eq!(whole.device_id.as_bytes(), message.device_id);
             prop_assert_eq!(whole.ts, message.ts);
-            prop_assert_eq!(whole.raw.len(), message.raw_bytes);
+            prop_assert_eq!(&whole.raw[..], message.raw);
             drop_repeated(&mut metrics);
             let found: HashMap<&[u8], u64> = metrics.iter().map(|(name, v)| (*name, v.to_bits())).collect();
             prop_assert_eq!(found.len(), metrics.len(), "a name came twice");

@@ -38,12 +38,13 @@ pub(super) fn beyond_horizon(watermark_ms: i64) -> Refusal {
 /// Checks the size of `raw`.
 #[inline]
 pub(super) fn check_raw(message: &Message<'_>, limits: &Limits) -> Result<(), Refusal> {
-    if message.raw_bytes <= limits.raw_bytes_max {
+    if message.raw.len() <= limits.raw_bytes_max {
         return Ok(());
     }
     let detail = format!(
         "raw has {} bytes; {} are allowed",
-        message.raw_bytes, limits.raw_bytes_max
+        message.raw.len(),
+        limits.raw_bytes_max
     );
     Err((Reason::RawTooLarge, detail))
 }

@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     match (Telemetry::decode(bytes), walk(bytes, &mut metrics)) {
         (Ok(whole), Ok(message)) => {
             assert_eq!(whole.device_id.as_bytes(), message.device_id);
-            assert_eq!((whole.ts, whole.raw.len()), (message.ts, message.raw_bytes));
+            assert_eq!((whole.ts, whole.raw.as_slice()), (message.ts, message.raw));
             drop_repeated(&mut metrics);
             assert_eq!(whole.metrics.len(), metrics.len());
             let found: HashMap<&[u8], u64> = metrics.iter().map(|(name, v)| (*name, v.to_bits())).collect();
