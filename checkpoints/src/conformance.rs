@@ -1,6 +1,6 @@
 //! What every store must do; each one's tests run it.
 
-use super::Store;
+use super::{Store, Tree};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -92,4 +92,27 @@ fn many(store: &dyn Store) {
     assert_eq!(names(store), wanted);
     wanted.iter().for_each(|name| store.remove(name).expect("removed"));
     assert_eq!(names(store), [""; 0]);
+}
+
+/// Checks a tree that holds nothing.
+///
+/// # Panics
+/// When it doesn't do what the trait says.
+pub fn check_tree(tree: &dyn Tree) {
+    let in_folder = |folder: &str| tree.list_in(folder).expect("the names");
+    assert_eq!(in_folder("a/"), [""; 0], "there is no such folder");
+    for name in ["a/c=1/x", "a/b", "ab/b", "b"] {
+        tree.put(name, name.as_bytes()).expect("put");
+    }
+    assert!(tree.put_new("a/d/e/f", b"new").expect("put"), "there was none");
+    assert!(!tree.put_new("a/d/e/f", b"other").expect("asked"), "there is one");
+    assert_eq!(in_folder("a/"), ["a/b", "a/c=1/x", "a/d/e/f"]);
+    assert_eq!(in_folder("a/c=1/"), ["a/c=1/x"]);
+    assert_eq!(names(tree), ["b"], "what lies in folders is not among the others");
+    assert_eq!(tree.get("a/c=1/x").expect("there"), b"a/c=1/x");
+    assert_eq!(tree.get("a/d/e/f").expect("there"), b"new");
+    for name in ["a/c=1/x", "a/b", "ab/b", "b", "a/d/e/f", "a/d/e/f"] {
+        tree.remove(name).expect("removed, or gone already");
+    }
+    assert_eq!(in_folder("a/"), [""; 0]);
 }

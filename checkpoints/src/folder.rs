@@ -1,8 +1,8 @@
-//! Checkpoints in a folder.
+//! Files in a folder: checkpoints, or a tree of others.
 
 use super::direct::Direct;
 use super::names::FileName;
-use super::store::{Store, StoreError};
+use super::store::{Store, StoreError, Tree};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ const LARGE: usize = 256 << 10;
 pub struct Folder {
     folder: PathBuf,
     direct: Mutex<Direct>,
+    /// Whether its files are others than those of checkpoints, in folders.
+    is_tree: bool,
     /// Held while it is one process's alone.
     _lock: Option<File>,
 }
@@ -60,6 +62,23 @@ impl Folder {
         Ok(Folder {
             folder: folder.to_owned(),
             direct: Mutex::default(),
+            is_tree: false,
+            _lock: None,
+        })
+    }
+
+    /// A folder for a tree of files, which is made when it isn't there and may be that of other processes too. The key
+    /// is the one of the configuration that names it.
+    ///
+    /// # Errors
+    /// A line that names the folder and what is wrong with it.
+    pub fn tree(key: &str, folder: &Path) -> Result<Folder, String> {
+        let made = fs::create_dir_all(folder);
+        made.map_err(|error| format!("{key} {}: {error}", folder.display()))?;
+        Ok(Folder {
+            folder: folder.to_owned(),
+            direct: Mutex::default(),
+            is_tree: true,
             _lock: None,
         })
     }
@@ -70,9 +89,12 @@ impl Folder {
 
     /// Writes a file beside its name, whole and on disk.
     fn write_fresh(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
-        let [write, written, synced, ..] = points(name);
-        check(write)?;
+        let [write, written, synced, ..] = self.points(name);
+        passed(write)?;
         let fresh = self.folder.join(format!("{name}.{FRESH}"));
+        if let Some((inner, _)) = name.rsplit_once('/') {
+            fs::create_dir_all(self.folder.join(inner))?;
+        }
         let mut way = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
         let direct = match bytes.len() >= LARGE {
             true => way.write(&fresh, bytes)?,
@@ -91,14 +113,28 @@ impl Folder {
             file.set_len(0)?;
             file.set_len(bytes.len() as u64)?;
         }
-        check(written)?;
+        passed(written)?;
         file.sync_all()?;
-        check(synced)?;
+        passed(synced)?;
         Ok(fresh)
     }
 
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
+    /// Makes a file's name durable, with those of the folders that it lies in.
+    fn sync(&self, name: &str) -> io::Result<()> {
+        let mut inner = Path::new(name);
+        while let Some(folder) = inner.parent() {
+            File::open(self.folder.join(folder))?.sync_all()?;
+            inner = folder;
+        }
+        Ok(())
+    }
+
+    /// The places that a file passes: before it is written, written, synced, renamed, durable.
+    fn points(&self, name: &str) -> [Option<Point>; 5] {
+        match self.is_tree {
+            true => [None; 5],
+            false => points(name).map(Some),
+        }
     }
 }
 
@@ -109,11 +145,11 @@ impl Store for Folder {
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let put = self.write_fresh(name, bytes).and_then(|fresh| {
-            let [.., renamed, durable] = points(name);
+            let [.., renamed, durable] = self.points(name);
             fs::rename(&fresh, self.folder.join(name))?;
-            check(renamed)?;
-            self.sync()?;
-            Ok(check(durable)?)
+            passed(renamed)?;
+            self.sync(name)?;
+            passed(durable)
         });
         put.map_err(|error| self.error(name, &error))
     }
@@ -132,7 +168,7 @@ impl Store for Folder {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
                 Err(error) => return Err(error),
             };
-            self.sync().map(|()| is_new)
+            self.sync(name).map(|()| is_new)
         });
         put.map_err(|error| self.error(name, &error))
     }
@@ -143,7 +179,8 @@ impl Store for Folder {
 
     fn list(&self) -> Result<Vec<String>, StoreError> {
         let names = fs::read_dir(&self.folder).and_then(|entries| {
-            let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            let files = entries.filter(|entry| !entry.as_ref().is_ok_and(|entry| entry.path().is_dir()));
+            let names = files.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
             names.collect::<io::Result<Vec<String>>>()
         });
         let mut names = names.map_err(|error| self.error("", &error))?;
@@ -153,9 +190,10 @@ impl Store for Folder {
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
-        let removed = check(Point::Remove).map_err(io::Error::from).and_then(|()| {
+        let [before, after] = [Point::Remove, Point::Removed].map(|point| (!self.is_tree).then_some(point));
+        let removed = passed(before).and_then(|()| {
             fs::remove_file(self.folder.join(name))?;
-            Ok(check(Point::Removed)?)
+            passed(after)
         });
         match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.error(name, &error)),
@@ -164,7 +202,41 @@ impl Store for Folder {
     }
 }
 
-/// The places that a file passes: before it is written, written, synced, renamed, durable.
+impl Tree for Folder {
+    fn list_in(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        let listed = self.collect(folder.trim_end_matches('/'), &mut names);
+        listed.map_err(|error| self.error(folder, &error))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+impl Folder {
+    /// The names of all files in a folder and below it. What vanishes meanwhile is not there.
+    fn collect(&self, folder: &str, names: &mut Vec<String>) -> io::Result<()> {
+        let entries = match fs::read_dir(self.folder.join(folder)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            match entry.file_type()?.is_dir() {
+                true => self.collect(&name, names)?,
+                false => names.push(name),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Passes a place, if it is one.
+fn passed(point: Option<Point>) -> io::Result<()> {
+    Ok(point.map_or(Ok(()), check)?)
+}
+
+/// The places that a file of a checkpoint passes.
 fn points(name: &str) -> [Point; 5] {
     match FileName::parse(name) {
         Some(FileName::Manifest(..)) => [
@@ -205,6 +277,14 @@ mod tests {
         let _one = Folder::open(place.path()).expect("it is free");
         let shared = Folder::shared(place.path()).expect("it is not ours alone");
         conformance::check(&shared);
+    }
+
+    #[test]
+    fn a_folder_is_a_tree() {
+        let place = tempfile::tempdir().expect("a folder");
+        let tree = Folder::tree("archive.folder", place.path()).expect("it is made");
+        conformance::check(&tree);
+        conformance::check_tree(&tree);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use load::{Found, load, load_chosen, load_with};
 pub use pace::Pace;
 pub use s3::{S3, S3Error, S3Settings};
 pub use share::{Member, Share};
-pub use store::{Store, StoreError};
+pub use store::{Store, StoreError, Tree};
 pub use writer::{Event, Owner, Writer};
 
 use std::sync::mpsc;

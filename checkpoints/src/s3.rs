@@ -1,6 +1,6 @@
-//! Checkpoints in S3, or what speaks its protocol: a file is an object, and one request.
+//! Files in S3, or what speaks its protocol: a file is an object, and one request.
 
-use super::store::{Store, StoreError};
+use super::store::{Store, StoreError, Tree};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -17,14 +17,19 @@ use tokio::runtime::Runtime;
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long anything may take.
+/// How long anything may take, and besides a second for so many bytes.
 const LIMIT: Duration = Duration::from_secs(30);
+const BYTES_PER_S_LEAST: usize = 2 << 20;
+/// How long reading a file may take, whose size is not known before.
+const LIMIT_OF_GET: Duration = Duration::from_secs(120);
 /// How often a put is tried again that another one was in the way of.
 const CONFLICTS_MAX: usize = 5;
 
 /// Where and as whom.
 #[derive(Clone, Debug)]
 pub struct S3Settings {
+    /// The section of the configuration that says so: `state.s3`.
+    pub section: &'static str,
     /// The bucket.
     pub bucket: String,
     /// What the names of all objects begin with: empty, or ending in `/`.
@@ -44,7 +49,7 @@ pub struct S3Settings {
 #[error("{key}: {problem}")]
 pub struct S3Error {
     /// The key of the configuration to look at.
-    pub key: &'static str,
+    pub key: String,
     /// What is wrong.
     pub problem: String,
 }
@@ -77,10 +82,10 @@ impl S3 {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|error| S3Error {
-            key: "state.s3",
+            key: settings.section.to_owned(),
             problem: format!("can't start its thread: {error}"),
         })?;
-        let configured = wait(&runtime, configure(settings.clone()));
+        let configured = wait(&runtime, LIMIT, configure(settings.clone()));
         let unusable = |failure: Failure| explain(settings, &failure);
         let s3 = S3 {
             client: Client::from_conf(configured.map_err(unusable)?),
@@ -88,7 +93,7 @@ impl S3 {
             prefix: settings.prefix.clone(),
             runtime: Some(runtime),
         };
-        s3.list_page(None, 1).map_err(unusable)?;
+        s3.list_page("", None, 1).map_err(unusable)?;
         Ok(s3)
     }
 
@@ -101,27 +106,34 @@ impl S3 {
     }
 
     /// Does a request on the thread of its own, so that it may be asked for from anywhere.
-    fn wait<T, F>(&self, future: F) -> Result<T, Failure>
+    fn wait<T, F>(&self, limit: Duration, future: F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>> + Send + 'static,
         T: Send + 'static,
     {
         match &self.runtime {
-            Some(runtime) => wait(runtime, future),
+            Some(runtime) => wait(runtime, limit, future),
             None => Err(Failure::of("it is closed")),
         }
     }
 
-    /// Names from a page on, and how to get the next page.
-    fn list_page(&self, from: Option<String>, most: i32) -> Result<(Vec<String>, Option<String>), Failure> {
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix);
+    /// Names that begin so from a page on, and how to get the next page.
+    fn list_page(
+        &self,
+        beginning: &str,
+        from: Option<String>,
+        most: i32,
+    ) -> Result<(Vec<String>, Option<String>), Failure> {
+        let request = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(self.key(beginning));
         let request = request.max_keys(most).set_continuation_token(from);
-        let page = self.wait(async move { request.send().await.map_err(failure) })?;
+        let page = self.wait(LIMIT, async move { request.send().await.map_err(failure) })?;
         let keys = page.contents().iter().filter_map(|object| object.key());
         let names = keys.filter_map(|key| key.strip_prefix(&self.prefix));
-        let names = names
-            .filter(|name| !name.is_empty() && !name.contains('/'))
-            .map(str::to_owned);
+        let names = names.filter(|name| !name.is_empty()).map(str::to_owned);
         let next = page.next_continuation_token().map(str::to_owned);
         Ok((names.collect(), next.filter(|_| page.is_truncated() == Some(true))))
     }
@@ -130,7 +142,7 @@ impl S3 {
         let request = self.client.put_object().bucket(&self.bucket).key(self.key(name));
         let request = request.if_none_match("*").body(ByteStream::from(bytes.to_vec()));
         check(Point::S3Put)?;
-        let put = self.wait(async move { request.send().await.map_err(failure) });
+        let put = self.wait(limit(bytes.len()), async move { request.send().await.map_err(failure) });
         match put {
             Ok(_) => {
                 check(Point::S3Stored)?;
@@ -153,7 +165,7 @@ impl Store for S3 {
         let request = self.client.put_object().bucket(&self.bucket).key(self.key(name));
         let request = request.body(ByteStream::from(bytes.to_vec()));
         let put = check(Point::S3Put).map_err(Failure::from).and_then(|()| {
-            self.wait(async move { request.send().await.map_err(failure) })?;
+            self.wait(limit(bytes.len()), async move { request.send().await.map_err(failure) })?;
             Ok(check(Point::S3Stored)?)
         });
         put.map_err(|failure| self.error(name, &failure))
@@ -173,7 +185,7 @@ impl Store for S3 {
     fn get(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let request = self.client.get_object().bucket(&self.bucket).key(self.key(name));
         let get = check(Point::S3Get).map_err(Failure::from).and_then(|()| {
-            self.wait(async move {
+            self.wait(LIMIT_OF_GET, async move {
                 let answer = request.send().await.map_err(failure)?;
                 let body = answer.body.collect().await;
                 body.map(|bytes| bytes.to_vec())
@@ -184,29 +196,37 @@ impl Store for S3 {
     }
 
     fn list(&self) -> Result<Vec<String>, StoreError> {
+        let mut names = self.list_in("")?;
+        names.retain(|name| !name.contains('/'));
+        Ok(names)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let request = self.client.delete_object().bucket(&self.bucket).key(self.key(name));
+        let removed = check(Point::S3Remove).map_err(Failure::from).and_then(|()| {
+            self.wait(LIMIT, async move { request.send().await.map_err(failure) })?;
+            Ok(check(Point::S3Removed)?)
+        });
+        match removed {
+            Err(failure) if !failure.is("NoSuchKey") => Err(self.error(name, &failure)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Tree for S3 {
+    fn list_in(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let (mut names, mut from) = (Vec::new(), None);
-        check(Point::S3List).map_err(|injected| self.error("", &injected.into()))?;
+        check(Point::S3List).map_err(|injected| self.error(folder, &injected.into()))?;
         loop {
-            let page = self.list_page(from, 1_000);
-            let (more, next) = page.map_err(|failure| self.error("", &failure))?;
+            let page = self.list_page(folder, from, 1_000);
+            let (more, next) = page.map_err(|failure| self.error(folder, &failure))?;
             names.extend(more);
             from = next;
             if from.is_none() {
                 names.sort_unstable();
                 return Ok(names);
             }
-        }
-    }
-
-    fn remove(&self, name: &str) -> Result<(), StoreError> {
-        let request = self.client.delete_object().bucket(&self.bucket).key(self.key(name));
-        let removed = check(Point::S3Remove).map_err(Failure::from).and_then(|()| {
-            self.wait(async move { request.send().await.map_err(failure) })?;
-            Ok(check(Point::S3Removed)?)
-        });
-        match removed {
-            Err(failure) if !failure.is("NoSuchKey") => Err(self.error(name, &failure)),
-            _ => Ok(()),
         }
     }
 }
@@ -240,10 +260,7 @@ impl From<Injected> for Failure {
 }
 
 async fn configure(settings: S3Settings) -> Result<aws_sdk_s3::Config, Failure> {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_LIMIT)
-        .operation_timeout(LIMIT)
-        .build();
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).build();
     let builder = match settings.access_key {
         Some((id, secret)) => Builder::new()
             .behavior_version(BehaviorVersion::latest())
@@ -266,15 +283,20 @@ async fn configure(settings: S3Settings) -> Result<aws_sdk_s3::Config, Failure> 
     Ok(builder.build())
 }
 
-fn wait<T, F>(runtime: &Runtime, future: F) -> Result<T, Failure>
+/// How long a put of so many bytes may take.
+fn limit(bytes: usize) -> Duration {
+    LIMIT + Duration::from_secs((bytes / BYTES_PER_S_LEAST) as u64)
+}
+
+fn wait<T, F>(runtime: &Runtime, limit: Duration, future: F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>> + Send + 'static,
     T: Send + 'static,
 {
     let (sender, answer) = mpsc::channel();
     runtime.spawn(async move {
-        let late = |_| Err(Failure::of(&format!("no answer within {} s", LIMIT.as_secs())));
-        let ended = tokio::time::timeout(LIMIT, future).await.unwrap_or_else(late);
+        let late = |_| Err(Failure::of(&format!("no answer within {} s", limit.as_secs())));
+        let ended = tokio::time::timeout(limit, future).await.unwrap_or_else(late);
         // Whoever asked waits for it.
         let _ = sender.send(ended);
     });
@@ -318,32 +340,24 @@ fn explain(settings: &S3Settings, failure: &Failure) -> S3Error {
     let bucket = &settings.bucket;
     let (key, problem) = match failure.code.as_deref() {
         Some("NoSuchBucket") => (
-            "state.s3.bucket",
+            "bucket",
             format!("there is no bucket {bucket}: create it, or name another"),
         ),
-        Some("InvalidAccessKeyId" | "XAdminUserNotFound") => {
-            ("state.s3.access_key_id", "the store doesn't know it".to_owned())
-        }
+        Some("InvalidAccessKeyId" | "XAdminUserNotFound") => ("access_key_id", "the store doesn't know it".to_owned()),
         Some("SignatureDoesNotMatch") => (
-            "state.s3.secret_key_file",
+            "secret_key_file",
             "it doesn't hold the secret of this access key".to_owned(),
         ),
-        Some("AccessDenied") => ("state.s3.bucket", format!("the access key may not list {bucket}")),
-        Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => (
-            "state.s3.region",
-            format!("{bucket} is in another region: {}", failure.problem),
-        ),
-        Some(_) => (
-            "state.s3.bucket",
-            format!("{bucket} can't be read: {}", failure.problem),
-        ),
+        Some("AccessDenied") => ("bucket", format!("the access key may not list {bucket}")),
+        Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
+            ("region", format!("{bucket} is in another region: {}", failure.problem))
+        }
+        Some(_) => ("bucket", format!("{bucket} can't be read: {}", failure.problem)),
         None => {
             let place = settings.endpoint.as_deref().unwrap_or("AWS");
-            (
-                "state.s3.endpoint",
-                format!("{place} can't be reached: {}", failure.problem),
-            )
+            ("endpoint", format!("{place} can't be reached: {}", failure.problem))
         }
     };
+    let key = format!("{}.{key}", settings.section);
     S3Error { key, problem }
 }

@@ -1,4 +1,4 @@
-//! Where checkpoints are kept: named runs of bytes.
+//! Where checkpoints are kept, and what else is: named runs of bytes.
 
 /// A place for files that are written whole or not at all.
 pub trait Store: Send + Sync {
@@ -35,6 +35,16 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// What is wrong with which file.
     fn remove(&self, name: &str) -> Result<(), StoreError>;
+}
+
+/// A store whose files may lie in folders: names with `/` between.
+pub trait Tree: Store {
+    /// The names of all files in a folder (`raw/date=2026-11-27/`, with the `/` at its end) and in those below it,
+    /// ascending; those of writes that were cut short too. None when there is no such folder.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn list_in(&self, folder: &str) -> Result<Vec<String>, StoreError>;
 }
 
 /// A file could not be written, read or removed.
