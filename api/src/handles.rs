@@ -23,6 +23,28 @@ pub struct BuildInfo {
     pub revision: String,
 }
 
+/// What the archive of raw telemetry counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveCounts {
+    /// Objects put, merged ones too.
+    pub objects: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Records archived.
+    pub records: u64,
+    /// Objects that were merged into others.
+    pub merged: u64,
+    /// Files removed that no manifest named.
+    pub removed: u64,
+    /// Attempts that failed and were made again.
+    pub failures: u64,
+    /// Bytes read and not put yet.
+    pub buffered_bytes: u64,
+    /// For each partition that this process archives, its place in the partitions' names, the first position that isn't
+    /// in the archive if it is known, and how many records are known to lie ahead of what was read for it.
+    pub partitions: Vec<(usize, Option<i64>, u64)>,
+}
+
 /// All that the server hands to the API.
 #[derive(Clone)]
 pub struct Handles {
@@ -32,6 +54,8 @@ pub struct Handles {
     pub partition_names: Vec<String>,
     /// What is counted about each sink; their names differ.
     pub sinks: Vec<Arc<SinkStats>>,
+    /// What the archive counts, when there is one.
+    pub archive: Option<Arc<dyn Fn() -> ArchiveCounts + Send + Sync>>,
     /// Where rows are read.
     pub series: Arc<dyn SeriesReader>,
     /// Whether the process can do its work.

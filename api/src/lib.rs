@@ -30,7 +30,7 @@ pub mod sink_stats;
 
 pub use config::{ApiConfig, Settings};
 pub use error::{Error, ErrorKind};
-pub use handles::{BuildInfo, Event, Handles, Readiness};
+pub use handles::{ArchiveCounts, BuildInfo, Event, Handles, Readiness};
 pub use memory::MemoryReader;
 pub use reader::{ReadError, ReadErrorKind, SeriesReader};
 pub use serve::{BoundServer, Port, listen, serve};

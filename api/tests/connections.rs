@@ -158,6 +158,7 @@ async fn stopping_lets_a_request_finish_and_closes_what_is_idle() {
         go_on: Mutex::new(waits),
     };
     let handles = Handles {
+        archive: None,
         series: Arc::new(held),
         ..handles(&[], Arc::default())
     };

@@ -1,7 +1,8 @@
 //! `tidewatch check`: reads the configuration, reaches for what it names, and prints a line per finding.
 
 use crate::config::{
-    ConfigError, DeadLetterSettings, EXIT_CONFIG, Input, Loaded, Settings, SourceSettings, StateSettings, load,
+    ArchivePlace, ArchiveSettings, ConfigError, DeadLetterSettings, EXIT_CONFIG, Input, Loaded, Settings,
+    SourceSettings, StateSettings, load,
 };
 use crate::topics::creating;
 use std::io::Write;
@@ -63,6 +64,7 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
         mut output,
         api,
         state,
+        archive,
         ..
     } = settings;
     check_source(&source, tell);
@@ -71,6 +73,7 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
         let folder = embedded.folder().display();
         tell(Finding::Good(format!("embedded.folder: the store is kept in {folder}")));
     }
+    tell(check_archive(archive.as_ref()));
     if let Some(postgres) = &output.postgres {
         tell(check_postgres(postgres));
     }
@@ -125,6 +128,20 @@ fn check_state(state: &StateSettings) -> Finding {
         StateSettings::Folder(folder) => Finding::Good(format!("state.folder: checkpoints go to {}", folder.display())),
         StateSettings::S3(s3) => match S3::open(s3) {
             Ok(s3) => Finding::Good(format!("state.s3: {} can be read", s3.place())),
+            Err(error) => Finding::Wrong(ConfigError::new(error.key, error.problem)),
+        },
+    }
+}
+
+/// Looks whether the archive can be read; nothing is written.
+fn check_archive(archive: Option<&ArchiveSettings>) -> Finding {
+    match archive.map(|archive| &archive.place) {
+        None => Finding::Good("archive.kind: nothing is archived".to_owned()),
+        Some(ArchivePlace::Folder(folder)) => {
+            Finding::Good(format!("archive.folder: raw telemetry goes to {}", folder.display()))
+        }
+        Some(ArchivePlace::S3(s3)) => match S3::open(s3) {
+            Ok(s3) => Finding::Good(format!("archive.s3: {} can be read", s3.place())),
             Err(error) => Finding::Wrong(ConfigError::new(error.key, error.problem)),
         },
     }

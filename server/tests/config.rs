@@ -185,6 +185,8 @@ fn fields() -> BTreeMap<&'static str, (Vec<&'static str>, String)> {
         ("dead_letter", of::<parsed::DeadLetterSection>("dead_letter")),
         ("state", of::<parsed::StateSection>("state")),
         ("state.s3", of::<parsed::S3Section>("state.s3")),
+        ("archive", of::<parsed::ArchiveSection>("archive")),
+        ("archive.s3", of::<parsed::S3Section>("archive.s3")),
         ("cluster", of::<parsed::ClusterSection>("cluster")),
         ("api", of::<tidewatch_api::ApiConfig>("api")),
     ])

@@ -19,6 +19,7 @@ fn handles() -> Handles {
         stats: Arc::new(Stats::new(0)),
         partition_names: Vec::new(),
         sinks: Vec::new(),
+        archive: None,
         series: Arc::new(MemoryReader::default()),
         readiness: Arc::new(Ready),
         build: BuildInfo {

@@ -3,6 +3,7 @@
 //! Names begin with `tidewatch_`, units are seconds and bytes, counters end in `_total`. Every label has few values,
 //! known beforehand: partitions, sinks, reasons, routes and statuses, never a device.
 
+mod archive;
 mod classic;
 mod engine;
 mod http;
@@ -69,6 +70,9 @@ impl Collector for All {
         engine::state(&mut page, &self.handles.stats)?;
         engine::partitions(&mut page, &self.handles.stats, &self.handles.partition_names)?;
         engine::sinks(&mut page, &self.handles.sinks)?;
+        if let Some(archive) = &self.handles.archive {
+            archive::encode(&mut page, &archive(), &self.handles.partition_names)?;
+        }
         http::encode(&mut page, &self.http)
     }
 }

@@ -1,7 +1,7 @@
 //! The page's shape: what `promtool check metrics` would say, without it.
 
 use super::Metrics;
-use crate::handles::{BuildInfo, Handles, Readiness};
+use crate::handles::{ArchiveCounts, BuildInfo, Handles, Readiness};
 use crate::memory::MemoryReader;
 use crate::sink_stats::SinkStats;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,11 @@ fn page(partitions: usize, sinks: &[&str]) -> String {
         stats: Arc::new(stats),
         partition_names: vec!["raw.events/0".to_owned(), "a\"b\\c\n".to_owned()],
         sinks,
+        archive: Some(Arc::new(|| ArchiveCounts {
+            objects: 3,
+            partitions: vec![(0, Some(17), 2), (1, None, 0)],
+            ..ArchiveCounts::default()
+        })),
         series: Arc::new(MemoryReader::default()),
         readiness: Arc::new(Ready),
         build: BuildInfo {

@@ -129,6 +129,7 @@ pub(crate) fn handles(not_ready: &[&str], events: Arc<Mutex<Vec<String>>>) -> Ha
         stats: Arc::new(Stats::new(2)),
         partition_names: vec!["raw.events/0".to_owned(), "raw.events/1".to_owned()],
         sinks: vec![Arc::new(SinkStats::new("memory"))],
+        archive: None,
         series: Arc::new(Fake(MemoryReader::new(rows()))),
         readiness: Arc::new(NotReady(not_ready.iter().map(|reason| reason.to_string()).collect())),
         build: BuildInfo {

@@ -1,6 +1,6 @@
 //! What can be used as it is written, but is most likely not what was meant.
 
-use super::parsed::{Config, DeadLetterKind, SourceKind, StateKind, StoreKind};
+use super::parsed::{ArchiveKind, Config, DeadLetterKind, SourceKind, StateKind, StoreKind};
 use super::written::Written;
 use tidewatch_sources::log::Feed;
 
@@ -12,7 +12,7 @@ pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
             .map(|(variable, meant)| format!("{variable} is not used; did you mean {meant}?"))
             .collect(),
         unused_sections(config, written),
-        bucket(config).into_iter().collect(),
+        buckets(config),
         dead_letters(config).into_iter().collect(),
         rollups(config, written).into_iter().collect(),
         correction(config).into_iter().collect(),
@@ -56,9 +56,15 @@ fn has_fleet(config: &Config) -> bool {
     }
 }
 
-fn bucket(config: &Config) -> Option<String> {
-    let unused = config.state.store != StateKind::S3 && config.state.s3.bucket.is_some();
-    unused.then(|| "[state.s3] is not used; it is with state.store = \"s3\"".to_owned())
+fn buckets(config: &Config) -> Vec<String> {
+    let of_state = config.state.store != StateKind::S3 && config.state.s3.bucket.is_some();
+    let of_archive = config.archive.kind != Some(ArchiveKind::S3) && config.archive.s3.bucket.is_some();
+    let uses = [
+        (of_state, "[state.s3] is not used; it is with state.store = \"s3\""),
+        (of_archive, "[archive.s3] is not used; it is with archive.kind = \"s3\""),
+    ];
+    let unused = uses.into_iter().filter(|(unused, _)| *unused);
+    unused.map(|(_, line)| line.to_owned()).collect()
 }
 
 fn dead_letters(config: &Config) -> Option<String> {

@@ -18,7 +18,10 @@ pub mod written;
 
 pub use error::{ConfigError, EXIT_CONFIG, Origin};
 pub use parsed::{Config, StoreKind};
-pub use settings::{DeadLetterSettings, OutputSettings, RegistrySettings, Settings, SourceSettings, StateSettings};
+pub use settings::{
+    ArchivePlace, ArchiveSettings, DeadLetterSettings, OutputSettings, RegistrySettings, Settings, SourceSettings,
+    StateSettings,
+};
 
 use serde::Deserialize;
 use std::io::ErrorKind;

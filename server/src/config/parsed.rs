@@ -49,6 +49,8 @@ pub struct Config {
     pub dead_letter: DeadLetterSection,
     /// What a clean stop leaves.
     pub state: StateSection,
+    /// Raw telemetry as Parquet.
+    pub archive: ArchiveSection,
     /// The other processes of a cluster.
     pub cluster: ClusterSection,
     /// The HTTP API.
@@ -339,14 +341,14 @@ pub enum StateKind {
     S3,
 }
 
-/// The section `[state.s3]`.
+/// The section `[state.s3]`; that of the archive has the same keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct S3Section {
     /// The bucket.
     pub bucket: Option<String>,
-    /// What the names of all objects begin with.
-    pub prefix: String,
+    /// What the names of all objects begin with, if not by what the section is for.
+    pub prefix: Option<String>,
     /// The address of what is not AWS.
     pub endpoint: Option<String>,
     /// The region.
@@ -363,7 +365,7 @@ impl Default for S3Section {
     fn default() -> S3Section {
         S3Section {
             bucket: None,
-            prefix: "tidewatch/".to_owned(),
+            prefix: None,
             endpoint: None,
             region: "us-east-1".to_owned(),
             path_style: false,
@@ -371,6 +373,59 @@ impl Default for S3Section {
             secret_key_file: None,
         }
     }
+}
+
+/// The section `[archive]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiveSection {
+    /// Where raw telemetry is archived.
+    pub kind: Option<ArchiveKind>,
+    /// The folder; by default one in that of the state.
+    pub folder: Option<PathBuf>,
+    /// How long a record waits at most.
+    pub object_time: Span,
+    /// How large an object becomes at most.
+    pub object_bytes: Size,
+    /// How much memory is taken at most.
+    pub memory_bytes: Size,
+    /// The level of zstd.
+    pub compression_level: i32,
+    /// Whether small objects are merged.
+    pub compaction: bool,
+    /// How long a file stays that no manifest names.
+    pub grace: Span,
+    /// The bucket.
+    pub s3: S3Section,
+}
+
+impl Default for ArchiveSection {
+    fn default() -> ArchiveSection {
+        let settings = tidewatch_archive::Settings::default();
+        ArchiveSection {
+            kind: None,
+            folder: None,
+            object_time: Span(settings.object_time),
+            object_bytes: Size(settings.object_bytes),
+            memory_bytes: Size(settings.memory_bytes),
+            compression_level: settings.level,
+            compaction: settings.compaction,
+            grace: Span(settings.grace),
+            s3: S3Section::default(),
+        }
+    }
+}
+
+/// Where raw telemetry is archived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveKind {
+    /// Nowhere.
+    Off,
+    /// In a folder.
+    Folder,
+    /// In a bucket of S3.
+    S3,
 }
 
 /// The section `[cluster]`.

@@ -38,6 +38,8 @@ pub struct Settings {
     pub output: OutputSettings,
     /// Where checkpoints are kept.
     pub state: StateSettings,
+    /// Where raw telemetry is archived, if it is.
+    pub archive: Option<ArchiveSettings>,
     /// The processes of the cluster, when there is one.
     pub cluster: Option<ClusterSettings>,
     /// The HTTP API.
@@ -61,6 +63,24 @@ pub enum SourceSettings {
 /// Where checkpoints are kept.
 #[derive(Clone, Debug)]
 pub enum StateSettings {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a bucket of S3.
+    S3(S3Settings),
+}
+
+/// Where raw telemetry is archived, and how.
+#[derive(Clone, Debug)]
+pub struct ArchiveSettings {
+    /// Where.
+    pub place: ArchivePlace,
+    /// How.
+    pub writing: tidewatch_archive::Settings,
+}
+
+/// Where raw telemetry is archived.
+#[derive(Clone, Debug)]
+pub enum ArchivePlace {
     /// In a folder.
     Folder(PathBuf),
     /// In a bucket of S3.
@@ -158,6 +178,11 @@ pub(super) fn resolve(config: &Config, written: &Written, insecure: bool) -> Res
             postgres,
         },
         state: super::state::resolve(&config.state, |key, problem| resolver.wrong(key, problem))?,
+        archive: super::state::archive(
+            (&config.archive, &config.state.folder),
+            config.source.kind,
+            |key, problem| resolver.wrong(key, problem),
+        )?,
         cluster: super::cluster::resolve(&config.cluster, |key, problem| resolver.wrong(key, problem))?,
         api: resolver.api(insecure)?,
         advice: super::advice::advice(config, written),

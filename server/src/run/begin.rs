@@ -17,7 +17,7 @@ use tidewatch_cluster::Place;
 use tidewatch_dataflow::checkpoint::{Meta, Restored};
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_failpoints::{Point, check};
-use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_sinks::SinkError;
 use tidewatch_sinks::fence::{Fence, Newest};
 use tidewatch_sinks::parts::Parts;
@@ -54,6 +54,11 @@ impl Begun {
         let terminal = &around.terminal;
         let state = tokio::task::block_in_place(|| State::open(&settings.state, place.is_some()))?;
         let source = tokio::task::block_in_place(|| Opened::open(&settings.source, terminal))?;
+        if settings.archive.is_some() {
+            let count = source.factory.partitions().len() as u32;
+            let first = (0..count).map(|partition| (Partition(partition), Offset(0)));
+            source.log.hold(&first.collect::<Vec<_>>());
+        }
         let mut team = Team::join(place.cloned(), settings.engine.threads.max(1), terminal).await?;
         check(Point::RestoreBegin)?;
         let (claim, former) = claim(&mut team, &state, source.factory.partitions()).await?;

@@ -4,6 +4,7 @@
 //! checkpoint is made, the sinks deliver what is left, for some seconds at most, the API closes. In a cluster the first
 //! process stops them all.
 
+pub(crate) mod archiving;
 mod begin;
 mod clock;
 mod collector;

@@ -106,6 +106,24 @@ impl Log {
         }
     }
 
+    /// Where an archive begins, as [`begin`](Log::begin) says.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn positions(&self, before: Option<Before<'_>>) -> Result<Option<Vec<Offset>>, SourceError> {
+        match self {
+            Log::None | Log::Kafka(_) => self.begin(before),
+            Log::Embedded(log) => log.positions(before).map(Some),
+        }
+    }
+
+    /// An archive still needs what lies from these positions on.
+    pub fn hold(&self, positions: &[(Partition, Offset)]) {
+        if let Log::Embedded(log) = self {
+            log.hold(positions);
+        }
+    }
+
     /// A checkpoint with these positions is durable.
     pub fn read_until(&self, positions: &[(Partition, Offset)]) {
         match self {

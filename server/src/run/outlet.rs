@@ -1,5 +1,6 @@
 //! The way to the sinks: they are given what is durable.
 
+use super::archiving::Positions;
 use super::opened::Log;
 use super::parcel::{Cargo, Inboxes};
 use super::sinks::{Confirmed, Surroundings};
@@ -20,6 +21,8 @@ pub struct Outlet {
     pub around: Surroundings,
     /// The log, which is told how far it is read.
     pub log: Log,
+    /// How far the archive has come, if there is one: the log keeps what it still needs.
+    pub archived: Option<Positions>,
     /// To speak to the cluster's other processes.
     pub talk: Talk,
 }
@@ -45,6 +48,9 @@ impl Owner for Outlet {
                 .filter(|position| self.talk.member.reads(position.partition));
             let positions = own.map(|position| (position.partition, position.next));
             self.log.read_until(&positions.collect::<Vec<_>>());
+            if let Some(archived) = &self.archived {
+                self.log.hold(&archived());
+            }
             pass(Point::PositionsCommitted);
         }
     }

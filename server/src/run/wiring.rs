@@ -1,5 +1,6 @@
 //! A run's parts, wired: engine, collector, writer, sinks and API, each with its way to the next.
 
+use super::archiving::Archiving;
 use super::begin::Begun;
 use super::clock::SystemClock;
 use super::collector::Collector;
@@ -48,6 +49,7 @@ pub struct Wired {
     writing: JoinHandle<Written>,
     listening: Option<JoinHandle<()>>,
     is_done: Arc<AtomicBool>,
+    archiving: Option<Archiving>,
     delivered: mpsc::Receiver<Epoch>,
     sinks: Sinks,
     feeding: Option<Feeding>,
@@ -88,6 +90,10 @@ impl Wired {
             .as_mut()
             .map(|restored| std::mem::take(&mut restored.outbox));
         let peers = begun.team.peers(begun.begun);
+        let archiving = settings.archive.as_ref();
+        let archiving = archiving
+            .map(|archive| Archiving::start(archive, &begun, around))
+            .transpose()?;
         let Opened { factory, log, feed } = begun.source;
         let sinks = begun.sinks;
         let partitions = factory.partitions().to_vec();
@@ -109,6 +115,7 @@ impl Wired {
             confirmed: sinks.confirmed.clone(),
             around: around.clone(),
             log,
+            archived: archiving.as_ref().map(Archiving::positions),
             talk: talk.clone(),
         };
         let mut writer = Writer::new(begun.store, begun.generation, member, handle.stats.clone(), outlet);
@@ -144,6 +151,7 @@ impl Wired {
             around,
             (settings.api, port),
             (&as_of, partitions),
+            archiving.as_ref(),
         );
         let sealing = match member.is_first() {
             true => Sealing::Own {
@@ -182,6 +190,7 @@ impl Wired {
             writing,
             listening,
             is_done,
+            archiving,
             delivered,
             sinks,
             serving,
@@ -205,6 +214,8 @@ impl Wired {
     /// # Errors
     /// When a part's thread has panicked.
     pub async fn finish(self, around: &Surroundings) -> Result<(Serving, Vec<String>), RunError> {
+        // It ends while the workers do.
+        self.archiving.iter().for_each(Archiving::stop);
         tokio::task::block_in_place(|| {
             self.engine.join();
             if let Some(feeding) = self.feeding {
@@ -218,6 +229,7 @@ impl Wired {
         }
         let mut errors: Vec<String> = written.err().into_iter().collect();
         errors.extend(tokio::task::block_in_place(|| self.sinks.finish(around)));
+        tokio::task::block_in_place(|| self.archiving.map(Archiving::finish));
         let taken = tidewatch_checkpoints::Owner::delivered(writer.owner());
         self.is_done.store(errors.is_empty(), Ordering::SeqCst);
         if self.talk.member.is_first() {
@@ -245,12 +257,14 @@ impl Serving {
         around: &Surroundings,
         (settings, port): (tidewatch_api::Settings, Port),
         (as_of, partition_names): (&Arc<AtomicU64>, Vec<String>),
+        archiving: Option<&Archiving>,
     ) -> Serving {
         let terminal = around.terminal.clone();
         let handles = Handles {
             stats: engine.stats.clone(),
             partition_names,
             sinks: sinks.stats.clone(),
+            archive: archiving.map(Archiving::counts),
             series: Arc::new(reader::Reader {
                 store: sinks.store.clone(),
                 engine: engine.clone(),

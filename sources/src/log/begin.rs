@@ -21,15 +21,37 @@ impl LogFactory {
     /// When the log has not got what comes next (it has left, or the log was made anew), unless `log.on_gap` says to
     /// skip that.
     pub fn begin(&self, before: Option<Before<'_>>) -> Result<Vec<Offset>, SourceError> {
+        let begin = self.positions(before)?;
+        self.log
+            .parts
+            .iter()
+            .zip(&begin)
+            .for_each(|(part, next)| part.begin(*next));
+        Ok(begin)
+    }
+
+    /// Where another reader begins, such as an archive, that says itself what it [holds](LogFactory::hold): as
+    /// [`begin`](LogFactory::begin) says.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn positions(&self, before: Option<Before<'_>>) -> Result<Vec<Offset>, SourceError> {
         let is_anew = before.map_or(Ok(false), |before| self.is_anew(before.log))?;
         let positions = before.filter(|_| !is_anew).map_or(&[][..], |before| before.positions);
         let begin = self.log.parts.iter().map(|part| {
             let position = positions.iter().find(|position| position.0 == part.partition);
-            let next = position.map_or(Ok(part.first()), |position| self.go_on(*position))?;
-            part.begin(next);
-            Ok(next)
+            position.map_or(Ok(part.first()), |position| self.go_on(*position))
         });
         begin.collect()
+    }
+
+    /// Another reader still needs what lies from these positions on: it stays, until they are said anew.
+    pub fn hold(&self, positions: &[(Partition, Offset)]) {
+        for (partition, next) in positions {
+            if let Some(part) = self.log.parts.get(partition.index()) {
+                part.hold(*next);
+            }
+        }
     }
 
     /// A checkpoint with these positions is durable. What lies before that of the one before it may leave the log.

@@ -38,6 +38,8 @@ pub(super) struct Part {
     end: AtomicI64,
     /// Nothing when nobody reads it.
     kept: Mutex<Option<Kept>>,
+    /// What lies from here on is still needed by another reader.
+    held: AtomicI64,
 }
 
 /// What the reader may come back to: two checkpoints are kept, and their records with them.
@@ -63,6 +65,7 @@ impl Part {
             tail: Mutex::new(tail),
             end: AtomicI64::new(tail.end.0),
             kept: Mutex::new(Some(kept)),
+            held: AtomicI64::new(i64::MAX),
         }
     }
 
@@ -128,12 +131,18 @@ impl Part {
         *self.kept() = None;
     }
 
+    /// Another reader still needs what lies from here on.
+    pub(super) fn hold(&self, offset: Offset) {
+        self.held.store(offset.0, Ordering::Release);
+    }
+
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether nobody who reads it comes back to this file.
     pub(super) fn is_read(&self, segment: &Segment) -> bool {
-        self.kept().is_none_or(|kept| segment.end() <= kept.older)
+        let is_held = segment.end().0 > self.held.load(Ordering::Acquire);
+        !is_held && self.kept().is_none_or(|kept| segment.end() <= kept.older)
     }
 }

@@ -3,8 +3,10 @@
 //! A test compares it with the structs behind it: the same names, the same defaults.
 
 mod api;
+mod archive;
 mod engine;
 mod kafka;
+mod s3;
 mod sources;
 mod stores;
 
@@ -30,7 +32,7 @@ pub(super) const GIB: i64 = 1 << 30;
 pub(super) const COUNT_MAX: i64 = u32::MAX as i64;
 
 /// Every section.
-pub const SECTIONS: [&Section; 20] = [
+pub const SECTIONS: [&Section; 22] = [
     &sources::SOURCE,
     &sources::LOG,
     &kafka::KAFKA,
@@ -49,6 +51,8 @@ pub const SECTIONS: [&Section; 20] = [
     &stores::DEAD_LETTER,
     &stores::STATE,
     &stores::STATE_S3,
+    &archive::ARCHIVE,
+    &archive::ARCHIVE_S3,
     &stores::CLUSTER,
     &api::API,
 ];

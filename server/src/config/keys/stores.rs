@@ -1,6 +1,7 @@
 //! The keys of what is stored: registry, rows, dead letters, state.
 
 use super::super::key::{Key, Kind, Section};
+use super::s3;
 use super::{AGES, COUNT_MAX, DAY, HOUR, KIB, MIB, MINUTE, SECOND};
 
 /// `[registry]`
@@ -255,51 +256,9 @@ pub(super) const STATE_S3: Section = Section {
     name: "state.s3",
     about: "The bucket of the state, with `store = \"s3\"`. The store must know `If-None-Match` of puts: a start claims \
             the next generation with it, and a process of an older one stops.",
-    keys: &[
-        Key {
-            name: "bucket",
-            kind: Kind::Text,
-            default: "",
-            about: "The bucket; it must be there.",
-        },
-        Key {
-            name: "prefix",
-            kind: Kind::Text,
-            default: "tidewatch/",
-            about: "What the names of all objects begin with. Two instances can't share one.",
-        },
-        Key {
-            name: "endpoint",
-            kind: Kind::Text,
-            default: "",
-            about: "The address, `http://host:port` or `https://host`; by default that of AWS.",
-        },
-        Key {
-            name: "region",
-            kind: Kind::Text,
-            default: "us-east-1",
-            about: "The region of the bucket.",
-        },
-        Key {
-            name: "path_style",
-            kind: Kind::Bool,
-            default: "false",
-            about: "Whether the bucket is a part of the path, not of the host's name; most stores that are not AWS need \
-                    it.",
-        },
-        Key {
-            name: "access_key_id",
-            kind: Kind::Text,
-            default: "",
-            about: "The id of an access key. Without one, what the AWS variables, the profile or the machine's role say.",
-        },
-        Key {
-            name: "secret_key_file",
-            kind: Kind::Path,
-            default: "",
-            about: "A file whose first line is the secret of that access key.",
-        },
-    ],
+    keys: &s3::keys(
+        "What the names of all objects begin with, by default `tidewatch/`. Two instances can't share one.",
+    ),
 };
 
 /// `[cluster]`
