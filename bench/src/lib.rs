@@ -1,5 +1,6 @@
 //! Workloads, their independent oracles, and the measuring of whole processes.
 
+pub mod archive;
 pub mod curve;
 pub mod fetch;
 pub mod growth;

@@ -12,6 +12,8 @@ import sys
 
 import duckdb
 
+from archive import Archive
+
 LATENESS_MS = 10_000
 HORIZON_MS = 15 * 60_000
 FUTURE_MAX_MS = 10 * 60_000
@@ -242,6 +244,41 @@ class Oracle:
             self.wrong(f"{counts['records']} records, but {stored} in windows + {counts['duplicates']} repeated "
                        f"+ {letters} dead letters + {counts['heartbeats']} without metrics = {total}")
 
+    def write_records(self):
+        """Every record of the ledger as the archive must have it."""
+        with (open(self.folder / "ledger.tsv") as ledger, open(self.folder / "records.tsv", "w") as records,
+              open(self.folder / "values.tsv", "w") as values):
+            for line in ledger:
+                partition, offset, log, device, ts, metrics = line.rstrip("\n").split("\t")
+                records.write(f"{partition}\t{offset}\t{log}\t{device}\t{ts}\n")
+                for metric in filter(None, metrics.split(";")):
+                    name, value = metric.split("=")
+                    values.write(f"{partition}\t{offset}\t{name}\t{value}\n")
+
+    def compare_archive(self):
+        """Every record of the topic is in the archive once, as it was."""
+        self.write_records()
+        archive = Archive(self.db, self.folder / "archive-copy")
+        archive.check()
+        self.problems.extend(archive.problems)
+        if not archive.files:
+            return self.wrong("archive: there is nothing in it")
+        position = "'partition': 'BIGINT', 'offset': 'BIGINT'"
+        self.db.execute(f"""CREATE TABLE records AS FROM read_csv('{self.folder}/records.tsv', delim='\t', header=false,
+            columns={{{position}, 'log': 'BIGINT', 'device': 'VARCHAR', 'ts': 'BIGINT'}}, nullstr='NULL')""")
+        self.db.execute(f"""CREATE TABLE record_values AS FROM read_csv('{self.folder}/values.tsv', delim='\t', header=false,
+            columns={{{position}, 'name': 'VARCHAR', 'value': 'DOUBLE'}})""")
+        found = """SELECT "partition", "offset", epoch_ms(log_time), coalesce(device_id, ''), coalesce(epoch_ms(ts), 0)
+            FROM archived"""
+        wanted = """SELECT "partition", "offset", log, coalesce(device, ''), ts FROM records"""
+        self.none_of("archive: records are missing or others", f"({wanted}) EXCEPT ALL ({found})")
+        self.none_of("archive: records are invented", f"({found}) EXCEPT ALL ({wanted})")
+        found = """SELECT "partition", "offset", unnest(map_keys(metrics)), unnest(map_values(metrics)) FROM archived"""
+        self.none_of("archive: readings are missing or others", f"(FROM record_values) EXCEPT ALL ({found})")
+        self.none_of("archive: readings are invented", f"({found}) EXCEPT ALL (FROM record_values)")
+        self.none_of("archive: what is no telemetry has no bytes",
+                     'SELECT "partition", "offset" FROM archived WHERE device_id IS NULL AND payload IS NULL')
+
     def hash(self):
         """Of all stored rows, without what depends on when they were published."""
         digest = hashlib.sha256()
@@ -260,6 +297,7 @@ class Oracle:
             self.compare_sinks(job)
             self.compare_stages(job)
         self.conserve(self.compare_letters())
+        self.compare_archive()
         return {"problems": self.problems, "hash": self.hash(), **self.counts}
 
 

@@ -27,6 +27,7 @@ impl Bucket {
     pub fn settings(&self) -> S3Settings {
         let secret = Secret::read(self.secret.path(), "secret").expect("it was written");
         S3Settings {
+            section: "state.s3",
             bucket: component("TIDEWATCH_TEST_S3_BUCKET"),
             prefix: self.prefix.clone(),
             endpoint: Some(component("TIDEWATCH_TEST_S3")),
@@ -34,6 +35,19 @@ impl Bucket {
             path_style: true,
             access_key: Some((component("TIDEWATCH_TEST_S3_ACCESS_KEY"), secret)),
         }
+    }
+
+    /// How the binary is told to archive there, by this way.
+    pub fn archive_variables_at(&self, endpoint: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("ARCHIVE__KIND", "s3".to_owned()),
+            ("ARCHIVE__S3__BUCKET", component("TIDEWATCH_TEST_S3_BUCKET")),
+            ("ARCHIVE__S3__PREFIX", self.prefix.clone()),
+            ("ARCHIVE__S3__ENDPOINT", endpoint.to_owned()),
+            ("ARCHIVE__S3__PATH_STYLE", "true".to_owned()),
+            ("ARCHIVE__S3__ACCESS_KEY_ID", component("TIDEWATCH_TEST_S3_ACCESS_KEY")),
+            ("ARCHIVE__S3__SECRET_KEY_FILE", self.secret.path().display().to_string()),
+        ]
     }
 
     /// How the binary is told of it.

@@ -1,10 +1,10 @@
 //! The fault harness at the size of the gate: kills of clusters over a million messages and a run that is replaced, some
-//! failpoints, two seeded mistakes.
+//! failpoints, those of the archive, two seeded mistakes.
 //! `cargo xtask faults` runs all of it.
 
 use std::time::Duration;
 use tidewatch_failpoints::{Bug, Point};
-use tidewatch_tests::faults::schedule::{self, Fault, Hung, Letters, Stint, StoreKind};
+use tidewatch_tests::faults::schedule::{self, Action, Fault, Hung, Letters, Stint, StoreKind};
 use tidewatch_tests::faults::services::Whose;
 use tidewatch_tests::faults::trial::{self, Outcome, Plan};
 
@@ -76,4 +76,26 @@ fn two_mistakes_are_caught() {
         println!("{}: {:?}", bug.name(), outcome.problems.first());
         assert!(!outcome.problems.is_empty(), "{} is not caught", bug.name());
     }
+}
+
+#[test]
+fn the_archive_is_whole_wherever_its_writer_is_killed() {
+    let points: Vec<&Point> = Point::ALL
+        .iter()
+        .filter(|point| point.name().starts_with("archive-"))
+        .collect();
+    let faults = points.iter().map(|point| Fault::at(**point, Action::Kill));
+    let stints = schedule::stints(StoreKind::Shared, faults);
+    let messages = 5_000 * stints.len() as u64;
+    let outcome = trial::run(&Plan {
+        slices: 2,
+        ..plan(StoreKind::Shared, stints, messages, None)
+    });
+    say(&outcome);
+    assert_eq!(outcome.problems, [] as [String; 0]);
+    assert!(
+        points.iter().all(|point| outcome.passed.contains(point.name())),
+        "{:?}",
+        outcome.passed
+    );
 }

@@ -12,10 +12,12 @@
 //! * [`trial`]: a workload, a schedule, and what came of it.
 //! * [`outputs`]: what sinks hold; a new sink is an entry there, and a check in `tests/oracle/oracle.py`.
 //! * [`oracle`]: asks the oracle, which shares no code with the engine.
+//! * [`archive`]: where raw telemetry goes.
 //! * [`flips`]: damaged checkpoints.
 //! * [`recovery`]: how long it takes until a cluster goes on.
 
-pub mod feed;
+pub mod archive;
+mod feed;
 pub mod flips;
 pub mod ledger;
 mod nemesis;

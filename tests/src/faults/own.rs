@@ -1,5 +1,6 @@
 //! What a trial has for itself, and how the program is told of it.
 
+use super::archive::Archive;
 use super::run::Start;
 use super::schedule::{Letters, Shape, StoreKind};
 use super::services::Services;
@@ -22,6 +23,8 @@ pub struct Own {
     pub letters: String,
     /// The schema, in a database that the harness reaches.
     pub database: Database,
+    /// Where raw telemetry is archived.
+    pub archive: Archive,
     /// Where checkpoints are kept when it is a folder.
     pub state: PathBuf,
     /// Where the embedded store is, when there is one.
@@ -46,6 +49,7 @@ impl Own {
             rows: unique("rows"),
             letters: unique("letters"),
             database: Database::new(database),
+            archive: Archive::new(folder, store),
             state: folder.join("state"),
             embedded: folder.join("embedded"),
             bucket: (store == StoreKind::Bucket).then(Bucket::default),
@@ -119,6 +123,7 @@ impl Own {
             self.outbox_bytes
                 .map(|bytes| ("ENGINE__OUTBOX_BYTES", bytes.to_string())),
         );
+        keys.extend(self.archive.keys(&services.program.s3));
         match &self.bucket {
             Some(bucket) => keys.extend(bucket.variables_at(&services.program.s3)),
             None => keys.push(("STATE__FOLDER", self.state.display().to_string())),

@@ -136,12 +136,18 @@ impl Fault {
 /// Whether a run passes a place while it starts, and then seldom.
 fn is_passed_at_start(point: Point) -> bool {
     use Point::{
-        KafkaLettersInit, KafkaRowsInit, LoadList, LoadManifest, LoadSegment, MendedGive, MendedGiven, OutboxGiven,
-        PostgresConnected, PostgresMend, PostgresMended, RestoreBegin, RestoreDone, S3Get, SinksStarted,
+        ArchiveMerge, ArchiveMerged, ArchiveRemove, ArchiveRemoved, ArchiveReplaced, KafkaLettersInit, KafkaRowsInit,
+        LoadList, LoadManifest, LoadSegment, MendedGive, MendedGiven, OutboxGiven, PostgresConnected, PostgresMend,
+        PostgresMended, RestoreBegin, RestoreDone, S3Get, SinksStarted,
     };
     matches!(
         point,
-        KafkaLettersInit
+        ArchiveMerge
+            | ArchiveMerged
+            | ArchiveRemove
+            | ArchiveRemoved
+            | ArchiveReplaced
+            | KafkaLettersInit
             | KafkaRowsInit
             | LoadList
             | LoadManifest

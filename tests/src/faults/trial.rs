@@ -187,6 +187,7 @@ impl Trial {
         self.feed.close_ledger()?;
         let (brokers, folder) = (&self.services.direct.kafka, self.folder.path());
         outputs::postgres(&self.own.database, folder, "final");
+        self.own.archive.copy(folder)?;
         outputs::kafka_rows(brokers, &self.own.rows, folder);
         match self.plan.letters {
             Letters::Kafka => outputs::kafka_letters(brokers, &self.own.letters, folder),
@@ -278,7 +279,7 @@ impl Trial {
     /// Waits until a checkpoint has all that was written. A run that ends by orders is started again without.
     pub(super) fn wait_durable(&mut self, run: &mut Run, stint: &Stint) -> Result<(), Problem> {
         let begun = Instant::now();
-        while !self.feed.is_durable() {
+        while !(self.feed.is_durable() && self.own.archive.has(self.feed.written())) {
             if !run.has_orders() {
                 run.check_runs()?;
             } else if let Some((index, status)) = run.ended() {
