@@ -1,7 +1,8 @@
-//! Reading back what a sink stored: the rows of one series over time.
+//! Reading back what a sink stored: the rows of one series over time, which devices there are, and dead letters.
 
 use crate::SinkError;
-use tidewatch_proto::query::SeriesQuery;
+use tidewatch_proto::ids::Name;
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
 use tidewatch_proto::row::Row;
 
 /// A store that recent rows can be read from.
@@ -12,4 +13,45 @@ pub trait HotStore: Send + Sync {
     /// # Errors
     /// When the store can't be read; [`crate::ErrorKind::Retry`] when it may answer later.
     fn series(&self, query: &SeriesQuery) -> Result<Vec<Row>, SinkError>;
+
+    /// The devices of which the store has one-minute windows, by their ids, ascending byte by byte: at most `limit` of
+    /// those that match.
+    ///
+    /// # Errors
+    /// When the store can't be read; [`crate::ErrorKind::Retry`] when it may answer later.
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, SinkError>;
+}
+
+/// A store that dead letters can be read from.
+pub trait LetterStore: Send + Sync {
+    /// The letters that match, the one with the greatest number first: at most `limit`.
+    ///
+    /// # Errors
+    /// When the store can't be read; [`crate::ErrorKind::Retry`] when it may answer later.
+    fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, SinkError>;
+}
+
+/// Whether a device's id holds what is searched for, ASCII letters in either case.
+pub fn holds(device: &Name, search: &str) -> bool {
+    let (id, search) = (device.as_bytes(), search.as_bytes());
+    search.is_empty() || id.windows(search.len()).any(|part| part.eq_ignore_ascii_case(search))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_is_held_anywhere_in_either_case() {
+        for (search, expected) in [
+            ("", true),
+            ("dev", true),
+            ("EV-0", true),
+            ("é", true),
+            ("É", false),
+            ("dev-00é1x", false),
+        ] {
+            assert_eq!(holds(&"Dev-00é1".into(), search), expected, "{search}");
+        }
+    }
 }

@@ -111,6 +111,7 @@ mod tests {
     use tidewatch_cluster::Place;
     use tidewatch_dataflow::Engine;
     use tidewatch_dataflow::config::EngineConfig;
+    use tidewatch_proto::query::{DeviceQuery, DeviceSummary};
     use tidewatch_proto::row::{Job, Status, Values};
     use tidewatch_sources::memory::MemoryFactory;
 
@@ -121,6 +122,10 @@ mod tests {
         fn series(&self, query: &SeriesQuery) -> Result<Vec<Row>, SinkError> {
             let asked = |row: &&Row| row.key == query.key && row.metric == query.metric;
             Ok(self.0.iter().filter(asked).cloned().collect())
+        }
+
+        fn devices(&self, _: &DeviceQuery) -> Result<Vec<DeviceSummary>, SinkError> {
+            Ok(Vec::new())
         }
     }
 

@@ -1,7 +1,9 @@
 //! The checks of a sink for dead letters.
 
+use crate::hot::LetterStore;
 use crate::{ErrorKind, Sink};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
+use tidewatch_proto::query::{Letter, LetterQuery};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::Delivery;
 use tidewatch_proto::time::LogTime;
@@ -19,6 +21,56 @@ pub struct LetterSubject<'a> {
     pub fences: bool,
     /// The largest payload to try, [`LARGE_BYTES`] where nothing speaks against it.
     pub payload_bytes: usize,
+}
+
+/// Checks that a store gives dead letters back as they were delivered. The store must be empty; partition 0 is used, and
+/// called `name`.
+///
+/// # Panics
+/// When it fails.
+pub fn letter_store(sink: &mut dyn Sink<Reject>, store: &dyn LetterStore, name: &str) {
+    let given = samples(1_000);
+    let given: Vec<Reject> = given.into_iter().filter(|letter| letter.partition.0 == 0).collect();
+    let delivery = Delivery {
+        generation: Generation(1),
+        through: Epoch(1),
+        items: given.clone(),
+    };
+    if let Err(error) = sink.deliver(&delivery) {
+        panic!("the delivery failed: {error}");
+    }
+    let ask = |reason, before, limit| match store.letters(&LetterQuery { reason, before, limit }) {
+        Ok(letters) => letters,
+        Err(error) => panic!("reading letters: {error}"),
+    };
+    let all = ask(None, None, 100);
+    assert_eq!(all.len(), given.len(), "each once");
+    for (letter, reject) in all.iter().rev().zip(&given) {
+        assert_eq!(letter, &as_read(reject, letter.number, name), "the latest come first");
+    }
+    assert!(all.windows(2).all(|two| two[0].number > two[1].number), "in order");
+    assert_eq!(ask(None, None, 2), all[..2], "a limit");
+    assert_eq!(ask(None, Some(all[1].number), 3), all[2..5], "before one");
+    let of_reason: Vec<Letter> = all
+        .iter()
+        .filter(|letter| letter.reason == Reason::Future)
+        .cloned()
+        .collect();
+    assert_eq!(ask(Some(Reason::Future), None, 100), of_reason, "of a reason");
+    assert_eq!(ask(None, Some(1), 100), [], "before the first");
+}
+
+fn as_read(reject: &Reject, number: u64, name: &str) -> Letter {
+    Letter {
+        number,
+        partition: name.to_owned(),
+        offset: reject.offset,
+        log_time_ms: reject.log_time.map(|time| time.0),
+        reason: reject.reason,
+        detail: reject.detail.clone(),
+        key: reject.key.clone(),
+        payload: reject.payload.clone(),
+    }
 }
 
 /// Puts a sink through every check. The store must be empty; partitions 0 and 1 are used.

@@ -8,7 +8,7 @@ mod rows;
 mod sample;
 mod storing;
 
-pub use dead_letters::{LARGE_BYTES, LetterSubject, dead_letter_sink};
+pub use dead_letters::{LARGE_BYTES, LetterSubject, dead_letter_sink, letter_store};
 pub use rows::sink;
 pub use sample::{row, values};
 pub use storing::{StoringSubject, mending, storing_sink};

@@ -4,7 +4,7 @@ use super::sample::{corrected, row};
 use super::{GENERATION, Subject, read};
 use crate::ErrorKind;
 use tidewatch_proto::ids::{Epoch, Generation};
-use tidewatch_proto::query::{Order, SeriesQuery};
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Order, SeriesQuery};
 use tidewatch_proto::row::{Delivery, Job, Quantiles, Row, Values};
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime, PANE_MS, PaneNo};
 
@@ -23,6 +23,7 @@ pub fn sink(subject: &Subject<'_>) {
     a_delivery_may_be_empty(subject);
     ten_thousand_rows_are_stored(subject);
     reading_keeps_to_range_order_and_limit(subject);
+    devices_are_listed_by_their_ids(subject);
     if subject.fences {
         an_old_generation_is_refused(subject);
     }
@@ -212,6 +213,52 @@ fn reading_keeps_to_range_order_and_limit(subject: &Subject<'_>) {
     assert_eq!(read(&*store, &query), [], "a range that ends before it begins");
     query.key = "nobody".into();
     assert_eq!(read(&*store, &query), [], "an unknown series");
+}
+
+fn devices_are_listed_by_their_ids(subject: &Subject<'_>) {
+    let ids = ["listed-b", "listed-A", "Listed-é", "listed_%", "listed-a"];
+    let mut rows: Vec<Row> = ids.iter().map(|id| row(Job::Minute, id, 3, 85)).collect();
+    rows.push(Row {
+        metric: "humidity".into(),
+        ..row(Job::Minute, "listed-a", 7, 85)
+    });
+    // It has no one-minute window.
+    rows.push(row(Job::Hour, "listed-hour", 0, 85));
+    rows.push(row(Job::SiteMinute, "listed-site", 0, 85));
+    subject.deliver(85, rows.clone());
+    let store = (subject.store)();
+    let ask = |search: &str, after: Option<&str>, limit| {
+        let (search, after) = (search.to_owned(), after.map(Into::into));
+        match store.devices(&DeviceQuery { search, after, limit }) {
+            Ok(devices) => devices,
+            Err(error) => panic!("listing devices: {error}"),
+        }
+    };
+    let ids = |devices: &[DeviceSummary]| -> Vec<String> {
+        devices.iter().map(|summary| summary.device.to_string()).collect()
+    };
+    let all = ask("LISTED", None, 100);
+    let in_order = ["Listed-é", "listed-A", "listed-a", "listed-b", "listed_%"];
+    assert_eq!(ids(&all), in_order, "byte by byte, in either case");
+    assert_eq!(ids(&ask("listed", None, 2)), in_order[..2], "a limit");
+    assert_eq!(ids(&ask("listed", Some("listed-A"), 2)), in_order[2..4], "after one");
+    assert_eq!(
+        ids(&ask("sted-", Some("listed-aa"), 9)),
+        ["listed-b"],
+        "after one that isn't there"
+    );
+    assert_eq!(
+        ids(&ask("_%", None, 9)),
+        ["listed_%"],
+        "nothing stands for anything else"
+    );
+    assert_eq!(ids(&ask("listed-none", None, 9)), [] as [&str; 0], "nobody");
+    let expected = DeviceSummary {
+        device: "listed-a".into(),
+        metrics: vec!["humidity".into(), "temperature".into()],
+        latest: rows[5].window_start,
+    };
+    assert_eq!(all[2], expected);
 }
 
 /// Comes last: from then on the store takes the new generation only.

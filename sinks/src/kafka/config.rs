@@ -112,6 +112,11 @@ impl KafkaSinkConfig {
 }
 
 impl KafkaSinkSettings {
+    /// The topic that dead letters go to.
+    pub fn dead_letter_topic(&self) -> &str {
+        &self.dead_letter_topic
+    }
+
     /// What the producer of a sink is configured with, but for its transactional id.
     pub fn producer(&self) -> ClientConfig {
         let mut config = self.connection.clone();

@@ -1,10 +1,12 @@
 //! The latest dead letters in memory.
 
 use super::{MemoryConfig, refuse_older};
+use crate::hot::LetterStore;
 use crate::{Sink, SinkError};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidewatch_proto::ids::{Generation, Offset, Partition};
+use tidewatch_proto::query::{Letter, LetterQuery};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Delivery;
 
@@ -12,6 +14,7 @@ use tidewatch_proto::row::Delivery;
 #[derive(Clone, Debug)]
 pub struct MemoryDeadLetters {
     letters: Arc<Mutex<Letters>>,
+    partitions: Arc<[String]>,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,16 @@ impl MemoryDeadLetters {
         };
         MemoryDeadLetters {
             letters: Arc::new(Mutex::new(letters)),
+            partitions: Arc::new([]),
+        }
+    }
+
+    /// The same letters, read with the names that the source gives its partitions; one without a name has its number.
+    #[must_use]
+    pub fn naming(self, partitions: &[String]) -> MemoryDeadLetters {
+        MemoryDeadLetters {
+            partitions: partitions.into(),
+            ..self
         }
     }
 
@@ -82,7 +95,39 @@ impl Sink<Reject> for MemoryDeadLetters {
     }
 }
 
+impl LetterStore for MemoryDeadLetters {
+    fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, SinkError> {
+        let letters = self.lock();
+        let name = |partition: Partition| match self.partitions.get(partition.index()) {
+            Some(name) => name.clone(),
+            None => partition.to_string(),
+        };
+        let matching = letters.numbered().rev().filter(|(number, reject)| {
+            let is_before = query.before.is_none_or(|before| *number < before);
+            is_before && query.reason.is_none_or(|reason| reject.reason == reason)
+        });
+        let letter = |(number, reject): (u64, &Reject)| Letter {
+            number,
+            partition: name(reject.partition),
+            offset: reject.offset,
+            log_time_ms: reject.log_time.map(|time| time.0),
+            reason: reject.reason,
+            detail: reject.detail.clone(),
+            key: reject.key.clone(),
+            payload: reject.payload.clone(),
+        };
+        Ok(matching.take(query.limit).map(letter).collect())
+    }
+}
+
 impl Letters {
+    /// The letters with their numbers, which count from 1 all that ever came.
+    fn numbered(&self) -> impl DoubleEndedIterator<Item = (u64, &Reject)> {
+        let first = self.evicted + 1;
+        let numbered = self.kept.iter().enumerate();
+        numbered.map(move |(at, reject)| (first + at as u64, reject))
+    }
+
     fn put(&mut self, reject: &Reject) {
         if !self.known.insert((reject.partition, reject.offset)) {
             return;

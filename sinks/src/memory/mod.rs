@@ -17,7 +17,7 @@ use crate::{Sink, SinkError};
 use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
 use tidewatch_proto::ids::Generation;
-use tidewatch_proto::query::SeriesQuery;
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, SeriesQuery};
 use tidewatch_proto::row::{Delivery, Row};
 
 /// The rows of recent windows, the last of each key. Clones share them.
@@ -85,6 +85,10 @@ impl Sink<Row> for MemorySink {
 impl HotStore for MemorySink {
     fn series(&self, query: &SeriesQuery) -> Result<Vec<Row>, SinkError> {
         Ok(self.read().series(query))
+    }
+
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, SinkError> {
+        Ok(self.read().devices(query))
     }
 }
 

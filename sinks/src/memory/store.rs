@@ -1,9 +1,11 @@
 //! The rows in memory: by series for reading, by window for leaving.
 
 use super::MemoryConfig;
-use std::collections::{BTreeMap, HashMap};
+use crate::hot::holds;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use tidewatch_proto::ids::{Generation, Name};
-use tidewatch_proto::query::{Order, SeriesQuery};
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Row};
 use tidewatch_proto::time::EventTime;
 
@@ -18,6 +20,8 @@ pub(super) struct Store {
     /// The run that delivered last.
     pub(super) generation: Generation,
     series: HashMap<Series, BTreeMap<EventTime, Row>>,
+    /// By device the metrics of which there are one-minute windows.
+    devices: BTreeMap<Name, BTreeSet<Name>>,
     /// Which series have a row of the window: each (series, window) once.
     windows: BTreeMap<EventTime, Vec<Series>>,
     rows: usize,
@@ -34,6 +38,7 @@ impl Store {
         Store {
             generation: Generation(0),
             series: HashMap::new(),
+            devices: BTreeMap::new(),
             windows: BTreeMap::new(),
             rows: 0,
             bytes: 0,
@@ -61,6 +66,10 @@ impl Store {
     pub(super) fn put(&mut self, row: &Row) {
         let series = (row.job, row.key.clone(), row.metric.clone());
         let windows = self.series.entry(series.clone()).or_default();
+        if windows.is_empty() && row.job == Job::Minute {
+            let metrics = self.devices.entry(row.key.clone()).or_default();
+            metrics.insert(row.metric.clone());
+        }
         match windows.get_mut(&row.window_start) {
             Some(stored) if stored.revision > row.revision => return,
             Some(stored) => *stored = row.clone(),
@@ -108,7 +117,44 @@ impl Store {
         }
         if windows.is_empty() {
             self.series.remove(series);
+            self.forget(series);
         }
+    }
+
+    /// A series has no rows any more.
+    fn forget(&mut self, (job, device, metric): &Series) {
+        if *job != Job::Minute {
+            return;
+        }
+        let Some(metrics) = self.devices.get_mut(device) else {
+            return;
+        };
+        metrics.remove(metric);
+        if metrics.is_empty() {
+            self.devices.remove(device);
+        }
+    }
+
+    /// The devices that match.
+    pub(super) fn devices(&self, query: &DeviceQuery) -> Vec<DeviceSummary> {
+        let after = query.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let devices = self.devices.range::<Name, _>((after, Bound::Unbounded));
+        let matching = devices.filter(|(device, _)| holds(device, &query.search));
+        let summary = |(device, metrics): (&Name, &BTreeSet<Name>)| DeviceSummary {
+            device: device.clone(),
+            metrics: metrics.iter().cloned().collect(),
+            latest: self.latest(device, metrics),
+        };
+        matching.take(query.limit).map(summary).collect()
+    }
+
+    /// The start of a device's latest one-minute window.
+    fn latest(&self, device: &Name, metrics: &BTreeSet<Name>) -> EventTime {
+        let series = metrics.iter().filter_map(|metric| {
+            let windows = self.series.get(&(Job::Minute, device.clone(), metric.clone()));
+            windows.and_then(|windows| windows.last_key_value())
+        });
+        series.map(|(start, _)| *start).max().unwrap_or(EventTime(i64::MIN))
     }
 
     /// The rows of one series.

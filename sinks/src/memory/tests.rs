@@ -2,8 +2,10 @@
 
 use super::{MemoryConfig, MemoryDeadLetters, MemorySink};
 use crate::Sink;
-use crate::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, row, sink};
+use crate::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, letter_store, row, sink};
+use crate::hot::HotStore;
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
+use tidewatch_proto::query::DeviceQuery;
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::{Delivery, Job, Row};
 use tidewatch_settings::Span;
@@ -38,6 +40,35 @@ fn memory_passes_the_suite() {
         fences: true,
         payload_bytes: LARGE_BYTES,
     });
+}
+
+#[test]
+fn memory_gives_dead_letters_back() {
+    let letters = MemoryDeadLetters::new(&MemoryConfig::default());
+    let named = letters.clone().naming(&["raw.events/0".to_owned()]);
+    letter_store(&mut letters.clone(), &named, "raw.events/0");
+}
+
+#[test]
+fn a_device_leaves_with_its_last_window() {
+    let mut memory = MemorySink::new(&MemoryConfig {
+        rows_max: 2,
+        ..MemoryConfig::default()
+    });
+    let devices = |memory: &MemorySink| {
+        let query = DeviceQuery {
+            search: String::new(),
+            after: None,
+            limit: 10,
+        };
+        let devices = memory.devices(&query).unwrap();
+        devices.iter().map(|one| one.device.to_string()).collect::<Vec<_>>()
+    };
+    memory.deliver(&delivery(vec![row(Job::Minute, "old", 0, 1)])).unwrap();
+    assert_eq!(devices(&memory), ["old"]);
+    let new = (1..3).map(|minute| row(Job::Minute, "new", minute, 1));
+    memory.deliver(&delivery(new.collect())).unwrap();
+    assert_eq!(devices(&memory), ["new"]);
 }
 
 /// The minutes of the rows that are left of `rows` rows, one a minute.

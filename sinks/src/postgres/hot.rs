@@ -1,6 +1,7 @@
 //! Reading rows back.
 
 use super::PostgresSettings;
+use super::series;
 use super::session::Link;
 use super::stamp::Stamp;
 use super::tables::{level, table};
@@ -8,7 +9,7 @@ use crate::SinkError;
 use crate::hot::HotStore;
 use std::sync::{Mutex, PoisonError};
 use tidewatch_proto::ids::{Epoch, Name};
-use tidewatch_proto::query::{Order, SeriesQuery};
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::EventTime;
 
@@ -46,6 +47,11 @@ impl HotStore for PostgresHotStore {
             let of = (query.job, &query.key, &query.metric);
             found.iter().map(|row| row_of(of, row)).collect()
         })
+    }
+
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, SinkError> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.run(|session, _| series::devices(&mut session.client, query))
     }
 }
 

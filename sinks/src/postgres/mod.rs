@@ -18,7 +18,8 @@
 //! * `schema`, `days`: tables by versioned migrations; hypertables, or partitions made on demand; retention.
 //! * `order`, `tables`, `copy`, `stamp`: rows in the order of their key, as columns of arrays and as a copy.
 //! * `mend`: readings beyond the horizon; [`crate::mending`] says what they make of a row.
-//! * `progress`, `sink`, `dead_letters`, `hot`: what is done with them.
+//! * `series`: which series there are, noted once each, so that devices are found without looking at their rows.
+//! * `progress`, `sink`, `dead_letters`: what is done with them. `hot`, `letters`: what is read back.
 
 pub mod config;
 mod copy;
@@ -26,10 +27,12 @@ mod days;
 mod dead_letters;
 mod failure;
 mod hot;
+mod letters;
 mod mend;
 mod order;
 mod progress;
 mod schema;
+mod series;
 mod session;
 mod sink;
 mod stamp;
@@ -39,5 +42,6 @@ pub use crate::mending::Mending;
 pub use config::{PostgresConfig, PostgresSettings, Timescale};
 pub use dead_letters::PostgresDeadLetters;
 pub use hot::PostgresHotStore;
+pub use letters::PostgresLetterStore;
 pub use schema::Tables;
 pub use sink::PostgresSink;

@@ -11,6 +11,7 @@ use postgres::{Client, Transaction};
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_tables.sql"),
     include_str!("migrations/0002_mended.sql"),
+    include_str!("migrations/0003_read_back.sql"),
 ];
 /// The advisory lock that whoever migrates holds ("tidewatc" in ASCII).
 const MIGRATION_LOCK: i64 = 0x7469_6465_7761_7463;

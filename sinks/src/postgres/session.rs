@@ -3,6 +3,7 @@
 use super::days::Days;
 use super::failure::{Failure, connect_error};
 use super::schema::{self, Layout};
+use super::series::Known;
 use super::{PostgresSettings, Timescale};
 use crate::SinkError;
 use postgres::{Client, NoTls, Statement, Transaction};
@@ -30,6 +31,8 @@ pub(super) struct Session {
     pub(super) layout: Layout,
     /// The days that have a partition, as far as this session knows.
     pub(super) days: Days,
+    /// The series that have been noted, as far as this session knows.
+    pub(super) known: Known,
     statements: HashMap<String, Statement>,
 }
 
@@ -89,6 +92,7 @@ impl Session {
             client,
             layout,
             days: Days::default(),
+            known: Known::default(),
             statements: HashMap::new(),
         })
     }

@@ -127,6 +127,8 @@ fn store(
 ) -> Result<Vec<Row>, Failure> {
     let layout = session.layout;
     check(Point::PostgresBegin)?;
+    // After an error there is no session, and nothing is known.
+    let mut known = std::mem::take(&mut session.known);
     let (mut transaction, statements) = session.begin()?;
     progress::advance(&mut transaction, STREAM, parts, delivery.generation, delivery.through)?;
     check(Point::PostgresProgress)?;
@@ -152,9 +154,14 @@ fn store(
         }
         _ => Vec::new(),
     };
+    let rows_max = settings.statement_rows_max;
+    let mut noted = known.note(&mut transaction, statements, &delivery.items, rows_max)?;
+    noted.extend(known.note(&mut transaction, statements, &mended, rows_max)?);
     check(Point::PostgresCommit)?;
     transaction.commit()?;
     check(Point::PostgresCommitted)?;
+    known.committed(noted);
+    session.known = known;
     Ok(mended)
 }
 

@@ -1,10 +1,8 @@
 //! Which devices there are.
 
 use super::failure::Failure;
-use super::hot::SqliteHotStore;
 use super::session::kept_from;
 use super::tables::{DEVICE, Table, start_of};
-use crate::SinkError;
 use rusqlite::{Connection, params};
 use tidewatch_proto::ids::Name;
 use tidewatch_proto::query::{DeviceQuery, DeviceSummary};
@@ -19,18 +17,9 @@ const METRICS: &str = "
     SELECT metrics.name FROM series JOIN metrics ON metrics.id = series.metric
     WHERE series.name = ?1 AND series.day >= ?2 ORDER BY metrics.name";
 
-impl SqliteHotStore {
-    /// The devices that have one-minute rows, ascending by their ids. Of each the metrics and its latest window; a metric
-    /// that has fallen silent is left out up to a day after its last row has left.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, SinkError> {
-        self.read(|connection| devices(connection, query))
-    }
-}
-
-fn devices(connection: &Connection, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, Failure> {
+/// The devices that have one-minute rows, ascending by their ids. Of each the metrics and its latest window; a metric that
+/// has fallen silent is left out up to a day after its last row has left.
+pub(super) fn devices(connection: &Connection, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, Failure> {
     let kept = kept_from(connection, Table::Minute)?;
     let (after, search) = (query.after.as_deref().unwrap_or(""), query.search.to_ascii_lowercase());
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);

@@ -1,5 +1,6 @@
 //! Reading rows back.
 
+use super::devices::devices;
 use super::failure::Failure;
 use super::folder::Sqlite;
 use super::names;
@@ -10,7 +11,7 @@ use crate::hot::HotStore;
 use rusqlite::Connection;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use tidewatch_proto::query::SeriesQuery;
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, SeriesQuery};
 use tidewatch_proto::row::Row;
 
 /// So many connections are kept for the next question.
@@ -61,5 +62,9 @@ impl HotStore for SqliteHotStore {
                 None => Ok(Vec::new()),
             },
         )
+    }
+
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, SinkError> {
+        self.read(|connection| devices(connection, query))
     }
 }

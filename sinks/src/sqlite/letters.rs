@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::hot::SqliteHotStore;
 use crate::SinkError;
+use crate::hot::LetterStore;
 use rusqlite::{Connection, params};
 use tidewatch_proto::ids::Offset;
 use tidewatch_proto::query::{Letter, LetterQuery};
@@ -10,12 +11,8 @@ use tidewatch_proto::reject::Reason;
 
 const COLUMNS: &str = "number, partition, offset, log_time, reason, detail, key, payload";
 
-impl SqliteHotStore {
-    /// Dead letters, the latest first.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, SinkError> {
+impl LetterStore for SqliteHotStore {
+    fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, SinkError> {
         self.read(|connection| letters(connection, query))
     }
 }

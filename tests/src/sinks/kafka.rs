@@ -10,12 +10,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidewatch_proto::ids::{Epoch, Name, Offset, Partition};
-use tidewatch_proto::query::{Order, SeriesQuery};
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Order, SeriesQuery};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::{EventTime, LogTime};
 use tidewatch_sinks::SinkError;
-use tidewatch_sinks::hot::HotStore;
+use tidewatch_sinks::hot::{HotStore, holds};
 
 /// How long a topic that is read may be silent.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -112,6 +112,26 @@ impl HotStore for Topic {
         }
         rows.truncate(query.limit);
         Ok(rows)
+    }
+
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, SinkError> {
+        let mut devices: BTreeMap<Name, DeviceSummary> = BTreeMap::new();
+        for row in self.rows.values().filter(|row| row.job == Job::Minute) {
+            let one = devices.entry(row.key.clone()).or_insert_with(|| DeviceSummary {
+                device: row.key.clone(),
+                metrics: Vec::new(),
+                latest: row.window_start,
+            });
+            if one.metrics.last() != Some(&row.metric) {
+                one.metrics.push(row.metric.clone());
+            }
+            one.latest = one.latest.max(row.window_start);
+        }
+        let is_asked = |one: &DeviceSummary| {
+            let is_after = query.after.as_ref().is_none_or(|after| one.device > *after);
+            is_after && holds(&one.device, &query.search)
+        };
+        Ok(devices.into_values().filter(is_asked).take(query.limit).collect())
     }
 }
 

@@ -3,11 +3,12 @@
 use super::{all_of, delivery, minutes, partitions};
 use std::sync::{Mutex, PoisonError};
 use tidewatch_proto::ids::KeyGroup;
+use tidewatch_proto::query::DeviceQuery;
 use tidewatch_settings::Span;
-use tidewatch_sinks::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, sink};
+use tidewatch_sinks::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, letter_store, sink};
 use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::parts::Parts;
-use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresSink, Timescale};
+use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresLetterStore, PostgresSink, Timescale};
 use tidewatch_sinks::{ErrorKind, Sink, SinkError};
 use tidewatch_tests::sinks::component;
 use tidewatch_tests::sinks::postgres::Database;
@@ -41,6 +42,34 @@ fn postgres_passes_the_suite() {
     run_postgres_suites(&database, LARGE_BYTES);
     let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'aggregates_minute'::regclass";
     assert!(database.number(partitions) >= 5, "a partition for each day");
+}
+
+#[test]
+fn postgres_gives_dead_letters_back() {
+    let database = postgres_database();
+    let names = partitions();
+    let mut sink = PostgresDeadLetters::new(database.settings(), Parts::all(), &names);
+    letter_store(&mut sink, &PostgresLetterStore::new(database.settings()), &names[0]);
+}
+
+#[test]
+fn a_device_whose_windows_have_left_is_listed_no_more() {
+    let database = postgres_database();
+    let mut sink = PostgresSink::new(database.settings(), Parts::all());
+    let rows = [minutes("left", 0..1), minutes("stays", 0..1)].concat();
+    sink.deliver(&delivery(1, 1, rows)).unwrap();
+    database
+        .client()
+        .batch_execute("DELETE FROM aggregates_minute WHERE device_id = 'left'")
+        .unwrap();
+    let query = DeviceQuery {
+        search: String::new(),
+        after: None,
+        limit: 10,
+    };
+    let devices = PostgresHotStore::new(database.settings()).devices(&query).unwrap();
+    assert_eq!(devices.len(), 1);
+    assert_eq!(&*devices[0].device, "stays");
 }
 
 #[test]

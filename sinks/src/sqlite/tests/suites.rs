@@ -2,9 +2,10 @@
 
 use super::{FOR_EVER, all, delivery, open, settings};
 use crate::conformance::{
-    LARGE_BYTES, LetterSubject, StoringSubject, Subject, dead_letter_sink, mending, row, sink, storing_sink,
+    LARGE_BYTES, LetterSubject, StoringSubject, Subject, dead_letter_sink, letter_store, mending, row, sink,
+    storing_sink,
 };
-use crate::hot::HotStore;
+use crate::hot::{HotStore, LetterStore};
 use crate::parts::Parts;
 use crate::sqlite::{Sqlite, SqliteSettings};
 use crate::{ErrorKind, Sink};
@@ -56,6 +57,14 @@ fn sqlite_passes_the_suites() {
             payload_bytes: LARGE_BYTES,
         });
     }
+}
+
+#[test]
+fn sqlite_gives_dead_letters_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&settings(folder.path(), 0));
+    let mut sink = store.dead_letters(Parts::all(), &["log/0".to_owned(), "log/1".to_owned()]);
+    letter_store(&mut sink, &store.reader(), "log/0");
 }
 
 #[test]
