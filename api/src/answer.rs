@@ -1,5 +1,7 @@
 //! What every request gets, whatever it asks: checks, a timeout, errors as problems, headers, and counting.
 
+use crate::body::{Body, accepts_gzip, add_vary};
+use crate::fleet::Fleet;
 use crate::gate::Gate;
 use crate::handles::Handles;
 use crate::metrics::Metrics;
@@ -12,9 +14,12 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use warp::filters::BoxedFilter;
-use warp::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use warp::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, HeaderMap, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
 use warp::http::{Method, Request, StatusCode};
 use warp::reply::Response;
 
@@ -25,6 +30,11 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) request_timeout: Duration,
+    pub(crate) fleet: Fleet,
+    /// Room for those who listen.
+    pub(crate) subscribers: Arc<Semaphore>,
+    /// Says true when it is time to stop.
+    pub(crate) shutdown: watch::Receiver<bool>,
 }
 
 /// The routes as a function; the type of warp's own service can't be named.
@@ -56,16 +66,61 @@ pub(crate) async fn answer(
         Match::Found(route) => Some(route.path),
         _ => None,
     };
+    let asked = Asked::of(&shared, request.headers());
+    let response = match preflight(&shared, &request) {
+        Some(Ok(())) => allowed(),
+        Some(Err(problem)) => problem.response(&path),
+        None => checked(&shared, routes, request).await,
+    };
+    let response = finished(response, &path, asked).await;
+    shared.metrics.http.answered(route, response.status());
+    Ok(response)
+}
+
+/// What of a request's headers says how it is answered.
+struct Asked {
+    gzip: bool,
+    /// The allowed page of another origin that sent it.
+    origin: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn of(shared: &Shared, headers: &HeaderMap) -> Asked {
+        Asked {
+            gzip: accepts_gzip(headers),
+            origin: shared.gate.foreign_origin(headers),
+        }
+    }
+}
+
+/// Whether a page of another origin asks if it may send a request, and may.
+fn preflight(shared: &Shared, request: &Request<Incoming>) -> Option<Result<(), Problem>> {
+    let headers = request.headers();
+    let asks = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let is_page = headers.contains_key(ORIGIN);
+    (asks && is_page).then(|| shared.gate.check_preflight(request.uri(), headers))
+}
+
+/// The answer to a page that may.
+fn allowed() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+/// What the routes say, if the gate lets the request through.
+async fn checked(shared: &Shared, routes: Routes, request: Request<Incoming>) -> Response {
     let checked = shared
         .gate
         .check(request.method(), request.uri(), request.headers(), &shared.handles);
-    let response = match checked {
-        Ok(_) => routed(&shared, routes, request).await,
-        Err(problem) => problem.response(&path),
-    };
-    let response = finished(response, &path);
-    shared.metrics.http.answered(route, response.status());
-    Ok(response)
+    match checked {
+        Ok(_) => routed(shared, routes, request).await,
+        Err(problem) => problem.response(request.uri().path()),
+    }
 }
 
 /// What the routes say, in time. A HEAD is answered as a GET; hyper leaves the body away.
@@ -80,8 +135,12 @@ async fn routed(shared: &Shared, routes: Routes, mut request: Request<Incoming>)
     }
 }
 
-/// Writes the problem that a route left, or that warp itself had, and adds the headers that all answers have.
-fn finished(mut response: Response, path: &str) -> Response {
+/// Writes the body or the problem that a route left, or that warp itself had, and adds the headers that all answers
+/// have.
+async fn finished(mut response: Response, path: &str, asked: Asked) -> Response {
+    if let Some(body) = response.extensions_mut().remove::<Body>() {
+        body.write(&mut response, asked.gzip).await;
+    }
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -96,7 +155,13 @@ fn finished(mut response: Response, path: &str) -> Response {
         response = Problem::new(kind, "GET /v1/ lists what there is").response(path);
     }
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(origin) = asked.origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        add_vary(headers, ORIGIN);
+    }
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

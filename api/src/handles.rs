@@ -1,7 +1,9 @@
 //! All that the server hands to the API.
 
-use crate::reader::{ReadError, SeriesReader};
+use crate::live::LiveFeed;
+use crate::reader::{DeviceReader, Letters, ReadError, SeriesReader};
 use crate::sink_stats::SinkStats;
+use crate::tap::Tap;
 use std::fmt;
 use std::sync::Arc;
 use tidewatch_dataflow::stats::Stats;
@@ -45,6 +47,21 @@ pub struct ArchiveCounts {
     pub partitions: Vec<(usize, Option<i64>, u64)>,
 }
 
+/// Which run this is, and on how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunInfo {
+    /// When it began, milliseconds since 1970.
+    pub started_ms: i64,
+    /// Its number: each start is the next generation.
+    pub generation: u64,
+    /// Which process of the cluster this is, from 0.
+    pub process: usize,
+    /// How many processes there are.
+    pub processes: usize,
+    /// Worker threads of each.
+    pub threads: usize,
+}
+
 /// All that the server hands to the API.
 #[derive(Clone)]
 pub struct Handles {
@@ -58,6 +75,16 @@ pub struct Handles {
     pub archive: Option<Arc<dyn Fn() -> ArchiveCounts + Send + Sync>>,
     /// Where rows are read.
     pub series: Arc<dyn SeriesReader>,
+    /// Where devices are listed.
+    pub devices: Arc<dyn DeviceReader>,
+    /// Where dead letters are read.
+    pub letters: Letters,
+    /// Where open windows are listened to.
+    pub live: Arc<dyn LiveFeed>,
+    /// What whoever makes rows durable shows them to.
+    pub tap: Arc<Tap>,
+    /// Which run this is.
+    pub run: RunInfo,
     /// Whether the process can do its work.
     pub readiness: Arc<dyn Readiness>,
     /// Which build this is.
@@ -119,6 +146,49 @@ impl fmt::Display for Event<'_> {
                 write!(f, "api.token_file: {problem}; nobody gets in until it is mended")
             }
             Event::TokensLoaded { tokens } => write!(f, "api.token_file: {tokens} tokens in force"),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Handles {
+    /// Of a process that is ready and has nothing.
+    pub(crate) fn of_nothing() -> Handles {
+        struct Nothing;
+        impl Readiness for Nothing {
+            fn not_ready(&self) -> Vec<String> {
+                Vec::new()
+            }
+        }
+        impl LiveFeed for Nothing {
+            fn watch(&self, watch: tidewatch_dataflow::Watch) -> tidewatch_dataflow::Live {
+                tidewatch_dataflow::live::Listener::pair(watch).1
+            }
+        }
+        let reader = Arc::new(crate::memory::MemoryReader::default());
+        Handles {
+            stats: Arc::new(Stats::new(0)),
+            partition_names: Vec::new(),
+            sinks: Vec::new(),
+            archive: None,
+            series: reader.clone(),
+            devices: reader,
+            letters: Letters::Elsewhere("nowhere".to_owned()),
+            live: Arc::new(Nothing),
+            tap: Arc::default(),
+            run: RunInfo {
+                started_ms: 0,
+                generation: 1,
+                process: 0,
+                processes: 1,
+                threads: 1,
+            },
+            readiness: Arc::new(Nothing),
+            build: BuildInfo {
+                version: "0.1.0".to_owned(),
+                revision: String::new(),
+            },
+            events: Arc::new(|_| {}),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Rows in memory: the plainest [`SeriesReader`], for tests and for what has no store.
 
-use crate::reader::{ReadError, SeriesReader};
+use crate::reader::{DeviceReader, ReadError, SeriesReader};
 use std::collections::BTreeMap;
 use std::sync::RwLock;
 use tidewatch_proto::ids::Name;
-use tidewatch_proto::query::{Order, SeriesQuery};
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Row, Status};
 use tidewatch_proto::time::EventTime;
 
@@ -62,6 +62,31 @@ impl SeriesReader for MemoryReader {
                 rows
             }
         }))
+    }
+}
+
+impl DeviceReader for MemoryReader {
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, ReadError> {
+        let series = self.series.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut devices: BTreeMap<Name, DeviceSummary> = BTreeMap::new();
+        for ((job, device, metric), windows) in series.iter() {
+            let Some((latest, _)) = windows.last_key_value().filter(|_| *job == Job::Minute) else {
+                continue;
+            };
+            let one = devices.entry(device.clone()).or_insert_with(|| DeviceSummary {
+                device: device.clone(),
+                metrics: Vec::new(),
+                latest: *latest,
+            });
+            one.metrics.push(metric.clone());
+            one.latest = one.latest.max(*latest);
+        }
+        let search = query.search.to_ascii_lowercase();
+        let is_asked = |one: &DeviceSummary| {
+            let is_after = query.after.as_ref().is_none_or(|after| one.device > *after);
+            is_after && one.device.to_ascii_lowercase().contains(&search)
+        };
+        Ok(devices.into_values().filter(is_asked).take(query.limit).collect())
     }
 }
 

@@ -1,9 +1,10 @@
-//! How rows are read: the contract between the API and whoever keeps them.
+//! How rows, devices and dead letters are read: the contracts between the API and whoever keeps them.
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use tidewatch_proto::ids::Epoch;
-use tidewatch_proto::query::SeriesQuery;
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
 use tidewatch_proto::row::Row;
 
 /// Reads rows: published ones from the hot store, open windows from the engine.
@@ -28,6 +29,33 @@ pub trait SeriesReader: Send + Sync {
     fn as_of(&self) -> Option<Epoch> {
         None
     }
+}
+
+/// Lists devices.
+///
+/// The answer holds those that match, ascending by their ids byte by byte, at most `limit`. It may block, as
+/// [`SeriesReader`] may.
+pub trait DeviceReader: Send + Sync {
+    /// The devices that match: those with a published one-minute window.
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, ReadError>;
+}
+
+/// Reads dead letters.
+///
+/// The answer holds those that match, the one with the greatest number first, at most `limit`. It may block, as
+/// [`SeriesReader`] may.
+pub trait LetterReader: Send + Sync {
+    /// The letters that match.
+    fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, ReadError>;
+}
+
+/// Where dead letters are.
+#[derive(Clone)]
+pub enum Letters {
+    /// Where this reads them.
+    Here(Arc<dyn LetterReader>),
+    /// Where the API can't read them: the sentence says where that is.
+    Elsewhere(String),
 }
 
 /// What a failed read means for the caller.

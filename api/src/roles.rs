@@ -53,14 +53,15 @@ pub struct Route {
     pub least: Option<Role>,
 }
 
-const SERIES_QUERY: &[&str] = &["from", "to", "limit", "window", "cursor"];
+const SERIES_QUERY: &[&str] = &["from", "to", "limit", "window", "cursor", "step", "agg"];
 
 /// Every route.
 pub const ROUTES: &[Route] = &[
     get("health", "/healthz", &[], None),
     get("readiness", "/readyz", &[], None),
     get("metrics", "/metrics", &[], Some(Role::Viewer)),
-    get("root", "/", &[], Some(Role::Viewer)),
+    get("page", "/", &[], None),
+    get("page_file", "/page/{file}", &[], None),
     get("index", "/v1/", &[], Some(Role::Viewer)),
     get(
         "series",
@@ -80,6 +81,21 @@ pub const ROUTES: &[Route] = &[
         SERIES_QUERY,
         Some(Role::Viewer),
     ),
+    get(
+        "devices",
+        "/v1/devices",
+        &["search", "limit", "cursor"],
+        Some(Role::Viewer),
+    ),
+    get("fleet", "/v1/fleet", &[], Some(Role::Viewer)),
+    get(
+        "dead_letters",
+        "/v1/dead-letters",
+        &["reason", "limit", "cursor"],
+        Some(Role::Viewer),
+    ),
+    get("dead_letter", "/v1/dead-letters/{number}", &[], Some(Role::Viewer)),
+    get("live", "/v1/live", &[], Some(Role::Viewer)),
 ];
 
 const fn get(name: &'static str, path: &'static str, query: &'static [&'static str], least: Option<Role>) -> Route {
@@ -154,7 +170,10 @@ mod tests {
             ("/healthz/", None),
             ("//healthz", None),
             ("/v1", None),
-            ("/", Some("root")),
+            ("/", Some("page")),
+            ("/page/app.js", Some("page_file")),
+            ("/page/a/b", None),
+            ("/v1/dead-letters/7", Some("dead_letter")),
             ("", None),
         ] {
             let found = match find(&Method::GET, path) {
@@ -166,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_are_public() {
+    fn only_probes_and_the_page_are_public() {
         let public: Vec<_> = ROUTES
             .iter()
             .filter(|route| route.least.is_none())
             .map(|route| route.path)
             .collect();
-        assert_eq!(public, ["/healthz", "/readyz"]);
+        assert_eq!(public, ["/healthz", "/readyz", "/", "/page/{file}"]);
     }
 }

@@ -5,6 +5,7 @@ mod connection;
 use crate::answer::{self, Routes, Shared};
 use crate::config::Settings;
 use crate::error::Error;
+use crate::fleet::{self, Fleet};
 use crate::gate::Gate;
 use crate::gate::hosts::Hosts;
 use crate::handles::{Event, Handles};
@@ -35,7 +36,8 @@ impl BoundServer {
         self.address
     }
 
-    /// Waits until it was told to stop and every connection has ended: `request_timeout` later at the latest.
+    /// Waits until it was told to stop and every connection has ended: `request_timeout` later at the latest, a WebSocket
+    /// within a second.
     pub async fn stopped(self) {
         // The task is never aborted, and a panic in it has been printed.
         let _ = self.task.await;
@@ -72,10 +74,17 @@ pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::
         handles,
         reads: Arc::new(Semaphore::new(settings.reads_max)),
         request_timeout: settings.request_timeout,
+        fleet: Fleet::default(),
+        subscribers: Arc::new(Semaphore::new(routes::SUBSCRIBERS_MAX)),
+        shutdown: shutdown.clone(),
     });
+    let handles = &shared.handles;
+    handles.tap.hub.start(handles.live.clone(), handles.stats.clone());
+    let watching = tokio::spawn(fleet::watch(shared.clone(), shutdown.clone()));
     let acceptor = Acceptor {
         routes: answer::routes(routes::all(&shared)),
         shared,
+        watching,
         header_timeout: settings.header_timeout,
         connections_max: settings.connections_max,
         connections: JoinSet::new(),
@@ -91,6 +100,7 @@ pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::
 struct Acceptor {
     shared: Arc<Shared>,
     routes: Routes,
+    watching: JoinHandle<()>,
     header_timeout: Duration,
     connections_max: usize,
     connections: JoinSet<()>,
@@ -117,6 +127,10 @@ impl Acceptor {
         while let Some(ended) = self.connections.join_next().await {
             self.ended(ended.is_err());
         }
+        // Nothing that was handed to us is held by anybody any more when this ends.
+        let _ = self.watching.await;
+        let all = u32::try_from(routes::SUBSCRIBERS_MAX).unwrap_or(u32::MAX);
+        let _ = self.shared.subscribers.acquire_many(all).await;
     }
 
     fn take(&mut self, stream: TcpStream, shutdown: &watch::Receiver<bool>) {

@@ -267,3 +267,23 @@ async fn failures_are_logged_once_with_their_cause_and_told_without_it() {
         ]
     );
 }
+
+#[tokio::test]
+async fn what_a_browser_has_of_the_page_is_not_sent_again() {
+    let server = start("open", ApiConfig::default()).await;
+    let first = get(server.address, "/page/app.js").await;
+    let tag = first.header("etag").expect("a tag").to_owned();
+    for (known, status) in [
+        (tag.clone(), 304),
+        (format!("\"other\", W/{tag}"), 304),
+        ("\"other\"".to_owned(), 200),
+    ] {
+        let headers = [format!("Host: {}", server.address), format!("If-None-Match: {known}")];
+        let again = ask(server.address, "GET", "/page/app.js", &headers).await;
+        assert_eq!(
+            (again.status, again.body.is_empty()),
+            (status, status == 304),
+            "{known}"
+        );
+    }
+}

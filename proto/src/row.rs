@@ -172,6 +172,13 @@ pub struct RowBody {
     as_of: Epoch,
 }
 
+impl RowBody {
+    /// The epoch at which it stood like this.
+    pub fn as_of(&self) -> Epoch {
+        self.as_of
+    }
+}
+
 impl Row {
     /// What the row holds, as it stood at an epoch.
     pub fn body(&self, as_of: Epoch) -> RowBody {

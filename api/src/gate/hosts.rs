@@ -2,7 +2,7 @@
 
 use crate::problem::{Problem, ProblemKind};
 use std::net::{IpAddr, SocketAddr};
-use warp::http::header::{HOST, HeaderMap, ORIGIN};
+use warp::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use warp::http::{Uri, uri::Authority};
 
 /// The hosts and origins that are known.
@@ -47,6 +47,13 @@ impl Hosts {
         }
         let detail = "if pages of this origin may send requests, add it to `api.allowed_origins`";
         Err(Problem::new(ProblemKind::ForeignOrigin, detail))
+    }
+
+    /// The origin of a page that may read the answer, when it is one of those that are allowed beside our own.
+    pub(crate) fn foreign_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        let text = origin.to_str().ok()?.to_ascii_lowercase();
+        self.origins.contains(&text).then(|| origin.clone())
     }
 
     fn known(&self, host: &Authority) -> Option<Known> {
@@ -104,7 +111,6 @@ fn is_own(origin: &str, host: &Authority, known: Known) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use warp::http::HeaderValue;
 
     fn status(address: &str, public: &[&str], host: &[&str], origin: &[&str]) -> u16 {
         let public = public.iter().map(|name| name.to_string()).collect();

@@ -6,10 +6,19 @@ pub(crate) mod tokens;
 use crate::handles::{Event, Handles};
 use crate::problem::{Problem, ProblemKind};
 use crate::roles::{self, Match, Role, Route};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use hosts::Hosts;
+use std::borrow::Cow;
 use tokens::TokenFile;
-use warp::http::header::{ALLOW, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use warp::http::header::{
+    ALLOW, AUTHORIZATION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
+};
 use warp::http::{Method, Uri};
+
+/// The protocol that is spoken on a WebSocket.
+pub(crate) const PROTOCOL: &str = "tidewatch";
+/// A WebSocket's client may be a page, which can't set headers: it offers its token, in hexadecimal, as a protocol.
+const PROTOCOL_TOKEN: &str = "bearer.";
 
 /// Lets a request through or says what is wrong with it.
 #[derive(Debug)]
@@ -33,6 +42,26 @@ impl Gate {
         handles: &Handles,
     ) -> Result<&'static Route, Problem> {
         self.hosts.check(uri, headers)?;
+        self.route(method, uri, headers, handles)
+    }
+
+    /// The origin of a page that may read the answer, when another one has sent the request.
+    pub(crate) fn foreign_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        self.hosts.foreign_origin(headers)
+    }
+
+    /// Checks host and origin of a page's question whether it may send a request.
+    pub(crate) fn check_preflight(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        self.hosts.check(uri, headers)
+    }
+
+    fn route(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        handles: &Handles,
+    ) -> Result<&'static Route, Problem> {
         let route = match roles::find(method, uri.path()) {
             Match::Found(route) => route,
             Match::WrongMethod(allowed) => return Err(wrong_method(&allowed.join(", "))),
@@ -53,7 +82,8 @@ impl Gate {
             .map(|_| "the token file can't be used; the log says why".to_owned())
     }
 
-    fn check_role(&self, least: Role, headers: &HeaderMap, handles: &Handles) -> Result<(), Problem> {
+    /// Checks that a request's token has a role.
+    pub(crate) fn check_role(&self, least: Role, headers: &HeaderMap, handles: &Handles) -> Result<(), Problem> {
         let Some(tokens) = &self.tokens else { return Ok(()) };
         self.refresh(tokens, handles);
         if tokens.problem().is_some() {
@@ -62,8 +92,11 @@ impl Gate {
                 "the token file can't be used; the log says why",
             ));
         }
-        let token = bearer(headers)?;
-        match tokens.role_of(token) {
+        let token = match offered(headers) {
+            Some(token) => Cow::Owned(token),
+            None => Cow::Borrowed(bearer(headers)?),
+        };
+        match tokens.role_of(&token) {
             None => Err(unauthorized("the token is not known", "Bearer error=\"invalid_token\"")),
             Some(role) if role < least => {
                 let detail = format!("this needs the role {least}; the token's is {role}");
@@ -81,6 +114,20 @@ impl Gate {
             Some(Err(problem)) => (handles.events)(Event::TokensRefused { problem: &problem }),
         }
     }
+}
+
+/// The token that a WebSocket's client offers as a protocol, when it sends none as others do.
+fn offered(headers: &HeaderMap) -> Option<Vec<u8>> {
+    if headers.contains_key(AUTHORIZATION) || !headers.contains_key(UPGRADE) {
+        return None;
+    }
+    let lines = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let mut offers = lines.flat_map(|line| line.split(',')).map(str::trim);
+    let token = offers.find_map(|offer| offer.strip_prefix(PROTOCOL_TOKEN))?;
+    HEXLOWER_PERMISSIVE.decode(token.as_bytes()).ok()
 }
 
 /// The token of the header `Authorization: Bearer`.

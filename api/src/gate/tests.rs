@@ -1,34 +1,6 @@
 //! The table of roles: each token against each least role.
 
 use super::*;
-use crate::handles::{BuildInfo, Readiness};
-use crate::memory::MemoryReader;
-use std::sync::Arc;
-use tidewatch_dataflow::stats::Stats;
-
-struct Ready;
-
-impl Readiness for Ready {
-    fn not_ready(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-fn handles() -> Handles {
-    Handles {
-        stats: Arc::new(Stats::new(0)),
-        partition_names: Vec::new(),
-        sinks: Vec::new(),
-        archive: None,
-        series: Arc::new(MemoryReader::default()),
-        readiness: Arc::new(Ready),
-        build: BuildInfo {
-            version: String::new(),
-            revision: String::new(),
-        },
-        events: Arc::new(|_| {}),
-    }
-}
 
 fn gate(tokens: Option<TokenFile>) -> Gate {
     Gate::new(Hosts::new(([127, 0, 0, 1], 80).into(), Vec::new(), Vec::new()), tokens)
@@ -39,7 +11,7 @@ fn status(gate: &Gate, least: Role, authorization: Option<&str>) -> u16 {
     if let Some(value) = authorization {
         headers.insert(AUTHORIZATION, HeaderValue::from_str(value).expect("a value"));
     }
-    match gate.check_role(least, &headers, &handles()) {
+    match gate.check_role(least, &headers, &Handles::of_nothing()) {
         Ok(()) => 200,
         Err(problem) => problem.kind.status().as_u16(),
     }
@@ -67,4 +39,36 @@ fn each_role_against_each_least_role() {
 fn without_tokens_everyone_is_admin() {
     assert_eq!(status(&gate(None), Role::Admin, None), 200);
     assert_eq!(status(&gate(None), Role::Admin, Some("Bearer whatever")), 200);
+}
+
+#[test]
+fn a_websocket_may_offer_its_token_as_a_protocol() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "viewer viewer-0123456789").expect("written");
+    let gate = gate(Some(TokenFile::open(file.path().to_owned()).expect("it is good")));
+    let token = HEXLOWER_PERMISSIVE.encode(b"viewer-0123456789");
+    let offer = format!("tidewatch, bearer.{token}");
+    for (upgrade, offer, authorization, expected) in [
+        (true, offer.as_str(), None, 200),
+        (true, "bearer.00", None, 401),
+        (true, "bearer.xyz", None, 401),
+        (true, "tidewatch", None, 401),
+        (false, offer.as_str(), None, 401),
+        (true, offer.as_str(), Some("Bearer nobody-0123456789"), 401),
+        (true, "bearer.00", Some("Bearer viewer-0123456789"), 200),
+    ] {
+        let mut headers = HeaderMap::new();
+        if upgrade {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(offer).expect("a value"));
+        if let Some(value) = authorization {
+            headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        let status = match gate.check_role(Role::Viewer, &headers, &Handles::of_nothing()) {
+            Ok(()) => 200,
+            Err(problem) => problem.kind.status().as_u16(),
+        };
+        assert_eq!(status, expected, "{upgrade} {offer} {authorization:?}");
+    }
 }

@@ -73,6 +73,8 @@ impl Collector for All {
         if let Some(archive) = &self.handles.archive {
             archive::encode(&mut page, &archive(), &self.handles.partition_names)?;
         }
+        let subscribers = i64::try_from(self.handles.tap.hub.subscribers()).unwrap_or(i64::MAX);
+        page.gauge("live_subscribers", "WebSockets on which rows are pushed", subscribers)?;
         http::encode(&mut page, &self.http)
     }
 }

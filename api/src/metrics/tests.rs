@@ -1,8 +1,7 @@
 //! The page's shape: what `promtool check metrics` would say, without it.
 
 use super::Metrics;
-use crate::handles::{ArchiveCounts, BuildInfo, Handles, Readiness};
-use crate::memory::MemoryReader;
+use crate::handles::{ArchiveCounts, Handles};
 use crate::sink_stats::SinkStats;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -12,14 +11,6 @@ use std::time::Duration;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_proto::reject::Reason;
 use warp::http::StatusCode;
-
-struct Ready;
-
-impl Readiness for Ready {
-    fn not_ready(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
 
 fn page(partitions: usize, sinks: &[&str]) -> String {
     let stats = Stats::new(partitions);
@@ -44,13 +35,7 @@ fn page(partitions: usize, sinks: &[&str]) -> String {
             partitions: vec![(0, Some(17), 2), (1, None, 0)],
             ..ArchiveCounts::default()
         })),
-        series: Arc::new(MemoryReader::default()),
-        readiness: Arc::new(Ready),
-        build: BuildInfo {
-            version: "0.1.0".to_owned(),
-            revision: String::new(),
-        },
-        events: Arc::new(|_| {}),
+        ..Handles::of_nothing()
     };
     let metrics = Metrics::new(&handles);
     metrics.http.answered(Some("/healthz"), StatusCode::OK);

@@ -1,11 +1,11 @@
-//! `/v1/`: what there is, from the table of routes; `/` leads there.
+//! `/v1/`: what there is, from the table of routes.
 
+use crate::body::Body;
 use crate::roles::{ROUTES, Role};
 use serde::Serialize;
 use warp::filters::BoxedFilter;
-use warp::http::Uri;
 use warp::reply::{Reply, Response};
-use warp::{Filter, path, redirect};
+use warp::{Filter, path};
 
 #[derive(Serialize)]
 struct Index {
@@ -23,9 +23,7 @@ struct Link {
 
 /// The route.
 pub(super) fn route() -> BoxedFilter<(Response,)> {
-    let root = path::end().map(|| redirect::found(Uri::from_static("/v1/")).into_response());
-    let index = path!("v1").map(|| warp::reply::json(&index()).into_response());
-    root.or(index).unify().boxed()
+    path!("v1").map(|| Body::json(&index()).into_response()).boxed()
 }
 
 fn index() -> Index {

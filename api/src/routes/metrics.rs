@@ -2,11 +2,12 @@
 
 use super::{reply, with};
 use crate::answer::Shared;
+use crate::body::Body;
 use crate::metrics::CONTENT_TYPE;
 use crate::problem::{Problem, ProblemKind};
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
-use warp::reply::{Reply, Response};
+use warp::reply::Response;
 use warp::{Filter, path};
 
 /// The route.
@@ -17,9 +18,9 @@ pub(super) fn route(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-fn page(shared: &Shared) -> Result<impl Reply + use<>, Problem> {
+fn page(shared: &Shared) -> Result<Body, Problem> {
     match shared.metrics.render() {
-        Ok(page) => Ok(warp::reply::with_header(page, "content-type", CONTENT_TYPE)),
+        Ok(page) => Ok(Body::new(page.into_bytes(), CONTENT_TYPE)),
         Err(_) => Err(Problem::new(
             ProblemKind::Internal,
             "the metrics can't be written as text",

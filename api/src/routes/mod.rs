@@ -2,20 +2,30 @@
 //!
 //! Which of them may be called by whom stands in [`crate::roles`]; a request comes here only when it matches there.
 
+mod devices;
+mod fleet;
 mod health;
 mod index;
+mod letters;
+mod live;
 mod metrics;
+mod page;
 mod query;
 mod rows;
 mod series;
+mod steps;
 
 use crate::answer::Shared;
-use crate::problem::Problem;
+use crate::handles::Event;
+use crate::problem::{Problem, ProblemKind};
+use crate::reader::ReadError;
 use std::convert::Infallible;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
 use warp::reply::{Reply, Response};
 use warp::{Filter, any};
+
+pub(crate) use live::SUBSCRIBERS_MAX;
 
 /// All routes.
 pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
@@ -25,6 +35,16 @@ pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
         .or(index::route())
         .unify()
         .or(series::route(shared))
+        .unify()
+        .or(devices::route(shared))
+        .unify()
+        .or(letters::route(shared))
+        .unify()
+        .or(fleet::route(shared))
+        .unify()
+        .or(live::route(shared))
+        .unify()
+        .or(page::route())
         .unify();
     warp::get().and(routes).boxed()
 }
@@ -40,5 +60,36 @@ fn reply(result: Result<impl Reply, Problem>) -> Response {
     match result {
         Ok(reply) => reply.into_response(),
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// The query as it was sent; empty when there is none.
+fn raw_query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
+    warp::query::raw().or(any().map(String::new)).unify()
+}
+
+/// Reads on a thread that may block; at most so many at a time, those whose client has gone included.
+async fn read<T: Send + 'static>(
+    shared: &Shared,
+    path: &str,
+    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, Problem> {
+    const DETAIL: &str = "the rows can't be read; the log says why";
+    let failed = || Problem::new(ProblemKind::Internal, DETAIL);
+    let permit = shared.reads.clone().acquire_owned().await.map_err(|_| failed())?;
+    let reading = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    });
+    match reading.await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(error)) => {
+            (shared.handles.events)(Event::ReadFailed { path, error: &error });
+            Err(Problem::new(error.kind().into(), DETAIL))
+        }
+        Err(_) => {
+            (shared.handles.events)(Event::ReadPanicked { path });
+            Err(failed())
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a request for rows asks: path and query, checked.
 
+use super::steps::Steps;
 use crate::problem::{Problem, ProblemKind};
 use crate::rfc3339;
 use percent_encoding::percent_decode_str;
@@ -60,6 +61,10 @@ struct Params<'a> {
     window: Option<Cow<'a, str>>,
     #[serde(borrow)]
     cursor: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    step: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    agg: Option<Cow<'a, str>>,
 }
 
 /// What a request asks.
@@ -71,6 +76,8 @@ pub(super) struct Asked {
     pub(super) window: &'static str,
     /// What the reader is asked.
     pub(super) query: SeriesQuery,
+    /// Into which steps rows are put together, if they are.
+    pub(super) steps: Option<Steps>,
 }
 
 impl Asked {
@@ -81,6 +88,12 @@ impl Asked {
         let params: Params<'_> =
             serde_urlencoded::from_str(query).map_err(|error| bad(format!("the query can't be used: {error}")))?;
         let (window, job) = window(scope, params.window.as_deref())?;
+        if params.step.is_some() && (params.limit.is_some() || params.cursor.is_some()) {
+            return Err(bad(
+                "limit, cursor: not with step, of which there is one page".to_owned()
+            ));
+        }
+        let is_range = params.from.is_some() && params.to.is_some();
         let order = if params.from.is_some() {
             Order::OldestFirst
         } else {
@@ -107,7 +120,18 @@ impl Asked {
         if let Some(cursor) = params.cursor {
             go_on(&mut query, &cursor)?;
         }
-        Ok(Asked { scope, window, query })
+        let steps = match (params.step.as_deref(), params.agg.as_deref()) {
+            (None, None) => None,
+            (None, Some(_)) => return Err(bad("agg: only with step".to_owned())),
+            (Some(_), _) if !is_range => return Err(bad("step: needs from and to".to_owned())),
+            (Some(step), agg) => Some(Steps::parse(step, agg, &mut query)?),
+        };
+        Ok(Asked {
+            scope,
+            window,
+            query,
+            steps,
+        })
     }
 
     /// The query for one row more than the page holds, which tells whether there is a next page.
@@ -148,7 +172,8 @@ fn go_on(query: &mut SeriesQuery, cursor: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn bad(detail: String) -> Problem {
+/// A request that can't be understood.
+pub(super) fn bad(detail: String) -> Problem {
     Problem::new(ProblemKind::BadRequest, detail)
 }
 
@@ -174,7 +199,8 @@ fn window(scope: Scope, text: Option<&str>) -> Result<(&'static str, Job), Probl
     })
 }
 
-fn limit(text: Option<&str>) -> Result<usize, Problem> {
+/// How many a page holds.
+pub(super) fn limit(text: Option<&str>) -> Result<usize, Problem> {
     let Some(text) = text else { return Ok(LIMIT_DEFAULT) };
     match text.parse() {
         Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),

@@ -1,15 +1,16 @@
-//! Rows as JSON.
+//! Rows as JSON, one by one or put together in steps.
 
 use super::query::{Asked, Scope, cursor};
+use super::steps::{Point, Steps};
 use crate::rfc3339;
 use serde::Serialize;
 use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::query::Order;
 use tidewatch_proto::row::{Row, RowBody};
 
-/// A page of rows, ascending, and where the next one begins.
+/// What rows are of.
 #[derive(Serialize)]
-pub(super) struct Page {
+struct Of {
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -18,6 +19,47 @@ pub(super) struct Page {
     fleet: Option<Name>,
     metric: Name,
     window: &'static str,
+}
+
+impl Of {
+    fn new(asked: &Asked) -> Of {
+        let query = &asked.query;
+        let key = |scope| (asked.scope == scope).then(|| query.key.clone());
+        Of {
+            device_id: key(Scope::Device),
+            site: key(Scope::Site),
+            fleet: key(Scope::Fleet),
+            metric: query.metric.clone(),
+            window: asked.window,
+        }
+    }
+}
+
+/// Rows put together, ascending; a step without rows isn't there.
+#[derive(Serialize)]
+pub(super) struct Curve<'a> {
+    #[serde(flatten)]
+    of: Of,
+    step: &'a str,
+    points: Vec<Point>,
+}
+
+impl<'a> Curve<'a> {
+    /// The steps of the rows that were read.
+    pub(super) fn new(asked: &Asked, steps: &'a Steps, rows: &[Row]) -> Curve<'a> {
+        Curve {
+            of: Of::new(asked),
+            step: &steps.text,
+            points: steps.points(rows),
+        }
+    }
+}
+
+/// A page of rows, ascending, and where the next one begins.
+#[derive(Serialize)]
+pub(super) struct Page {
+    #[serde(flatten)]
+    of: Of,
     rows: Vec<PageRow>,
     next: Option<String>,
 }
@@ -49,13 +91,8 @@ impl Page {
         let next = last
             .filter(|_| excess > 0)
             .map(|row| cursor(query.order, row.window_start));
-        let key = |scope| (asked.scope == scope).then(|| query.key.clone());
         Page {
-            device_id: key(Scope::Device),
-            site: key(Scope::Site),
-            fleet: key(Scope::Fleet),
-            metric: query.metric.clone(),
-            window: asked.window,
+            of: Of::new(asked),
             rows: rows.iter().map(|row| PageRow::new(row, as_of)).collect(),
             next,
         }

@@ -21,7 +21,8 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How long a refused client has to read that it is refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Answers the requests of a connection until it ends, is too old, or the server stops.
+/// Answers the requests of a connection until it ends, is too old, or the server stops. One that becomes a WebSocket
+/// goes on without it, as one of the subscribers, of which there may be so many.
 pub(super) async fn run(
     stream: TcpStream,
     shared: Arc<Shared>,
@@ -39,6 +40,7 @@ pub(super) async fn run(
             .header_read_timeout(header_timeout)
             .max_buf_size(BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
     );
     // How a connection ends, in order or not, is the client's business.
     tokio::select! {

@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 use tidewatch_api::{
-    ApiConfig, BoundServer, BuildInfo, Handles, MemoryReader, ReadError, ReadErrorKind, Readiness, SeriesReader,
-    SinkStats, listen, serve,
+    ApiConfig, BoundServer, BuildInfo, DeviceReader, Handles, LetterReader, Letters, LiveFeed, MemoryReader, ReadError,
+    ReadErrorKind, Readiness, RunInfo, SeriesReader, SinkStats, Tap, listen, serve,
 };
+use tidewatch_dataflow::live::Listener;
 use tidewatch_dataflow::stats::Stats;
-use tidewatch_proto::ids::{Epoch, Name};
-use tidewatch_proto::query::SeriesQuery;
+use tidewatch_dataflow::{Live, Watch};
+use tidewatch_proto::ids::{Epoch, Name, Offset};
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
+use tidewatch_proto::reject::Reason;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::EventTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,6 +51,50 @@ impl SeriesReader for Fake {
     }
 }
 
+impl DeviceReader for Fake {
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, ReadError> {
+        match &*query.search {
+            "away" => Err(ReadError::new(ReadErrorKind::Unavailable, "the store")),
+            _ => self.0.devices(query),
+        }
+    }
+}
+
+/// Three dead letters.
+struct Kept;
+
+impl LetterReader for Kept {
+    fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, ReadError> {
+        let letter = |number: u64| Letter {
+            number,
+            partition: "raw.events/0".to_owned(),
+            offset: Offset(10 * number as i64),
+            log_time_ms: (number > 1).then_some(START),
+            reason: [Reason::Schema, Reason::Future][number as usize % 2],
+            detail: format!("letter {number} is wrong"),
+            key: (number > 1).then(|| b"dev-1".to_vec()),
+            payload: vec![number as u8; 600 * number as usize],
+        };
+        let asked = |letter: &Letter| {
+            let is_before = query.before.is_none_or(|before| letter.number < before);
+            is_before && query.reason.is_none_or(|reason| letter.reason == reason)
+        };
+        Ok((1..4).rev().map(letter).filter(asked).take(query.limit).collect())
+    }
+}
+
+/// Hands the workers' end of what is listened to to the test.
+#[derive(Default)]
+pub(crate) struct Feed(pub(crate) Mutex<Vec<Listener>>);
+
+impl LiveFeed for Feed {
+    fn watch(&self, watch: Watch) -> Live {
+        let (listener, live) = Listener::pair(watch);
+        self.0.lock().expect("not poisoned").push(listener);
+        live
+    }
+}
+
 struct NotReady(Vec<String>);
 
 impl Readiness for NotReady {
@@ -56,7 +103,7 @@ impl Readiness for NotReady {
     }
 }
 
-fn row(job: Job, key: &str, metric: &str, start: i64, length: i64, status: Status) -> Row {
+pub(crate) fn row(job: Job, key: &str, metric: &str, start: i64, length: i64, status: Status) -> Row {
     let of_series = job.is_per_series().then_some(20.25);
     Row {
         job,
@@ -115,6 +162,9 @@ pub(crate) struct Server {
     pub(crate) token_file: NamedTempFile,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) bound: BoundServer,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) tap: Arc<Tap>,
+    pub(crate) stats: Arc<Stats>,
 }
 
 /// A file with a token of each role.
@@ -131,6 +181,17 @@ pub(crate) fn handles(not_ready: &[&str], events: Arc<Mutex<Vec<String>>>) -> Ha
         sinks: vec![Arc::new(SinkStats::new("memory"))],
         archive: None,
         series: Arc::new(Fake(MemoryReader::new(rows()))),
+        devices: Arc::new(Fake(MemoryReader::new(rows()))),
+        letters: Letters::Here(Arc::new(Kept)),
+        live: Arc::new(Feed::default()),
+        tap: Arc::default(),
+        run: RunInfo {
+            started_ms: START,
+            generation: 3,
+            process: 0,
+            processes: 1,
+            threads: 2,
+        },
         readiness: Arc::new(NotReady(not_ready.iter().map(|reason| reason.to_string()).collect())),
         build: BuildInfo {
             version: "0.1.0".to_owned(),
@@ -156,14 +217,25 @@ pub(crate) async fn start(kind: &str, config: ApiConfig) -> Server {
             config.public_hosts = vec!["tw.example".to_owned()];
             config.allowed_origins = vec!["https://dash.example".to_owned()];
         }
+        "elsewhere" => {}
         "not_ready" => not_ready = &["the engine restores its state", "sink timescale is away"],
         other => panic!("there is no kind of server called {other}"),
     }
     let settings = config.resolve(false).expect("the configuration is good");
     let (stop, stopped) = watch::channel(false);
     let port = listen(&settings).await.expect("a free port");
-    let bound = serve(port, settings, handles(not_ready, events.clone()), stopped);
+    let feed = Arc::new(Feed::default());
+    let mut handles = handles(not_ready, events.clone());
+    handles.live = feed.clone();
+    if kind == "elsewhere" {
+        handles.letters = Letters::Elsewhere("dead letters go to the topic raw.events.dead of Kafka".to_owned());
+    }
+    let (tap, stats) = (handles.tap.clone(), handles.stats.clone());
+    let bound = serve(port, settings, handles, stopped);
     Server {
+        feed,
+        tap,
+        stats,
         address: bound.local_addr(),
         events,
         token_file,

@@ -5,7 +5,10 @@ use super::opened::Log;
 use super::parcel::{Cargo, Inboxes};
 use super::sinks::{Confirmed, Surroundings};
 use super::talk::Talk;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tidewatch_api::Tap;
+use tidewatch_api::tap::SharedRows;
 use tidewatch_checkpoints::{Event, Owner, Share};
 use tidewatch_dataflow::checkpoint::Meta;
 use tidewatch_failpoints::{Point, pass};
@@ -25,6 +28,8 @@ pub struct Outlet {
     pub archived: Option<Positions>,
     /// To speak to the cluster's other processes.
     pub talk: Talk,
+    /// What rows are shown to besides.
+    pub tap: Arc<Tap>,
 }
 
 impl Outlet {
@@ -39,6 +44,8 @@ impl Owner for Outlet {
 
     fn durable(&mut self, meta: &Meta, cargo: Cargo) {
         self.to.give(&cargo);
+        let rows: SharedRows = cargo.0;
+        self.tap.durable(&rows, meta.epoch);
         if !matches!(self.log, Log::None) {
             pass(Point::PositionsCommit);
             // Of partitions that others read this process knows only where they stood at the start.

@@ -27,6 +27,12 @@ impl<T> Drop for Parcel<T> {
     }
 }
 
+impl AsRef<[Row]> for Parcel<Row> {
+    fn as_ref(&self) -> &[Row] {
+        &self.delivery.items
+    }
+}
+
 /// Where a sink's thread takes its deliveries from.
 pub type Inbox<T> = mpsc::Sender<Arc<Parcel<T>>>;
 

@@ -1,17 +1,17 @@
-//! Answers the API's questions about series: published rows from the store, open windows from the engine of the process
-//! that has them.
+//! Answers the API's questions: published rows, devices and dead letters from the stores, open windows from the engine of
+//! the process that has them.
 
 use super::talk::Talk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tidewatch_api::{ReadError, ReadErrorKind, SeriesReader};
-use tidewatch_dataflow::Handle;
+use tidewatch_api::{DeviceReader, LetterReader, LiveFeed, ReadError, ReadErrorKind, SeriesReader};
+use tidewatch_dataflow::{Handle, Live, Watch};
 use tidewatch_proto::ids::{Epoch, KeyGroup, Name};
-use tidewatch_proto::query::{Order, SeriesQuery};
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Letter, LetterQuery, Order, SeriesQuery};
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
-use tidewatch_sinks::hot::HotStore;
+use tidewatch_sinks::hot::{HotStore, LetterStore};
 use tidewatch_sinks::{ErrorKind, SinkError};
 
 /// How long the engine, or the process that has it, may take to show a series' open windows.
@@ -77,6 +77,30 @@ impl SeriesReader for Reader {
     }
 }
 
+impl DeviceReader for Reader {
+    fn devices(&self, query: &DeviceQuery) -> Result<Vec<DeviceSummary>, ReadError> {
+        self.store.devices(query).map_err(read_error)
+    }
+}
+
+/// Reads dead letters where they are stored.
+pub struct Stored(pub Arc<dyn LetterStore>);
+
+impl LetterReader for Stored {
+    fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, ReadError> {
+        self.0.letters(query).map_err(read_error)
+    }
+}
+
+/// The open windows of this process's engine.
+pub struct Open(pub Handle);
+
+impl LiveFeed for Open {
+    fn watch(&self, watch: Watch) -> Live {
+        self.0.watch(watch)
+    }
+}
+
 impl Reader {
     /// The open windows of a series, from the process whose worker owns the device.
     fn open_windows(&self, device: &Name, metric: &Name) -> Result<Vec<Row>, ReadError> {
@@ -111,7 +135,6 @@ mod tests {
     use tidewatch_cluster::Place;
     use tidewatch_dataflow::Engine;
     use tidewatch_dataflow::config::EngineConfig;
-    use tidewatch_proto::query::{DeviceQuery, DeviceSummary};
     use tidewatch_proto::row::{Job, Status, Values};
     use tidewatch_sources::memory::MemoryFactory;
 

@@ -15,11 +15,11 @@ use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
 use tidewatch_sinks::discard::Discard;
 use tidewatch_sinks::fence::Fence;
-use tidewatch_sinks::hot::HotStore;
+use tidewatch_sinks::hot::{HotStore, LetterStore};
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink};
 use tidewatch_sinks::memory::{MemoryDeadLetters, MemorySink};
 use tidewatch_sinks::parts::Parts;
-use tidewatch_sinks::postgres::{Mending, PostgresDeadLetters, PostgresHotStore, PostgresSink};
+use tidewatch_sinks::postgres::{Mending, PostgresDeadLetters, PostgresHotStore, PostgresLetterStore, PostgresSink};
 use tidewatch_sinks::retry::{Backoff, Retrying, SinkEvent};
 use tidewatch_sinks::sqlite::{Sqlite, SqliteSettings};
 use tidewatch_sinks::{ErrorKind, Sink, SinkError, Storing};
@@ -32,6 +32,8 @@ pub struct Sinks {
     pub stats: Vec<Arc<SinkStats>>,
     /// Where published rows are read.
     pub store: Arc<dyn HotStore>,
+    /// Where dead letters are read, or where else they go.
+    pub letters: Result<Arc<dyn LetterStore>, String>,
     /// What they have taken.
     pub confirmed: Confirmed,
     generation: Generation,
@@ -131,6 +133,7 @@ impl Sinks {
             inboxes: Inboxes::default(),
             stats: Vec::new(),
             store: Arc::new(MemorySink::new(&output.memory)),
+            letters: Err("dead letters are discarded: they are counted and not kept (dead_letter.kind)".to_owned()),
             threads: Vec::new(),
             confirmed: Confirmed::default(),
             generation,
@@ -141,25 +144,43 @@ impl Sinks {
             partitions: partitions.to_vec(),
         };
         sinks.start_rows((output, &embedded), mending, (parts, fence), around)?;
-        match (&output.dead_letter, &embedded) {
+        sinks.start_letters((output, &embedded), (partitions, parts, fence), around)?;
+        Ok(sinks)
+    }
+
+    /// Starts the sink for dead letters.
+    fn start_letters(
+        &mut self,
+        (output, embedded): (&OutputSettings, &Option<Sqlite>),
+        (partitions, parts, fence): (&[String], &Parts, &Fence),
+        around: &Surroundings,
+    ) -> Result<(), SinkError> {
+        match (&output.dead_letter, embedded) {
             (DeadLetterSettings::Embedded, Some(embedded)) => {
-                sinks.add_letters(embedded.dead_letters(parts.clone(), partitions), around)?;
+                self.letters = Ok(Arc::new(embedded.reader()));
+                self.add_letters(embedded.dead_letters(parts.clone(), partitions), around)
             }
             (DeadLetterSettings::Memory | DeadLetterSettings::Embedded, _) => {
-                sinks.add_letters(MemoryDeadLetters::new(&output.memory), around)?;
+                let letters = MemoryDeadLetters::new(&output.memory).naming(partitions);
+                self.letters = Ok(Arc::new(letters.clone()));
+                self.add_letters(letters, around)
             }
-            (DeadLetterSettings::Discard, _) => sinks.add_letters(Discard::new(), around)?,
+            (DeadLetterSettings::Discard, _) => self.add_letters(Discard::new(), around),
             (DeadLetterSettings::Postgres(postgres), _) => {
                 let mut sink = PostgresDeadLetters::new(postgres.clone(), parts.clone(), partitions);
                 sink.check()?;
-                sinks.add_letters(sink, around)?;
+                self.letters = Ok(Arc::new(PostgresLetterStore::new(postgres.clone())));
+                self.add_letters(sink, around)
             }
             (DeadLetterSettings::Kafka(kafka), _) => {
                 KafkaDeadLetters::check(kafka)?;
-                sinks.add_letters(KafkaDeadLetters::new(kafka.clone(), partitions, fence.clone()), around)?;
+                let topic = kafka.dead_letter_topic();
+                self.letters = Err(format!(
+                    "dead letters go to the topic {topic} of Kafka: read them there"
+                ));
+                self.add_letters(KafkaDeadLetters::new(kafka.clone(), partitions, fence.clone()), around)
             }
         }
-        Ok(sinks)
     }
 
     /// Starts the sinks of rows; the storing one last, since it gives the others what it has mended.

@@ -2,7 +2,7 @@
 
 use super::archiving::Archiving;
 use super::begin::Begun;
-use super::clock::SystemClock;
+use super::clock::{SystemClock, wall_ms};
 use super::collector::Collector;
 use super::feeding::Feeding;
 use super::opened::Opened;
@@ -17,14 +17,14 @@ use super::{RunError, reader};
 use crate::config::Settings;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use tidewatch_api::{BoundServer, BuildInfo, Handles, Port};
+use tidewatch_api::{BoundServer, BuildInfo, Handles, Letters, Port, RunInfo, Tap};
 use tidewatch_checkpoints::{Checkpoints, Pace, Writer};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Engine, Handle};
 use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::Epoch;
-use tidewatch_sinks::hot::HotStore;
+use tidewatch_sinks::hot::{HotStore, LetterStore};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -62,8 +62,9 @@ pub struct Serving {
     pub stats: Arc<Stats>,
     api: BoundServer,
     close: watch::Sender<bool>,
-    /// The last one to hold the store lets go of it outside of the runtime: its connection blocks to close.
+    /// The last one to hold a store lets go of it outside of the runtime: its connection blocks to close.
     store: Arc<dyn HotStore>,
+    letters: Option<Arc<dyn LetterStore>>,
 }
 
 impl Wired {
@@ -110,6 +111,7 @@ impl Wired {
             sinks.inboxes.give(&left);
         }
         check(Point::OutboxGiven)?;
+        let tap: Arc<Tap> = Arc::default();
         let outlet = Outlet {
             to: sinks.inboxes.clone(),
             confirmed: sinks.confirmed.clone(),
@@ -117,6 +119,7 @@ impl Wired {
             log,
             archived: archiving.as_ref().map(Archiving::positions),
             talk: talk.clone(),
+            tap: tap.clone(),
         };
         let mut writer = Writer::new(begun.store, begun.generation, member, handle.stats.clone(), outlet);
         let failed = around.failed.clone();
@@ -145,13 +148,20 @@ impl Wired {
             terminal: around.terminal.clone(),
         });
         let as_of = Arc::new(AtomicU64::new(0));
+        let run = RunInfo {
+            started_ms: wall_ms(),
+            generation: begun.generation.0,
+            process: member.index,
+            processes: member.processes,
+            threads: member.threads,
+        };
         let serving = Serving::start(
             (&handle, &talk),
             &sinks,
             around,
             (settings.api, port),
             (&as_of, partitions),
-            archiving.as_ref(),
+            (tap, run, archiving.as_ref()),
         );
         let sealing = match member.is_first() {
             true => Sealing::Own {
@@ -257,20 +267,29 @@ impl Serving {
         around: &Surroundings,
         (settings, port): (tidewatch_api::Settings, Port),
         (as_of, partition_names): (&Arc<AtomicU64>, Vec<String>),
-        archiving: Option<&Archiving>,
+        (tap, run, archiving): (Arc<Tap>, RunInfo, Option<&Archiving>),
     ) -> Serving {
         let terminal = around.terminal.clone();
+        let reader = Arc::new(reader::Reader {
+            store: sinks.store.clone(),
+            engine: engine.clone(),
+            talk: talk.clone(),
+            as_of: as_of.clone(),
+        });
         let handles = Handles {
             stats: engine.stats.clone(),
             partition_names,
             sinks: sinks.stats.clone(),
             archive: archiving.map(Archiving::counts),
-            series: Arc::new(reader::Reader {
-                store: sinks.store.clone(),
-                engine: engine.clone(),
-                talk: talk.clone(),
-                as_of: as_of.clone(),
-            }),
+            series: reader.clone(),
+            devices: reader,
+            letters: match &sinks.letters {
+                Ok(store) => Letters::Here(Arc::new(reader::Stored(store.clone()))),
+                Err(place) => Letters::Elsewhere(place.clone()),
+            },
+            live: Arc::new(reader::Open(engine.clone())),
+            tap,
+            run,
             readiness: Arc::new(Ready {
                 engine: engine.clone(),
                 as_of: as_of.clone(),
@@ -294,6 +313,7 @@ impl Serving {
             api,
             close,
             store: sinks.store.clone(),
+            letters: sinks.letters.as_ref().ok().cloned(),
         }
     }
 
@@ -302,6 +322,6 @@ impl Serving {
         // Nobody may be listening any more.
         let _ = self.close.send(true);
         self.api.stopped().await;
-        tokio::task::block_in_place(|| drop(self.store));
+        tokio::task::block_in_place(|| drop((self.store, self.letters)));
     }
 }

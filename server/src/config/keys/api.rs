@@ -21,8 +21,8 @@ pub(super) const API: Section = Section {
             default: "",
             about: "A file of lines `role token`, where the role is `viewer`, `operator` or `admin`; blank lines and \
                     lines that begin with `#` are skipped. It is read again when it changes. With it every request but \
-                    `/healthz` and `/readyz` needs a header `Authorization: Bearer <token>`; without it whoever reaches \
-                    the port may do everything.",
+                    `/healthz`, `/readyz` and those for the page's files needs a header \
+                    `Authorization: Bearer <token>`; without it whoever reaches the port may do everything.",
         },
         Key {
             name: "public_hosts",

@@ -1,0 +1,227 @@
+// One series: its band, what was corrected, and what it is now.
+
+import { get, seriesPath } from "./api.js";
+import { bandChart } from "./chart.js";
+import { failure, h, notice, text, waiting } from "./dom.js";
+import { clock, count, full, hourMinute, measure, unitOf } from "./format.js";
+import { on, want } from "./live.js";
+
+const MINUTE = 60_000;
+/** How far back, of which windows, and put together in which steps. */
+const RANGES = [
+  { name: "15m", length: 15 * MINUTE, step: MINUTE },
+  { name: "1h", length: 60 * MINUTE, step: MINUTE },
+  { name: "6h", length: 360 * MINUTE, step: MINUTE },
+  { name: "24h", length: 1_440 * MINUTE, step: 5 * MINUTE, asked: { step: "5m", agg: "avg,min,max,count" } },
+  { name: "7d", length: 10_080 * MINUTE, step: 60 * MINUTE, asked: { window: "1h" } },
+];
+const TABLE_ROWS = 12;
+const AGAIN_MS = 60_000;
+
+let chosen = RANGES[1];
+let high = false;
+
+/** A row or step as a point. */
+function point(row) {
+  return {
+    at: Date.parse(row.window_start ?? row.start),
+    mean: row.mean ?? row.avg ?? null,
+    min: row.min,
+    max: row.max,
+    p95: row.p95 ?? null,
+    last: row.last ?? null,
+    count: row.count,
+    revision: row.revision,
+    status: row.status ?? (row.live ? "live" : row.corrected ? "corrected" : "final"),
+  };
+}
+
+/** The columns of a chart; a gap is where steps are missing. */
+function columns(points, step) {
+  const data = [[], [], [], [], [], [], []];
+  const push = (...values) => values.forEach((value, at) => data[at].push(value));
+  let before = null;
+  for (const one of points) {
+    if (before !== null && one.at - before > 1.5 * step) push((before + step) / 1000, null, null, null, null, null, null);
+    before = one.at;
+    const marked = (status) => (one.status === status ? one.mean : null);
+    push(one.at / 1000, one.max, one.min, one.mean, high ? one.p95 : null, marked("corrected"), marked("live"));
+  }
+  return data;
+}
+
+export function show(main, [device, metric], signal) {
+  if (!device) return void (location.hash = "#/devices");
+  if (!metric) {
+    firstMetric(main, device, signal);
+    return undefined;
+  }
+  const unit = unitOf(metric);
+  const value = h("span.value", { id: "value" }, "—");
+  const detail = h("p.detail", { id: "value-detail" });
+  const chips = h("nav.chips", { "aria-label": "Metrics of this device" });
+  const segments = h("div.segments", { role: "group", "aria-label": "Range" }, RANGES.map((range) =>
+    h("button", { type: "button", "data-range": range.name, "aria-pressed": String(range === chosen), onclick: () => choose(range) }, range.name)));
+  const box = h("input", { type: "checkbox", onchange: () => { high = box.checked; draw(); } });
+  box.checked = high;
+  const readout = h("p.readout", { "aria-live": "off" });
+  const plot = h("div.chart", { role: "img", "aria-label": `${metric} of ${device} over time` });
+  const key = h("div.key", null,
+    h("span", null, h("i"), "mean"), h("span", null, h("i.of-band"), "least to greatest"),
+    h("span", null, h("i.of-high"), "p95"), h("span", null, h("i.of-corrected"), "corrected"),
+    h("span", null, h("i.of-live"), "still open"));
+  const body = h("tbody");
+  const table = h("section.card", null, h("h2", null, "Latest windows"), h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Latest windows" },
+    h("table", null, h("thead", null, h("tr", null,
+      h("th", { scope: "col" }, "from"), ["readings", "mean", "least", "greatest", "p95"].map((name) => h("th.number-cell", { scope: "col" }, name)),
+      h("th", { scope: "col" }, "status"))), body)));
+  const state = h("div", null, waiting("Loading the series"));
+  const card = h("section.card", { hidden: true }, h("div.controls", null, segments, h("label.check", null, box, "p95"), readout), plot, key);
+  const points = new Map();
+  let curve = null;
+  let asked = 0;
+  let last = null;
+  let timer = null;
+
+  main.replaceChildren(
+    h("div.head", null, h("h1", null, device), h("p", null, h("a", { href: "#/devices" }, "all devices"))),
+    chips, h("div.current", null, value, detail), card, state, table);
+  table.hidden = true;
+
+  function choose(range) {
+    chosen = range;
+    segments.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", String(one.dataset.range === range.name)));
+    load();
+  }
+
+  async function load() {
+    const question = ++asked;
+    clearTimeout(timer);
+    try {
+      const rows = await ask();
+      if (question !== asked) return;
+      points.clear();
+      rows.map(point).forEach((one) => points.set(one.at, one));
+      state.replaceChildren();
+      card.hidden = false;
+      table.hidden = false;
+      draw();
+      if (chosen.asked) timer = setTimeout(load, AGAIN_MS);
+    } catch (problem) {
+      if (signal.aborted || question !== asked) return;
+      const unknown = problem.status === 404;
+      state.replaceChildren(unknown ? notice("There is no such series", `${device} has sent no ${metric} that is still kept.`) : failure(problem, load));
+    }
+  }
+
+  async function ask() {
+    const to = Math.ceil(Date.now() / MINUTE) * MINUTE + 10 * MINUTE;
+    const from = Math.floor(Date.now() / MINUTE) * MINUTE - chosen.length;
+    const range = { from, to };
+    const path = seriesPath(device, metric);
+    if (!chosen.asked) return (await get(path, { ...range, limit: 1000 }, signal)).rows;
+    try {
+      const answer = await get(path, { ...range, ...chosen.asked, ...(chosen.asked.window && { limit: 1000 }) }, signal);
+      return answer.points ?? answer.rows;
+    } catch (problem) {
+      // Hours may not be kept: minutes put together are.
+      if (problem.status !== 404 || !chosen.asked.window) throw problem;
+      return (await get(path, { ...range, step: "1h", agg: "avg,min,max,count" }, signal)).points;
+    }
+  }
+
+  const inOrder = () => [...points.values()].sort((a, b) => a.at - b.at);
+
+  function draw() {
+    const all = inOrder();
+    const from = Date.now() - chosen.length - chosen.step;
+    const shown = all.filter((one) => one.at >= from);
+    const data = columns(shown, chosen.step);
+    if (!curve) curve = bandChart(plot, data, hover);
+    else curve.set(data);
+    if (!chosen.asked) showTable(shown);
+    showValue();
+  }
+
+  function showTable(shown) {
+    body.replaceChildren(...shown.slice(-TABLE_ROWS).reverse().map((one) => h("tr", null,
+      h("td", { title: full(one.at) }, hourMinute(one.at)), h("td.number-cell", null, count(one.count)),
+      [one.mean, one.min, one.max, one.p95].map((number) => h("td.number-cell", null, measure(number, true))),
+      h("td", null, h(`span.status.is-${one.status}`, null, one.status)))));
+  }
+
+  function showValue() {
+    const all = inOrder();
+    const newest = last ?? all.findLast((one) => one.last != null);
+    if (!newest) return;
+    const words = measure(newest.last ?? newest.mean, true);
+    if (value.firstChild?.textContent !== words) value.replaceChildren(words, unit ? h("small", null, ` ${unit}`) : "");
+    const open = newest.status === "live";
+    text(detail, `${metric}, ${open ? "open minute" : "minute"} of ${hourMinute(newest.at)}, ${count(newest.count)} readings`);
+  }
+
+  function hover(index) {
+    const at = index == null ? null : curve?.plot.data[0][index];
+    const one = at == null ? null : points.get(Math.round(at * 1000));
+    if (!one) return text(readout, "");
+    const high = one.p95 == null ? "" : ` · p95 ${measure(one.p95)}`;
+    text(readout, `${clock(one.at)} · mean ${measure(one.mean)} · ${measure(one.min)} to ${measure(one.max)}${high} · ${count(one.count)} readings · ${one.status}`);
+  }
+
+  function hear(rows) {
+    let changed = false;
+    for (const row of rows) {
+      if (row.device_id !== device || row.metric !== metric || row.window !== "1m") continue;
+      const one = point(row);
+      if (one.last != null && (!last || one.at >= last.at)) last = one;
+      const old = points.get(one.at);
+      if (chosen.asked || (old && one.status === "live" && old.status !== "live")) continue;
+      points.set(one.at, one);
+      changed = true;
+    }
+    if (changed && curve) draw();
+    else showValue();
+  }
+
+  function keys(event) {
+    const range = RANGES[Number(event.key) - 1];
+    if (range && !event.ctrlKey && !event.metaKey && !event.altKey && !/^(INPUT|SELECT)$/.test(event.target.tagName)) choose(range);
+  }
+
+  siblings(chips, device, metric, signal);
+  load();
+  want({ devices: [device], metrics: [metric], throttle_ms: 500 });
+  addEventListener("keydown", keys);
+  const offs = [on("rows", hear), on("fresh", load)];
+  return () => {
+    clearTimeout(timer);
+    removeEventListener("keydown", keys);
+    offs.forEach((off) => off());
+    curve?.end();
+  };
+}
+
+/** The device's metrics, as links. */
+async function siblings(chips, device, metric, signal) {
+  const metrics = await metricsOf(device, signal).catch(() => []);
+  const all = metrics.includes(metric) ? metrics : [...metrics, metric];
+  chips.replaceChildren(...all.map((name) => h("a.chip", {
+    href: `#/device/${encodeURIComponent(device)}/${encodeURIComponent(name)}`, "aria-current": name === metric ? "page" : null,
+  }, name)));
+}
+
+async function metricsOf(device, signal) {
+  const { devices } = await get("/v1/devices", { search: device, limit: 1000 }, signal);
+  return devices.find((one) => one.device_id === device)?.metrics ?? [];
+}
+
+async function firstMetric(main, device, signal) {
+  try {
+    const metrics = await metricsOf(device, signal);
+    const first = metrics.includes("temperature") ? "temperature" : metrics[0];
+    if (first) return location.replace(`#/device/${encodeURIComponent(device)}/${encodeURIComponent(first)}`);
+    main.replaceChildren(notice("There is no such device", `Nothing that has been published is of ${device}.`));
+  } catch (problem) {
+    if (!signal.aborted) main.replaceChildren(failure(problem, () => firstMetric(main, device, signal)));
+  }
+}

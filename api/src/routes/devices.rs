@@ -1,0 +1,107 @@
+//! `/v1/devices`: which devices there are.
+
+use super::query::{bad, limit};
+use super::{raw_query, read, reply, with};
+use crate::answer::Shared;
+use crate::body::Body;
+use crate::problem::Problem;
+use crate::rfc3339;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
+use tidewatch_proto::ids::Name;
+use tidewatch_proto::query::{DeviceQuery, DeviceSummary};
+use warp::filters::BoxedFilter;
+use warp::path::FullPath;
+use warp::reply::Response;
+use warp::{Filter, path};
+
+/// Bytes of a search, and of a cursor, at most.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params<'a> {
+    #[serde(borrow)]
+    search: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    limit: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    cursor: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+struct Page {
+    devices: Vec<Device>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Device {
+    device_id: Name,
+    metrics: Vec<Name>,
+    /// The start of its latest published one-minute window.
+    latest: String,
+}
+
+/// The route.
+pub(super) fn route(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
+    path!("v1" / "devices")
+        .and(raw_query())
+        .and(path::full())
+        .and(with(shared))
+        .then(|query: String, path: FullPath, shared: Arc<Shared>| async move {
+            reply(devices(&shared, path.as_str(), &query).await)
+        })
+        .boxed()
+}
+
+async fn devices(shared: &Shared, path: &str, query: &str) -> Result<Body, Problem> {
+    let asked = parse(query)?;
+    let (reader, limit) = (shared.handles.devices.clone(), asked.limit);
+    // One more tells whether there is a next page.
+    let one_more = DeviceQuery {
+        limit: limit + 1,
+        ..asked
+    };
+    let mut found = read(shared, path, move || reader.devices(&one_more)).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|last| format!("d{}", last.device));
+    Ok(Body::json(&Page {
+        devices: found.into_iter().map(device).collect(),
+        next,
+    }))
+}
+
+fn device(summary: DeviceSummary) -> Device {
+    Device {
+        device_id: summary.device,
+        metrics: summary.metrics,
+        latest: rfc3339::format(summary.latest),
+    }
+}
+
+fn parse(query: &str) -> Result<DeviceQuery, Problem> {
+    let params: Params<'_> =
+        serde_urlencoded::from_str(query).map_err(|error| bad(format!("the query can't be used: {error}")))?;
+    let search = params.search.unwrap_or_default();
+    if search.len() > TEXT_BYTES_MAX || search.chars().any(char::is_control) {
+        return Err(bad(format!(
+            "search: at most {TEXT_BYTES_MAX} bytes without control characters"
+        )));
+    }
+    let after = params.cursor.as_deref().map(|cursor| {
+        let last = cursor
+            .strip_prefix('d')
+            .filter(|last| last.len() <= TEXT_BYTES_MAX && !last.contains('\0'));
+        last.map(Name::from).ok_or_else(|| {
+            bad("cursor: send `next` of the page before, with its other parameters unchanged".to_owned())
+        })
+    });
+    Ok(DeviceQuery {
+        search: search.into_owned(),
+        after: after.transpose()?,
+        limit: limit(params.limit.as_deref())?,
+    })
+}
