@@ -168,6 +168,11 @@ impl Running {
         children(self.child.id())
     }
 
+    /// Its number for the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How much memory it takes.
     pub fn resident_bytes(&self) -> u64 {
         const PAGE: u64 = 4_096;

@@ -197,6 +197,10 @@ impl Gate {
         environment.insert("TIDEWATCH_TEST_ORACLE_PYTHON".to_owned(), python.display().to_string());
         let promtool = install::promtool(&self.paths)?;
         environment.insert("TIDEWATCH_PROMTOOL".to_owned(), promtool.display().to_string());
+        let playwright = install::playwright(&self.paths)?.display().to_string();
+        environment.insert("TIDEWATCH_TEST_PLAYWRIGHT".to_owned(), playwright);
+        let chromium = install::chromium()?.display().to_string();
+        environment.insert("TIDEWATCH_TEST_CHROMIUM".to_owned(), chromium);
         environment.insert("TIDEWATCH_BIN".to_owned(), self.paths.binary().display().to_string());
         Ok(environment)
     }

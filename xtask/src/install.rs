@@ -57,6 +57,46 @@ pub(crate) fn timescale(paths: &Paths) -> Result<PathBuf> {
     )
 }
 
+/// The folder that has the `node_modules` of the page's test.
+pub(crate) fn playwright(paths: &Paths) -> Result<PathBuf> {
+    need("node", "Node 20 or later")?;
+    let files = paths.component_files("page");
+    let manifests = [files.join("package.json"), files.join("package-lock.json")];
+    once(paths, "playwright", &manifests, |folder, log| {
+        need("npm", "npm, which comes with Node")?;
+        let mut command = Command::new("npm");
+        command
+            .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .current_dir(folder);
+        log.run(command)
+    })
+}
+
+/// A browser that the page's test drives.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    let known = ["chromium", "chromium-browser", "google-chrome"];
+    let found = known.into_iter().find_map(paths::on_path);
+    found.context("no Chromium: run `cargo xtask test --only install`, or install `chromium`")
+}
+
+/// Installs a browser when there is none.
+pub(crate) fn ensure_chromium(paths: &Paths) -> Result<PathBuf> {
+    if chromium().is_err() {
+        apt_update(paths)?;
+        apt(
+            paths,
+            &[
+                "install",
+                "-y",
+                "--no-install-recommends",
+                "chromium",
+                "fonts-dejavu-core",
+            ],
+        )?;
+    }
+    chromium()
+}
+
 /// The Python that the fault harness' oracle runs on, in an environment of its own.
 pub(crate) fn oracle_python(paths: &Paths) -> Result<PathBuf> {
     need("python3", "Python 3.11 or later, with venv and pip")?;

@@ -52,6 +52,8 @@ pub(crate) fn install(gate: &mut Gate) -> Result<String> {
     install::promtool(&gate.paths)?;
     install::kafka(&gate.paths)?;
     install::timescale(&gate.paths)?;
+    install::playwright(&gate.paths)?;
+    install::ensure_chromium(&gate.paths)?;
     install::oracle_python(&gate.paths)?;
     install::versitygw(&gate.paths)?;
     Ok(String::new())
