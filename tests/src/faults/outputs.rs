@@ -8,6 +8,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use tidewatch_proto::query::LetterQuery;
+use tidewatch_sinks::hot::LetterStore;
 use tidewatch_sinks::sqlite::{Sqlite, SqliteConfig};
 
 /// The tables of windows, and the job of each.
