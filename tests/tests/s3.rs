@@ -98,14 +98,16 @@ fn a_store_that_does_not_answer_holds_nothing_up_for_ever() {
 
 #[test]
 fn a_run_that_is_replaced_stops_and_the_newer_one_goes_on() {
-    let (place, folder) = (Bucket::default(), tempfile::tempdir().expect("a folder"));
+    let place = Bucket::default();
+    // The checkpoints are shared; what is embedded is each one's own.
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let mut variables = place.variables();
     variables.push(("API__LISTEN", "127.0.0.1:0".to_owned()));
     // What both can read at the same time.
     variables.push(("SOURCE__KIND", "fleet".to_owned()));
-    let older = Running::start(&variables, folder.path());
+    let older = Running::start(&variables, folders[0].path());
     older.wait_for_checkpoints(1);
-    let newer = Running::start(&variables, folder.path());
+    let newer = Running::start(&variables, folders[1].path());
     assert_eq!(older.ended().code(), Some(1), "it was refused");
     newer.wait_for_checkpoints(2);
     newer.stop();
