@@ -79,6 +79,7 @@ fn the_page_lives_and_survives_its_server() {
         ("FLEET__DEVICES", "120".to_owned()),
         ("FLEET__INTERVAL", "5s".to_owned()),
         ("FLEET__HISTORY", "3h".to_owned()),
+        ("FLEET__HISTORY_INTERVAL", "5s".to_owned()),
         ("FLEET__RETENTION", "4h".to_owned()),
         ("STATE__FOLDER", folder.path().join("state").display().to_string()),
     ];
