@@ -211,6 +211,7 @@ impl Sinks {
                     None => self.add_storing(sink.mending(mending), around)?,
                 }
             }
+            (StoreKind::Discard, ..) => self.add_rows(Discard::new(), around)?,
             _ => {
                 let memory = MemorySink::new(&output.memory);
                 self.store = Arc::new(memory.clone());

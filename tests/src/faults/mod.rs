@@ -2,7 +2,7 @@
 //! from a seed, and an oracle that recomputes what must have come out.
 //!
 //! * [`workload`]: the fleet's messages, from a seed.
-//! * [`feed`]: the topic, which is written, and cut behind each checkpoint.
+//! * `feed`: the topic, which is written, and cut behind each checkpoint.
 //! * [`ledger`]: what the topic held, written down as it is written.
 //! * [`own`]: what a trial has for itself, and how the program is told of it.
 //! * [`schedule`]: who runs when, and what happens to it; a new way to run or to fail is an entry there.
