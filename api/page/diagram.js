@@ -1,7 +1,7 @@
 // The dataflow as a picture: what each stage holds, and what goes from one to the next in a second.
 
 import { s, text } from "./dom.js";
-import { bytes, count, lasted, rate } from "./format.js";
+import { brief, bytes, count, lasted, rate } from "./format.js";
 
 const BOX = { width: 200, height: 92 };
 const NARROW_BOX = { width: 312, height: 92 };
@@ -122,7 +122,7 @@ export function diagram(element) {
       box.classList.toggle("is-busy", Boolean(stage.isBusy?.(fleet)));
       if (!stage.out) continue;
       const [number, unit] = stage.out(fleet);
-      text(shown, `${rate(number)} ${unit}`);
+      text(shown, `${brief(number)} ${unit}`);
       stream.classList.toggle("is-moving", number > 0);
     }
   }

@@ -51,6 +51,9 @@ export function rate(value) {
   return count(value);
 }
 
+/** A rate where there is little room. */
+export const brief = (value) => (value >= 1000 ? compact.format(value) : rate(value));
+
 /** A measured value. With `steady` it always has its places, so that columns line up and what changes doesn't jump. */
 export function measure(value, steady = false) {
   if (value == null || !Number.isFinite(value)) return "—";

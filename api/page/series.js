@@ -36,14 +36,21 @@ function point(row) {
   };
 }
 
-/** The columns of a chart; a gap is where steps are missing. */
+/** A series' line is broken where nothing came for so many of its intervals. */
+const GAP = 1.5;
+
+/** Whether nothing came for long between a point and the one before it: longer than the series is used to around there. */
+function isGap(points, at, step) {
+  const space = (index) => (points[index] && points[index - 1] ? points[index].at - points[index - 1].at : 0);
+  return at > 0 && space(at) > GAP * Math.max(step, space(at - 1), space(at + 1));
+}
+
+/** The columns of a chart; the line is broken at a gap. */
 function columns(points, step) {
   const data = [[], [], [], [], [], [], []];
   const push = (...values) => values.forEach((value, at) => data[at].push(value));
-  let before = null;
-  for (const one of points) {
-    if (before !== null && one.at - before > 1.5 * step) push((before + step) / 1000, null, null, null, null, null, null);
-    before = one.at;
+  for (const [at, one] of points.entries()) {
+    if (isGap(points, at, step)) push((points[at - 1].at + step) / 1000, null, null, null, null, null, null);
     const marked = (status) => (one.status === status ? one.mean : null);
     push(one.at / 1000, one.max, one.min, one.mean, high ? one.p95 : null, marked("corrected"), marked("live"));
   }
