@@ -16,6 +16,8 @@ use tidewatch_proto::time::EventTime;
 
 /// Where the child finds its store.
 const FOLDER: &str = "TIDEWATCH_TEST_EMBEDDED";
+/// The test that starts itself again as the child.
+const OWN_NAME: &str = "sqlite::tests::crashes::what_is_confirmed_survives_kills";
 /// What the child says before the number of a delivery that was confirmed.
 const CONFIRMED: &str = "confirmed ";
 const DEVICES: usize = 40;
@@ -40,12 +42,9 @@ fn straggler(number: u64) -> Straggler {
     }
 }
 
-/// Not a test by itself: the process that is killed.
-#[test]
-#[ignore = "is started by another"]
-fn child() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let settings = settings(Path::new(&folder), 1);
+/// What the process does that is killed.
+fn write_on(folder: &Path) {
+    let settings = settings(folder, 1);
     let begun = stored(&settings) as u64;
     let mut sink = open(&settings).sink(Parts::all()).mending(mending());
     for number in begun..DELIVERIES {
@@ -76,12 +75,15 @@ fn stored(settings: &SqliteSettings) -> usize {
 
 #[test]
 fn what_is_confirmed_survives_kills() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return write_on(Path::new(&folder));
+    }
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path(), 1);
     let mut before = 0;
     for deliveries in [3, 70, 1, 40, 150] {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "sqlite::tests::crashes::child", "--nocapture"])
+            .args(["--exact", OWN_NAME, "--nocapture"])
             .env(FOLDER, folder.path())
             .stdout(Stdio::piped())
             .spawn()

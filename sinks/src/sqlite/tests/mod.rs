@@ -3,7 +3,6 @@
 mod crashes;
 mod leaving;
 mod model;
-mod speed;
 mod suites;
 
 use super::{Sqlite, SqliteConfig, SqliteSettings};
