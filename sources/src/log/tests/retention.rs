@@ -110,3 +110,25 @@ fn what_a_checkpoint_may_come_back_to_stays_and_the_writer_waits() {
             .any(|line| line.contains("it can be written again"))
     });
 }
+
+#[test]
+fn what_another_reader_still_needs_stays() {
+    let place = place();
+    let (writer, log) = place.open();
+    log.let_go();
+    log.hold(&[(Partition(0), Offset(10))]);
+    for _ in 0..60 {
+        append_large(&writer, 200_000, 0);
+    }
+    assert!(!writer.flush(Duration::from_millis(300)), "there is no room");
+    let first = log.log.parts[0].first();
+    assert!(first <= Offset(10), "{first}");
+    assert_eq!(
+        log.positions(None).unwrap(),
+        [first],
+        "who begins anew begins with what there is"
+    );
+    log.hold(&[(Partition(0), Offset(60))]);
+    assert!(writer.flush(LIMIT), "what nobody needs makes room");
+    assert!(log.log.parts[0].first() > Offset(10));
+}
