@@ -1,5 +1,5 @@
 //! What leaves the log: whole files, the oldest first, when their time has come or room is needed. What the reader may
-//! still come back to stays; when that is all there is, there is no room.
+//! still come back to stays, and what an archive still needs; when that is all there is, there is no room.
 
 use super::partition::{Part, Shared};
 use std::fs;
@@ -17,7 +17,8 @@ pub(super) fn make_room(shared: &Shared, bytes: u64) -> io::Result<()> {
         let oldest = shared.parts.iter().filter_map(|part| Some((oldest(part)?, part)));
         let Some((_, part)) = oldest.min_by_key(|(time, _)| *time) else {
             let problem = format!(
-                "it has {max} bytes, which is log.retention_bytes, and no checkpoint has come by the oldest of them yet"
+                "it has {max} bytes, which is log.retention_bytes, and checkpoints, or the archive, have not come by the \
+                 oldest of them yet: see what holds them up, or raise log.retention_bytes"
             );
             return Err(io::Error::new(ErrorKind::StorageFull, problem));
         };

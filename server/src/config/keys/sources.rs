@@ -59,7 +59,7 @@ pub(super) const LOG: Section = Section {
             kind: Kind::Size(4 * MIB, 65_536 * GIB),
             default: "4GiB",
             about: "How much is kept at most, of all partitions together; at least 4MiB for each. What no checkpoint has \
-                    come by yet doesn't leave: then what writes waits.",
+                    come by yet, or the archive still needs, doesn't leave: then what writes waits.",
         },
         Key {
             name: "sync_interval",

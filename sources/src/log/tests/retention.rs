@@ -121,6 +121,8 @@ fn what_another_reader_still_needs_stays() {
         append_large(&writer, 200_000, 0);
     }
     assert!(!writer.flush(Duration::from_millis(300)), "there is no room");
+    let heard = place.heard();
+    assert!(heard[0].contains("or the archive, have not come by"), "{heard:?}");
     let first = log.log.parts[0].first();
     assert!(first <= Offset(10), "{first}");
     assert_eq!(
