@@ -1,6 +1,6 @@
 //! `/v1/devices`: which devices there are.
 
-use super::query::{bad, limit};
+use super::query::{bad, cut, limit, parameters, unknown_cursor};
 use super::{raw_query, read, reply, with};
 use crate::answer::Shared;
 use crate::body::Body;
@@ -65,9 +65,7 @@ async fn devices(shared: &Shared, path: &str, query: &str) -> Result<Body, Probl
         ..asked
     };
     let mut found = read(shared, path, move || reader.devices(&one_more)).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| format!("d{}", last.device));
+    let next = cut(&mut found, limit).map(|last| format!("d{}", last.device));
     Ok(Body::json(&Page {
         devices: found.into_iter().map(device).collect(),
         next,
@@ -83,8 +81,7 @@ fn device(summary: DeviceSummary) -> Device {
 }
 
 fn parse(query: &str) -> Result<DeviceQuery, Problem> {
-    let params: Params<'_> =
-        serde_urlencoded::from_str(query).map_err(|error| bad(format!("the query can't be used: {error}")))?;
+    let params: Params<'_> = parameters(query)?;
     let search = params.search.unwrap_or_default();
     if search.len() > TEXT_BYTES_MAX || search.chars().any(char::is_control) {
         return Err(bad(format!(
@@ -95,9 +92,7 @@ fn parse(query: &str) -> Result<DeviceQuery, Problem> {
         let last = cursor
             .strip_prefix('d')
             .filter(|last| last.len() <= TEXT_BYTES_MAX && !last.contains('\0'));
-        last.map(Name::from).ok_or_else(|| {
-            bad("cursor: send `next` of the page before, with its other parameters unchanged".to_owned())
-        })
+        last.map(Name::from).ok_or_else(unknown_cursor)
     });
     Ok(DeviceQuery {
         search: search.into_owned(),

@@ -1,6 +1,6 @@
 //! `/v1/dead-letters`: records that can't be used, with their bytes; `/v1/dead-letters/{number}`: the bytes of one.
 
-use super::query::{bad, limit};
+use super::query::{bad, cut, limit, parameters, unknown_cursor};
 use super::{raw_query, read, reply, with};
 use crate::answer::Shared;
 use crate::body::Body;
@@ -89,9 +89,7 @@ async fn letters(shared: &Shared, path: &str, query: &str) -> Result<Body, Probl
         ..asked
     };
     let mut found = read(shared, path, move || reader.letters(&one_more)).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| format!("l{}", last.number));
+    let next = cut(&mut found, limit).map(|last| format!("l{}", last.number));
     Ok(Body::json(&Page {
         letters: found.into_iter().map(one).collect(),
         next,
@@ -134,17 +132,14 @@ fn one(letter: Letter) -> One {
 }
 
 fn parse(query: &str) -> Result<LetterQuery, Problem> {
-    let params: Params<'_> =
-        serde_urlencoded::from_str(query).map_err(|error| bad(format!("the query can't be used: {error}")))?;
+    let params: Params<'_> = parameters(query)?;
     let reason = params.reason.as_deref().map(|name| {
         let found = Reason::ALL.into_iter().find(|reason| reason.as_str() == name);
         found.ok_or_else(|| bad(format!("reason: {}", Reason::ALL.map(Reason::as_str).join(", "))))
     });
     let before = params.cursor.as_deref().map(|cursor| {
         let number = cursor.strip_prefix('l').and_then(|number| number.parse().ok());
-        number.ok_or_else(|| {
-            bad("cursor: send `next` of the page before, with its other parameters unchanged".to_owned())
-        })
+        number.ok_or_else(unknown_cursor)
     });
     Ok(LetterQuery {
         reason: reason.transpose()?,

@@ -67,6 +67,23 @@ struct Params<'a> {
     agg: Option<Cow<'a, str>>,
 }
 
+/// The parameters of a query string.
+pub(super) fn parameters<'a, T: Deserialize<'a>>(query: &'a str) -> Result<T, Problem> {
+    serde_urlencoded::from_str(query).map_err(|error| bad(format!("the query can't be used: {error}")))
+}
+
+/// What a cursor gets that no page has given.
+pub(super) fn unknown_cursor() -> Problem {
+    bad("cursor: send `next` of the page before, with its other parameters unchanged".to_owned())
+}
+
+/// Leaves a page of so many, of up to one more that were read; gives its last one when there is a next page.
+pub(super) fn cut<T>(found: &mut Vec<T>, limit: usize) -> Option<&T> {
+    let is_more = found.len() > limit;
+    found.truncate(limit);
+    found.last().filter(|_| is_more)
+}
+
 /// What a request asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -85,8 +102,7 @@ impl Asked {
     ///
     /// With `from` rows are taken from there on; without it the newest are.
     pub(super) fn parse(scope: Scope, key: &str, metric: &str, query: &str) -> Result<Asked, Problem> {
-        let params: Params<'_> =
-            serde_urlencoded::from_str(query).map_err(|error| bad(format!("the query can't be used: {error}")))?;
+        let params: Params<'_> = parameters(query)?;
         let (window, job) = window(scope, params.window.as_deref())?;
         if params.step.is_some() && (params.limit.is_some() || params.cursor.is_some()) {
             return Err(bad(
@@ -153,7 +169,6 @@ pub(super) fn cursor(order: Order, last: EventTime) -> String {
 
 /// Narrows the query to what lies behind a cursor.
 fn go_on(query: &mut SeriesQuery, cursor: &str) -> Result<(), Problem> {
-    let unknown = || bad("cursor: send `next` of the page before, with its other parameters unchanged".to_owned());
     let direction = match query.order {
         Order::OldestFirst => 'a',
         Order::NewestFirst => 'b',
@@ -161,9 +176,9 @@ fn go_on(query: &mut SeriesQuery, cursor: &str) -> Result<(), Problem> {
     let last: i64 = cursor
         .strip_prefix(direction)
         .and_then(|ms| ms.parse().ok())
-        .ok_or_else(unknown)?;
+        .ok_or_else(unknown_cursor)?;
     if !(EVENT_TIME_MIN.0..=EVENT_TIME_MAX.0).contains(&last) {
-        return Err(unknown());
+        return Err(unknown_cursor());
     }
     match query.order {
         Order::OldestFirst => query.from = query.from.max(EventTime(last + 1)),
