@@ -1,9 +1,9 @@
 //! Where reading begins: the positions of a checkpoint are compared with what the log has, and those that it doesn't
 //! give yet are looked up once, so that every later start goes on from them.
 
-use super::config::{KafkaSettings, OnGap, Start};
+use super::config::{KafkaSettings, Start};
 use super::connect::{CONNECT_TIMEOUT, KafkaFactory};
-use crate::begin::Before;
+use crate::begin::{Before, OnGap};
 use crate::event::SourceEvent;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! What can be configured about reading from Kafka.
 
-pub use crate::begin::OnGap;
+use crate::begin::OnGap;
 
 use super::native::{NativeSettings, Patience};
 use rdkafka::ClientConfig;

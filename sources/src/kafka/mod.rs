@@ -24,7 +24,6 @@ mod native;
 mod source;
 mod watch;
 
-pub use crate::begin::Before;
-pub use config::{Client, KafkaSettings, KafkaSourceConfig, OnGap, Start};
+pub use config::{Client, KafkaSettings, KafkaSourceConfig, Start};
 pub use connect::{KafkaFactory, TimestampType};
 pub use watch::{Change, TopicWatch};
