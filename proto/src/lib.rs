@@ -6,10 +6,12 @@
 //! * [`source`]: the contract between whatever holds a log and the engine.
 //! * [`limits`], [`reject`]: what is accepted, and why a record is not; [`straggler`]: what came too late for memory.
 //! * [`pane`], [`aggregate`], [`sketch`], [`together`]: what readings become.
+//! * [`anomaly`]: what is looked for, and what was found.
 //! * [`registry`]: which site and fleet a device belongs to, and since when.
 //! * [`row`], [`block`]: what the engine yields, and how it leaves; [`names`]: the names in it; [`query`]: what is asked of whoever keeps rows.
 
 pub mod aggregate;
+pub mod anomaly;
 pub mod block;
 pub mod ids;
 pub mod limits;

@@ -1,5 +1,6 @@
 //! What is asked of whoever keeps rows.
 
+use crate::anomaly::{AnomalyStatus, Severity};
 use crate::ids::{Name, Offset};
 use crate::reject::Reason;
 use crate::row::Job;
@@ -85,4 +86,41 @@ pub struct Letter {
     pub key: Option<Vec<u8>>,
     /// The record's bytes as they were read.
     pub payload: Vec<u8>,
+}
+
+/// Which anomalies are asked for: those that started last first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnomalyQuery {
+    /// Only those of this device.
+    pub device: Option<Name>,
+    /// Only those of this metric.
+    pub metric: Option<Name>,
+    /// Only those of this rule.
+    pub rule: Option<Name>,
+    /// Only those that are so bad or worse.
+    pub least: Option<Severity>,
+    /// Only those that stand so; without it all but withdrawn ones.
+    pub status: Option<AnomalyStatus>,
+    /// Only those that go on at this instant or later; without it from the beginning.
+    pub from: Option<EventTime>,
+    /// Only those that started before this instant.
+    pub to: Option<EventTime>,
+    /// Only those after this one in the order of the answer.
+    pub after: Option<AnomalyPlace>,
+    /// Anomalies at most; at least 1.
+    pub limit: usize,
+}
+
+/// Where an anomaly stands in the order of the answer: by when it started, the last first, then by device, metric and
+/// rule, ascending byte by byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnomalyPlace {
+    /// When it started.
+    pub started_at: EventTime,
+    /// The device.
+    pub device: Name,
+    /// The metric; empty when it is about the whole device.
+    pub metric: Name,
+    /// The rule.
+    pub rule: Name,
 }
