@@ -34,8 +34,8 @@ pub struct ApiConfig {
     /// The address and port to listen on. One that other machines reach needs `token_file`.
     pub listen: String,
     /// A file of lines `role token`, where the role is viewer, operator or admin; blank lines and lines that begin
-    /// with `#` are skipped. It is read again when it changes. With it every request but `/healthz`, `/readyz` and those
-    /// for the page's files needs a header `Authorization: Bearer <token>`; without it whoever reaches the port may do
+    /// with `#` are skipped. It is read again when it changes. With it every request but `/healthz`, `/readyz`,
+    /// `/v1/openapi.json` and those for the page's files needs a header `Authorization: Bearer <token>`; without it whoever reaches the port may do
     /// everything.
     pub token_file: Option<PathBuf>,
     /// Names, as `host` or `host:port`, under which clients reach the API, behind a proxy for instance. Requests that

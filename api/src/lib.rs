@@ -11,6 +11,7 @@
 //! * [`reader`]: the contracts to read rows, devices and dead letters; [`conformance`] is the suite for rows, [`memory`]
 //!   the plainest implementation.
 //! * [`live`]: rows pushed to whoever listens, as they change; [`tap`]: what durable rows are shown to.
+//! * [`document()`]: the API as a contract, in OpenAPI.
 //! * `fleet`: how the fleet and the process are doing, in numbers that a page can show.
 //! * [`handles`]: all that the server hands over.
 //! * [`sink_stats`]: what is counted about sinks.
@@ -20,6 +21,7 @@ mod body;
 mod census;
 pub mod config;
 pub mod conformance;
+mod document;
 pub mod error;
 mod fleet;
 mod gate;
@@ -37,6 +39,7 @@ pub mod sink_stats;
 pub mod tap;
 
 pub use config::{ApiConfig, Settings};
+pub use document::document;
 pub use error::{Error, ErrorKind};
 pub use handles::{ArchiveCounts, BuildInfo, Event, Handles, Readiness, RunInfo};
 pub use live::LiveFeed;

@@ -2,12 +2,13 @@
 
 use crate::reader::ReadErrorKind;
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use warp::http::{Response, StatusCode};
 use warp::reply::Response as WarpResponse;
 
 /// What kind of problem a client has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProblemKind {
     BadRequest,
     Unauthorized,
@@ -86,6 +87,21 @@ impl ProblemKind {
     pub(crate) fn status(self) -> StatusCode {
         self.row().0
     }
+
+    /// The last part of its type.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Its type, which doesn't change.
+    pub(crate) fn urn(self) -> String {
+        format!("urn:tidewatch:problem:{}", self.name())
+    }
+
+    /// What it is called.
+    pub(crate) fn title(self) -> &'static str {
+        self.row().2
+    }
 }
 
 impl From<ReadErrorKind> for ProblemKind {
@@ -107,14 +123,24 @@ pub(crate) struct Problem {
     header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// A problem as it is answered (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Body<'a> {
+    /// What kind of problem it is; it doesn't change, so that programs can go by it.
+    #[schema(format = "uri")]
     r#type: String,
     title: &'a str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// A sentence for a person: what is wrong, and what to do.
     detail: &'a str,
+    /// The path that was asked for.
     instance: &'a str,
+    /// Why the process isn't ready.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(required = false)]
     reasons: &'a [String],
 }
 
@@ -143,11 +169,10 @@ impl Problem {
 
     /// The body, for the request of that path.
     pub(crate) fn body(&self, instance: &str) -> Vec<u8> {
-        let (status, name, title) = self.kind.row();
-        let r#type = format!("urn:tidewatch:problem:{name}");
+        let (status, _, title) = self.kind.row();
         let (detail, reasons) = (self.detail.as_str(), self.reasons.as_slice());
         let body = Body {
-            r#type,
+            r#type: self.kind.urn(),
             title,
             status: status.as_u16(),
             detail,

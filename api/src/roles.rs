@@ -1,5 +1,7 @@
 //! The one table of routes: method, path, and the least role that may call it.
 
+use crate::document::Operation;
+use crate::routes;
 use std::fmt;
 use std::str::FromStr;
 use warp::http::Method;
@@ -47,64 +49,65 @@ pub struct Route {
     pub method: Method,
     /// The path; a segment in braces stands for any that isn't empty. It is the label in metrics too.
     pub path: &'static str,
-    /// The query parameters, for the index.
-    pub query: &'static [&'static str],
     /// The least role that may call it; `None` is anybody.
     pub least: Option<Role>,
+    /// What it says of itself, for the document.
+    pub(crate) describe: fn() -> Operation,
 }
-
-const SERIES_QUERY: &[&str] = &["from", "to", "limit", "window", "cursor", "step", "agg"];
 
 /// Every route.
 pub const ROUTES: &[Route] = &[
-    get("health", "/healthz", &[], None),
-    get("readiness", "/readyz", &[], None),
-    get("metrics", "/metrics", &[], Some(Role::Viewer)),
-    get("page", "/", &[], None),
-    get("page_file", "/page/{file}", &[], None),
-    get("index", "/v1/", &[], Some(Role::Viewer)),
+    get("health", "/healthz", None, routes::health::describe_health),
+    get("readiness", "/readyz", None, routes::health::describe_readiness),
+    get("metrics", "/metrics", VIEWER, routes::metrics::describe),
+    get("page", "/", None, routes::page::describe_page),
+    get("page_file", "/page/{file}", None, routes::page::describe_file),
+    get("index", "/v1/", VIEWER, routes::index::describe),
+    get("openapi", "/v1/openapi.json", None, routes::openapi::describe),
     get(
         "series",
         "/v1/series/{device}/{metric}",
-        SERIES_QUERY,
-        Some(Role::Viewer),
+        VIEWER,
+        routes::series::describe_series,
     ),
     get(
         "site_rollups",
         "/v1/rollups/site/{site}/{metric}",
-        SERIES_QUERY,
-        Some(Role::Viewer),
+        VIEWER,
+        routes::series::describe_site,
     ),
     get(
         "fleet_rollups",
         "/v1/rollups/fleet/{fleet}/{metric}",
-        SERIES_QUERY,
-        Some(Role::Viewer),
+        VIEWER,
+        routes::series::describe_fleet,
     ),
-    get(
-        "devices",
-        "/v1/devices",
-        &["search", "limit", "cursor"],
-        Some(Role::Viewer),
-    ),
-    get("fleet", "/v1/fleet", &[], Some(Role::Viewer)),
+    get("devices", "/v1/devices", VIEWER, routes::devices::describe),
+    get("fleet", "/v1/fleet", VIEWER, routes::fleet::describe),
     get(
         "dead_letters",
         "/v1/dead-letters",
-        &["reason", "limit", "cursor"],
-        Some(Role::Viewer),
+        VIEWER,
+        routes::letters::describe_list,
     ),
-    get("dead_letter", "/v1/dead-letters/{number}", &[], Some(Role::Viewer)),
-    get("live", "/v1/live", &[], Some(Role::Viewer)),
+    get(
+        "dead_letter",
+        "/v1/dead-letters/{number}",
+        VIEWER,
+        routes::letters::describe_one,
+    ),
+    get("live", "/v1/live", VIEWER, routes::live::describe),
 ];
 
-const fn get(name: &'static str, path: &'static str, query: &'static [&'static str], least: Option<Role>) -> Route {
+const VIEWER: Option<Role> = Some(Role::Viewer);
+
+const fn get(name: &'static str, path: &'static str, least: Option<Role>, describe: fn() -> Operation) -> Route {
     Route {
         name,
         method: Method::GET,
         path,
-        query,
         least,
+        describe,
     }
 }
 
@@ -185,12 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_and_the_page_are_public() {
+    fn only_probes_the_page_and_the_document_are_public() {
         let public: Vec<_> = ROUTES
             .iter()
             .filter(|route| route.least.is_none())
             .map(|route| route.path)
             .collect();
-        assert_eq!(public, ["/healthz", "/readyz", "/", "/page/{file}"]);
+        assert_eq!(public, ["/healthz", "/readyz", "/", "/page/{file}", "/v1/openapi.json"]);
     }
 }

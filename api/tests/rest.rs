@@ -6,8 +6,10 @@
 //! its `>` lines and `< `: `TIDEWATCH_UPDATE=1 cargo test -p tidewatch-api --test rest` writes the rest.
 
 mod common;
+mod contract;
 
 use common::{Answer, ask, start};
+use contract::Contract;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tidewatch_api::ApiConfig;
@@ -97,7 +99,7 @@ fn written(case: &Case, answer: &Answer) -> String {
     text
 }
 
-async fn check(path: &Path) {
+async fn check(path: &Path, contract: &Contract) {
     let text = std::fs::read_to_string(path).expect("a table");
     let (head, table) = text.split_once("\n\n").expect("a blank line after the head");
     let kind = head
@@ -112,7 +114,9 @@ async fn check(path: &Path) {
     let mut actual = head.to_owned() + "\n";
     for case in cases(table) {
         actual.push('\n');
-        actual.push_str(&written(&case, &answer(&case, server.address).await));
+        let answer = answer(&case, server.address).await;
+        contract.check(&case.request[0], &answer);
+        actual.push_str(&written(&case, &answer));
     }
     if std::env::var_os("TIDEWATCH_UPDATE").is_some() {
         std::fs::write(path, actual).expect("written");
@@ -132,7 +136,9 @@ async fn tables() {
         .collect();
     files.sort();
     assert!(files.len() >= 5, "{files:?}");
+    let contract = Contract::default();
     for file in files {
-        check(&file).await;
+        check(&file, &contract).await;
     }
+    contract.assert_all_were_asked();
 }

@@ -9,7 +9,7 @@ mod samples;
 
 use crate::answer::Shared;
 use crate::live;
-use body::Body;
+pub(crate) use body::{Body, example};
 use samples::Samples;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewatch_dataflow::stats::Stats;
+use utoipa::ToSchema;
 
 /// Rates are over so many samples.
 const RATE_SAMPLES: usize = 5;
@@ -41,7 +42,8 @@ struct Sample {
 }
 
 /// What came in a second, now.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = FleetRates)]
 pub(super) struct Rates {
     pub(super) messages: f64,
     pub(super) readings: f64,
@@ -55,7 +57,8 @@ pub(super) struct Rates {
 }
 
 /// What came in a second, in a few seconds of the history.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = FleetPoint)]
 pub(super) struct Point {
     /// When, milliseconds since 1970.
     at: i64,

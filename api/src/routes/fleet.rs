@@ -3,11 +3,27 @@
 use super::with;
 use crate::answer::Shared;
 use crate::body::Body;
+use crate::document::{Operation, Tag};
 use crate::fleet;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Filter, path};
+
+/// What it is.
+pub(crate) fn describe() -> Operation {
+    Operation::new(
+        Tag::Live,
+        "How the fleet and this process are doing",
+        "Of a cluster it is about the one process that is asked. Rates are over the last five seconds.",
+    )
+    .json::<fleet::Body<'_>>(
+        StatusCode::OK,
+        "Counters, rates and the last quarter of an hour",
+        fleet::example(),
+    )
+}
 
 /// The route.
 pub(super) fn route(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {

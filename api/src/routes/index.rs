@@ -1,37 +1,57 @@
 //! `/v1/`: what there is, from the table of routes.
 
 use crate::body::Body;
+use crate::document::{Operation, Tag, query_names};
 use crate::roles::{ROUTES, Role};
 use serde::Serialize;
+use serde_json::json;
+use std::sync::LazyLock;
+use utoipa::ToSchema;
 use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Filter, path};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Index {
     links: Vec<Link>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Link {
+    /// The operation's name in the document.
     rel: &'static str,
     method: &'static str,
     /// A URI template (RFC 6570).
     href: String,
+    /// The least role that may call it; null is anybody.
+    #[schema(required)]
     role: Option<String>,
+}
+
+/// What it is.
+pub(crate) fn describe() -> Operation {
+    let link = json!({"rel": "fleet", "method": "GET", "href": "/v1/fleet", "role": "viewer"});
+    Operation::new(
+        Tag::Process,
+        "What there is",
+        "Every route, with its query parameters and the role that it needs.",
+    )
+    .json::<Index>(StatusCode::OK, "The routes", json!({"links": [link]}))
 }
 
 /// The route.
 pub(super) fn route() -> BoxedFilter<(Response,)> {
-    path!("v1").map(|| Body::json(&index()).into_response()).boxed()
+    static INDEX: LazyLock<Body> = LazyLock::new(|| Body::json(&index()));
+    path!("v1").map(|| INDEX.clone().into_response()).boxed()
 }
 
 fn index() -> Index {
     let links = ROUTES.iter().map(|route| {
-        let query = if route.query.is_empty() {
-            String::new()
-        } else {
-            format!("{{?{}}}", route.query.join(","))
+        let names = query_names(route);
+        let query = match names.is_empty() {
+            true => String::new(),
+            false => format!("{{?{}}}", names.join(",")),
         };
         Link {
             rel: route.name,

@@ -4,17 +4,21 @@ use super::query::{bad, cut, limit, parameters, unknown_cursor};
 use super::{raw_query, read, reply, with};
 use crate::answer::Shared;
 use crate::body::Body;
+use crate::document::{Operation, Tag, schema};
 use crate::problem::{Problem, ProblemKind};
 use crate::reader::{LetterReader, Letters};
 use crate::rfc3339;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tidewatch_proto::query::{Letter, LetterQuery};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::time::EventTime;
+use utoipa::{IntoParams, ToSchema};
 use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, path};
@@ -22,37 +26,91 @@ use warp::{Filter, path};
 /// Bytes of each letter in a page at most; the whole of one is asked for by its number.
 const BYTES_MAX: usize = 1_024;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Params<'a> {
+    /// Only those with this reason.
     #[serde(borrow)]
     reason: Option<Cow<'a, str>>,
+    /// Letters of a page at most.
     #[serde(borrow)]
+    #[param(value_type = schema::Limit, required = false, inline)]
     limit: Option<Cow<'a, str>>,
+    /// `next` of the page before.
     #[serde(borrow)]
+    #[param(pattern = "^l[0-9]{1,18}$")]
     cursor: Option<Cow<'a, str>>,
 }
 
-#[derive(Serialize)]
+/// Dead letters, the last stored first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetters)]
 struct Page {
     letters: Vec<One>,
+    #[schema(required)]
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
 struct One {
+    /// Its number in the store: later ones have greater numbers.
     number: u64,
     partition: String,
     offset: i64,
-    /// Null when the log doesn't say.
+    /// When the log says it arrived; null when it doesn't.
+    #[schema(required, format = DateTime)]
     log_time: Option<String>,
+    /// Why the record can't be used: more reasons may be added.
     reason: &'static str,
+    /// What exactly was wrong.
     detail: String,
     /// In base64; null when the record had none.
+    #[schema(required, content_encoding = "base64")]
     key: Option<String>,
-    /// The record's first bytes, in base64, and how many it has.
+    /// The record's first 1,024 bytes, in base64.
+    #[schema(content_encoding = "base64")]
     payload: String,
+    /// How many bytes it has.
     payload_bytes: usize,
+}
+
+const DETAIL: &str = "\
+Those of the store that rows are read from. When dead letters are discarded or go to Kafka they aren't here, and the answer \
+says where they are.";
+
+/// What the list is.
+pub(crate) fn describe_list() -> Operation {
+    let letter = json!({
+        "number": 7, "partition": "raw.events/0", "offset": 4_711, "log_time": "2026-11-27T15:37:00.000Z",
+        "reason": "schema", "detail": "the field 3 ends too early", "key": "ZGV2LTE=", "payload": "AwMD",
+        "payload_bytes": 3,
+    });
+    Operation::new(Tag::DeadLetters, "Lists records that can't be used", DETAIL)
+        .query::<Params<'_>>()
+        .choices("reason", Reason::ALL.map(Reason::as_str))
+        .json::<Page>(
+            StatusCode::OK,
+            "A page of dead letters, the last stored first",
+            json!({"letters": [letter], "next": "l7"}),
+        )
+        .problems(&[ProblemKind::LettersElsewhere, ProblemKind::Unavailable])
+}
+
+/// What one of it is.
+pub(crate) fn describe_one() -> Operation {
+    Operation::new(Tag::DeadLetters, "All bytes of a dead letter", DETAIL)
+        .segment("number", "The letter's number.", 7.into(), schema::number())
+        .content(
+            StatusCode::OK,
+            "The record's bytes, as they were read",
+            "application/octet-stream",
+        )
+        .problems(&[
+            ProblemKind::LettersElsewhere,
+            ProblemKind::UnknownLetter,
+            ProblemKind::Unavailable,
+        ])
 }
 
 /// Both routes.

@@ -6,6 +6,7 @@
 
 use super::{reply, with};
 use crate::answer::Shared;
+use crate::document::{Operation, Tag};
 use crate::gate::PROTOCOL;
 use crate::live::{self, BYTES_MAX, Hub, Subscription};
 use crate::problem::{Problem, ProblemKind};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
 use warp::http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use warp::reply::{Reply, Response};
 use warp::ws::{Message, WebSocket, Ws};
@@ -34,6 +36,20 @@ const CLOSING_MAX: Duration = Duration::from_secs(1);
 /// WebSocket's words for why a connection ends.
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
+
+const DESCRIPTION: &str = "\
+A WebSocket. The client sends a subscription as JSON, and another one later in its place:\n\n\
+    {\"devices\": [\"dev-000042\"], \"metrics\": [\"temperature\"], \"jobs\": [\"1m\"], \"throttle_ms\": 1000, \"fleet\": false}\n\n\
+`devices` are named, or found by `search` (empty for all). It is sent objects, told apart by `type`: `snapshot` with all open \
+windows that it wants, `rows` as they change, `progress` once a second, `slow` when it read too slowly, and `problem`. A \
+client that can't set headers, as in a browser, offers its token as a protocol in hexadecimal: `tidewatch, bearer.<hex>`.";
+
+/// What it is.
+pub(crate) fn describe() -> Operation {
+    Operation::new(Tag::Live, "Rows as they change", DESCRIPTION)
+        .empty(StatusCode::SWITCHING_PROTOCOLS, "It goes on as a WebSocket")
+        .problems(&[ProblemKind::NeedsWebSocket])
+}
 
 /// The route.
 pub(super) fn route(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {

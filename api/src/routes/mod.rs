@@ -2,17 +2,18 @@
 //!
 //! Which of them may be called by whom stands in [`crate::roles`]; a request comes here only when it matches there.
 
-mod devices;
-mod fleet;
-mod health;
-mod index;
-mod letters;
-mod live;
-mod metrics;
-mod page;
+pub(crate) mod devices;
+pub(crate) mod fleet;
+pub(crate) mod health;
+pub(crate) mod index;
+pub(crate) mod letters;
+pub(crate) mod live;
+pub(crate) mod metrics;
+pub(crate) mod openapi;
+pub(crate) mod page;
 mod query;
 mod rows;
-mod series;
+pub(crate) mod series;
 mod steps;
 
 use crate::answer::Shared;
@@ -26,6 +27,7 @@ use warp::reply::{Reply, Response};
 use warp::{Filter, any};
 
 pub(crate) use live::SUBSCRIBERS_MAX;
+pub(crate) use query::{LIMIT_DEFAULT, LIMIT_MAX};
 
 /// All routes.
 pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
@@ -33,6 +35,8 @@ pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
         .or(metrics::route(shared))
         .unify()
         .or(index::route())
+        .unify()
+        .or(openapi::route())
         .unify()
         .or(series::route(shared))
         .unify()

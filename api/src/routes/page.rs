@@ -1,6 +1,8 @@
 //! `/` and `/page/…`: the page, whose files are in the binary. It is public; what it shows it asks for as anybody does.
 
 use crate::body::{accepts_gzip, add_vary, gzip};
+use crate::document::{Operation, Tag, schema};
+use crate::problem::ProblemKind;
 use flate2::Compression;
 use std::sync::LazyLock;
 use tidewatch_proto::ids::stable_hash;
@@ -113,6 +115,23 @@ impl File {
         }
         response
     }
+}
+
+/// What `/` is.
+pub(crate) fn describe_page() -> Operation {
+    Operation::new(Tag::Page, "The page", "What it shows it asks for as anybody does.").content(
+        StatusCode::OK,
+        "The page",
+        HTML,
+    )
+}
+
+/// What `/page/{file}` is.
+pub(crate) fn describe_file() -> Operation {
+    Operation::new(Tag::Page, "A file of the page", "Scripts and styles.")
+        .segment("file", "The file's name.", "app.js".into(), schema::name())
+        .content(StatusCode::OK, "The file", "*/*")
+        .problems(&[ProblemKind::UnknownPath])
 }
 
 /// The routes.

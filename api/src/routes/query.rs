@@ -1,6 +1,7 @@
 //! What a request for rows asks: path and query, checked.
 
 use super::steps::Steps;
+use crate::document::schema;
 use crate::problem::{Problem, ProblemKind};
 use crate::rfc3339;
 use percent_encoding::percent_decode_str;
@@ -11,11 +12,12 @@ use tidewatch_proto::limits::name_is_good;
 use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::Job;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
+use utoipa::IntoParams;
 
 /// Rows of a page unless the client says otherwise.
-const LIMIT_DEFAULT: usize = 100;
+pub(crate) const LIMIT_DEFAULT: usize = 100;
 /// Rows of a page at most.
-const LIMIT_MAX: usize = 1_000;
+pub(crate) const LIMIT_MAX: usize = 1_000;
 /// Bytes of a device's, site's, fleet's or metric's name at most: more than any record may hold.
 const NAME_BYTES_MAX: usize = 1_024;
 
@@ -38,7 +40,7 @@ impl Scope {
     }
 
     /// The windows it has, and the job of each; the first one is the default.
-    fn windows(self) -> &'static [(&'static str, Job)] {
+    pub(super) fn windows(self) -> &'static [(&'static str, Job)] {
         match self {
             Scope::Device => &[("1m", Job::Minute), ("5m", Job::FiveMinutes), ("1h", Job::Hour)],
             Scope::Site => &[("1m", Job::SiteMinute)],
@@ -48,22 +50,36 @@ impl Scope {
 }
 
 /// The query parameters as they were sent.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct Params<'a> {
+pub(super) struct Params<'a> {
+    /// Windows that start at or after this instant. Without it the newest rows are answered.
     #[serde(borrow)]
+    #[param(value_type = schema::Time, required = false, inline, example = "2026-11-27T15:30:00Z")]
     from: Option<Cow<'a, str>>,
+    /// Windows that start before this instant.
     #[serde(borrow)]
+    #[param(value_type = schema::Time, required = false, inline, example = "2026-11-27T15:40:00Z")]
     to: Option<Cow<'a, str>>,
+    /// Rows of a page at most; not with `step`.
     #[serde(borrow)]
+    #[param(value_type = schema::Limit, required = false, inline)]
     limit: Option<Cow<'a, str>>,
+    /// How long the windows are.
     #[serde(borrow)]
     window: Option<Cow<'a, str>>,
+    /// `next` of the page before; not with `step`.
     #[serde(borrow)]
+    #[param(pattern = "^[ab]-?[0-9]+$")]
     cursor: Option<Cow<'a, str>>,
+    /// Rows are put together into steps of this length, a multiple of the windows': `5m`, `1h`, `1day`. It needs `from` and
+    /// `to`, gives at most 1,000 steps of at most 20,160 rows, and is not for the overlapping windows of `5m`.
     #[serde(borrow)]
+    #[param(pattern = "^[1-9][0-9]{0,4}(m|h|day|days)$")]
     step: Option<Cow<'a, str>>,
+    /// What a step says of its rows: all but quantiles, which can't be put together. `avg,min,max` unless given.
     #[serde(borrow)]
+    #[param(value_type = Vec<String>, required = false, style = Form, explode = false)]
     agg: Option<Cow<'a, str>>,
 }
 

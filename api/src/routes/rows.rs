@@ -2,21 +2,28 @@
 
 use super::query::{Asked, Scope, cursor};
 use super::steps::{Point, Steps};
+use crate::document::schema::RowValues;
 use crate::rfc3339;
 use serde::Serialize;
 use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::query::Order;
 use tidewatch_proto::row::{Row, RowBody};
+use utoipa::ToSchema;
 
 /// What rows are of.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RowsOf)]
 struct Of {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
     device_id: Option<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
     site: Option<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
     fleet: Option<Name>,
+    #[schema(value_type = String)]
     metric: Name,
     window: &'static str,
 }
@@ -36,10 +43,11 @@ impl Of {
 }
 
 /// Rows put together, ascending; a step without rows isn't there.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Curve<'a> {
     #[serde(flatten)]
     of: Of,
+    /// As it was asked for.
     step: &'a str,
     points: Vec<Point>,
 }
@@ -56,20 +64,36 @@ impl<'a> Curve<'a> {
 }
 
 /// A page of rows, ascending, and where the next one begins.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Rows)]
 pub(super) struct Page {
     #[serde(flatten)]
     of: Of,
     rows: Vec<PageRow>,
+    #[schema(required)]
     next: Option<String>,
 }
 
+/// What is answered of rows.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum SeriesAnswer<'a> {
+    Rows(Page),
+    Curve(Curve<'a>),
+}
+
 /// One row.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Row)]
 struct PageRow {
+    /// The first instant in it.
+    #[schema(format = DateTime)]
     window_start: String,
+    /// The first instant behind it.
+    #[schema(format = DateTime)]
     window_end: String,
     #[serde(flatten)]
+    #[schema(value_type = RowValues)]
     body: RowBody,
 }
 

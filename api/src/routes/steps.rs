@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tidewatch_proto::query::SeriesQuery;
 use tidewatch_proto::row::{Job, Row, Status};
 use tidewatch_proto::time::EventTime;
+use utoipa::ToSchema;
 
 /// Steps of an answer at most.
 const POINTS_MAX: i64 = 1_000;
@@ -47,15 +48,38 @@ pub(super) struct Steps {
 }
 
 /// One step that has rows.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Step)]
 pub(super) struct Point {
+    #[schema(format = DateTime)]
     start: String,
     /// How many rows it is made of, and how many of these were corrected or are still open.
     windows: usize,
     corrected: usize,
     live: usize,
     #[serde(flatten)]
+    #[schema(value_type = StepValues)]
     values: Map<String, Value>,
+}
+
+/// What a step says of its rows: what was asked for.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the form of a map")]
+struct StepValues {
+    /// The mean of all readings.
+    avg: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+    sum: Option<f64>,
+    #[schema(nullable = false)]
+    count: Option<u64>,
+    first: Option<f64>,
+    last: Option<f64>,
+}
+
+/// The names of what a step can say.
+pub(super) fn agg_names() -> [&'static str; 7] {
+    AGGS.map(|(name, _)| name)
 }
 
 impl Steps {
@@ -83,7 +107,7 @@ impl Steps {
         let names = agg.unwrap_or("avg,min,max").split(',');
         let known = |name: &str| AGGS.into_iter().find(|(known, _)| *known == name);
         let aggs: Option<Vec<_>> = names.map(|name| known(name.trim())).collect();
-        let aggs = aggs.ok_or_else(|| bad(format!("agg: {}", AGGS.map(|(name, _)| name).join(", "))))?;
+        let aggs = aggs.ok_or_else(|| bad(format!("agg: {}", agg_names().join(", "))))?;
         query.from = EventTime(query.from.0.div_euclid(step_ms) * step_ms);
         query.limit = ROWS_MAX;
         Ok(Steps {

@@ -21,7 +21,7 @@ pub(super) const API: Section = Section {
             default: "",
             about: "A file of lines `role token`, where the role is `viewer`, `operator` or `admin`; blank lines and \
                     lines that begin with `#` are skipped. It is read again when it changes. With it every request but \
-                    `/healthz`, `/readyz` and those for the page's files needs a header \
+                    `/healthz`, `/readyz`, `/v1/openapi.json` and those for the page's files needs a header \
                     `Authorization: Bearer <token>`; without it whoever reaches the port may do everything.",
         },
         Key {
