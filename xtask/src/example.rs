@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::components::{Components, Environment};
-use crate::gate::inherits_components;
+use crate::components::{Component, Components, Environment};
 use crate::install;
 use crate::paths::Paths;
 use crate::process::Run;
@@ -16,8 +15,8 @@ use crate::steps;
 /// Somebody looks at it, perhaps all day.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How the script of an example names a component that it needs.
-const COMPONENT: &str = "TIDEWATCH_TEST_";
+/// How the script of an example names the Python with DuckDB and pyarrow, when it needs that.
+const PYTHON: &str = "TIDEWATCH_TEST_ORACLE_PYTHON";
 
 /// Builds the binary and runs `examples/NAME/run`.
 pub(crate) fn run(paths: &Paths, name: &str) -> Result<()> {
@@ -40,17 +39,25 @@ pub(crate) fn run(paths: &Paths, name: &str) -> Result<()> {
         "tidewatch",
         "--bin",
         "w1-gen",
+        "--example",
+        "producer",
     ]))?;
     let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", paths.shown(&script)))?;
-    let components = if inherits_components() || !text.contains(COMPONENT) {
-        None
-    } else {
+    let names = |variable: &str| text.contains(variable);
+    // Those that it names, and whoever calls us has not.
+    let needed = Component::ALL
+        .map(Component::main_variable)
+        .map(|name| names(name) && env::var_os(name).is_none());
+    let needed = Component::ALL.into_iter().zip(needed);
+    let needed: Vec<Component> = needed.filter_map(|(component, is)| is.then_some(component)).collect();
+    if needed.contains(&Component::Postgres) {
         install::ensure_postgres(paths)?;
-        Some(Components::start(paths, &logs)?)
-    };
-    let mut environment = components
-        .as_ref()
-        .map_or_else(Environment::new, Components::environment);
+    }
+    let components = Components::start_these(paths, &logs, &needed)?;
+    let mut environment: Environment = components.environment();
+    if names(PYTHON) && env::var_os(PYTHON).is_none() {
+        environment.insert(PYTHON.to_owned(), install::oracle_python(paths)?.display().to_string());
+    }
     environment.insert("TIDEWATCH_BIN".to_owned(), paths.binary().display().to_string());
     run.run(steps::example_command(&script, &environment))
 }
