@@ -1,6 +1,6 @@
 //! What is asked of whoever keeps rows.
 
-use crate::anomaly::{AnomalyStatus, Severity};
+use crate::anomaly::{Anomaly, AnomalyStatus, Severity};
 use crate::ids::{Name, Offset};
 use crate::reject::Reason;
 use crate::row::Job;
@@ -123,4 +123,36 @@ pub struct AnomalyPlace {
     pub metric: Name,
     /// The rule.
     pub rule: Name,
+}
+
+impl AnomalyQuery {
+    /// Whether an anomaly is one of those asked for, wherever it stands in the order.
+    pub fn matches(&self, anomaly: &Anomaly) -> bool {
+        let is = |wanted: &Option<Name>, name: &Name| wanted.as_ref().is_none_or(|wanted| wanted == name);
+        let stands = match self.status {
+            Some(status) => anomaly.status == status,
+            None => anomaly.status != AnomalyStatus::Withdrawn,
+        };
+        stands
+            && is(&self.device, &anomaly.device)
+            && is(&self.metric, &anomaly.metric)
+            && is(&self.rule, &anomaly.rule)
+            && self.least.is_none_or(|least| anomaly.severity >= least)
+            && self.to.is_none_or(|to| anomaly.started_at < to)
+            && self
+                .from
+                .is_none_or(|from| anomaly.ended_at.is_none_or(|end| end > from))
+    }
+}
+
+impl AnomalyPlace {
+    /// Where an anomaly stands.
+    pub fn of(anomaly: &Anomaly) -> AnomalyPlace {
+        AnomalyPlace {
+            started_at: anomaly.started_at,
+            device: anomaly.device.clone(),
+            metric: anomaly.metric.clone(),
+            rule: anomaly.rule.clone(),
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidewatch_proto::row::Delivery;
 
-/// A sink for rows and dead letters that keeps only their number. Clones count together.
+/// A sink for anything that keeps only the number of items. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Discard {
     items: Arc<AtomicU64>,
@@ -17,7 +17,7 @@ impl Discard {
         Discard::default()
     }
 
-    /// Rows and rejects so far, counting what was delivered again.
+    /// Items so far, counting what was delivered again.
     pub fn items(&self) -> u64 {
         self.items.load(Ordering::Relaxed)
     }

@@ -1,8 +1,9 @@
-//! Reading back what a sink stored: the rows of one series over time, which devices there are, and dead letters.
+//! Reading back what a sink stored: the rows of one series over time, which devices there are, dead letters and anomalies.
 
 use crate::SinkError;
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::Name;
-use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
 use tidewatch_proto::row::Row;
 
 /// A store that recent rows can be read from.
@@ -29,6 +30,22 @@ pub trait LetterStore: Send + Sync {
     /// # Errors
     /// When the store can't be read; [`crate::ErrorKind::Retry`] when it may answer later.
     fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, SinkError>;
+}
+
+/// A store that anomalies can be read from.
+pub trait AnomalyStore: Send + Sync {
+    /// The anomalies that match, each as it was delivered last, in the order of
+    /// [`AnomalyPlace`](tidewatch_proto::query::AnomalyPlace): at most `limit`.
+    ///
+    /// # Errors
+    /// When the store can't be read; [`crate::ErrorKind::Retry`] when it may answer later.
+    fn anomalies(&self, query: &AnomalyQuery) -> Result<Vec<Anomaly>, SinkError>;
+
+    /// How many go on: those that stand as raised.
+    ///
+    /// # Errors
+    /// When the store can't be read; [`crate::ErrorKind::Retry`] when it may answer later.
+    fn raised(&self) -> Result<u64, SinkError>;
 }
 
 /// Whether a device's id holds what is searched for, ASCII letters in either case.

@@ -2,11 +2,13 @@
 //!
 //! * [`Sink`], [`hot::HotStore`]: the contracts.
 //! * [`postgres`], [`sqlite`], [`kafka`], [`memory`], [`discard`]: the connectors.
+//! * `anomalies`: what the stores that speak SQL have alike of anomalies.
 //! * [`mending`]: what readings beyond the horizon make of stored rows.
 //! * [`retry`]: wraps a sink and tries again what may go through later.
 //! * [`fence`]: what shuts older runs out of a store that doesn't know runs.
 //! * [`conformance`]: the suite; memory and SQLite pass it here, the others in the crate `tests`.
 
+mod anomalies;
 pub mod conformance;
 pub mod discard;
 pub mod fence;
@@ -72,13 +74,14 @@ impl From<Invalid> for SinkError {
     }
 }
 
-/// Takes what the engine yields and makes it durable: rows, or as `Sink<Reject>` dead letters.
+/// Takes what the engine yields and makes it durable: rows, as `Sink<Reject>` dead letters, as `Sink<Anomaly>` anomalies.
 ///
 /// * A delivery is taken whole: when `deliver` returns, all of it is durable. After an error the caller may
 ///   deliver the same again, alone or as the beginning of a larger one.
 /// * An item that was delivered before changes nothing when it comes again. Of rows with the same key
 ///   (job, key, metric, window) the one with the greatest revision stays; within a delivery the later one. A dead
-///   letter's key is (partition, offset).
+///   letter's key is (partition, offset). An anomaly's is (rule, device, metric, start), and its revision guards it as
+///   a row's does.
 /// * Deliveries come in the order of their epochs. A delivery without items is allowed: it records progress.
 /// * Where the store can tell, a delivery shuts out older generations: theirs are refused from then on with
 ///   [`ErrorKind::Stop`]. So a new run begins with an empty delivery, before its sources open.

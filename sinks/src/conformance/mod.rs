@@ -3,11 +3,13 @@
 //! Each check writes keys of its own and reads them back, so one store can serve all of them. Sinks and stores
 //! are opened one at a time, because some servers take one connection only. A check panics with what was wrong.
 
+mod anomalies;
 mod dead_letters;
 mod rows;
 mod sample;
 mod storing;
 
+pub use anomalies::{AnomalySubject, anomaly, anomaly_sink};
 pub use dead_letters::{LARGE_BYTES, LetterSubject, dead_letter_sink, letter_store};
 pub use rows::sink;
 pub use sample::{row, values};

@@ -13,6 +13,8 @@ pub const AGE_MAX: Span = Span::from_secs(24 * 60 * 60);
 pub const DEAD_LETTERS_MAX: usize = 10_000;
 /// The default of [`MemoryConfig::dead_letter_bytes_max`]: 64 MiB.
 pub const DEAD_LETTER_BYTES_MAX: usize = 64 << 20;
+/// The default of [`MemoryConfig::anomalies_max`].
+pub const ANOMALIES_MAX: usize = 100_000;
 
 /// How much is kept in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub struct MemoryConfig {
     pub dead_letters_max: usize,
     /// Bytes of dead letters at most.
     pub dead_letter_bytes_max: usize,
+    /// Anomalies at most; those that ended first leave first, those that go on last.
+    pub anomalies_max: usize,
 }
 
 impl Default for MemoryConfig {
@@ -38,6 +42,7 @@ impl Default for MemoryConfig {
             age_max: AGE_MAX,
             dead_letters_max: DEAD_LETTERS_MAX,
             dead_letter_bytes_max: DEAD_LETTER_BYTES_MAX,
+            anomalies_max: ANOMALIES_MAX,
         }
     }
 }

@@ -1,14 +1,16 @@
-//! Recent rows and dead letters in memory: the hot store of a run without a database.
+//! Recent rows, dead letters and anomalies in memory: the hot store of a run without a database.
 //!
 //! Bounded by rows, bytes and age; the oldest windows leave first. Nothing survives the process. Handles are
 //! cloned: the engine delivers through one while the API reads through another.
 
+mod anomalies;
 pub mod config;
 mod dead_letters;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use anomalies::MemoryAnomalies;
 pub use config::MemoryConfig;
 pub use dead_letters::MemoryDeadLetters;
 

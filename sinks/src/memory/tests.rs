@@ -1,11 +1,15 @@
 //! Memory passes the suite and keeps to its bounds.
 
-use super::{MemoryConfig, MemoryDeadLetters, MemorySink};
+use super::{MemoryAnomalies, MemoryConfig, MemoryDeadLetters, MemorySink};
 use crate::Sink;
-use crate::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, letter_store, row, sink};
-use crate::hot::HotStore;
+use crate::conformance::{
+    AnomalySubject, LARGE_BYTES, LetterSubject, Subject, anomaly, anomaly_sink, dead_letter_sink, letter_store, row,
+    sink,
+};
+use crate::hot::{AnomalyStore, HotStore};
+use tidewatch_proto::anomaly::AnomalyStatus;
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
-use tidewatch_proto::query::DeviceQuery;
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::{Delivery, Job, Row};
 use tidewatch_settings::Span;
@@ -47,6 +51,43 @@ fn memory_gives_dead_letters_back() {
     let letters = MemoryDeadLetters::new(&MemoryConfig::default());
     let named = letters.clone().naming(&["raw.events/0".to_owned()]);
     letter_store(&mut letters.clone(), &named, "raw.events/0");
+}
+
+#[test]
+fn memory_keeps_anomalies() {
+    let anomalies = MemoryAnomalies::new(&MemoryConfig::default());
+    anomaly_sink(&AnomalySubject {
+        sink: &|| Box::new(anomalies.clone()),
+        store: &|| Box::new(anomalies.clone()),
+    });
+}
+
+#[test]
+fn anomalies_that_ended_first_leave_first() {
+    let mut anomalies = MemoryAnomalies::new(&MemoryConfig {
+        anomalies_max: 3,
+        ..MemoryConfig::default()
+    });
+    let mut given: Vec<_> = (0..6)
+        .map(|minute| anomaly("rule", "dev", "load", minute, minute as u64))
+        .collect();
+    for ended in [1, 4, 5] {
+        given[ended].status = AnomalyStatus::Cleared;
+        given[ended].ended_at = Some(given[ended].started_at);
+    }
+    for one in &given {
+        anomalies.deliver(&delivery(vec![one.clone()])).unwrap();
+    }
+    let query = AnomalyQuery {
+        limit: 10,
+        ..AnomalyQuery::default()
+    };
+    let left = anomalies.anomalies(&query).unwrap();
+    assert_eq!(left, [given[3].clone(), given[2].clone(), given[0].clone()]);
+    assert_eq!(
+        (anomalies.len(), anomalies.evicted(), anomalies.raised().unwrap()),
+        (3, 3, 3)
+    );
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct PostgresConfig {
     pub retention: Option<Span>,
     /// How long dead letters are kept, by when they were stored; without it for ever.
     pub dead_letter_retention: Option<Span>,
+    /// How long anomalies are kept that have ended or were withdrawn, by when that was stored; without it for ever.
+    pub anomaly_retention: Option<Span>,
     /// How long a connection may take.
     pub connect_timeout: Span,
     /// How long a statement may take; then the delivery is tried again.
@@ -71,6 +73,7 @@ impl Default for PostgresConfig {
             chunk_interval: CHUNK_INTERVAL,
             retention: None,
             dead_letter_retention: None,
+            anomaly_retention: None,
             connect_timeout: CONNECT_TIMEOUT,
             statement_timeout: STATEMENT_TIMEOUT,
             statement_rows_max: STATEMENT_ROWS_MAX,
@@ -90,6 +93,7 @@ pub struct PostgresSettings {
     pub(super) chunk_interval: Duration,
     pub(super) retention: Option<Duration>,
     pub(super) dead_letter_retention: Option<Duration>,
+    pub(super) anomaly_retention: Option<Duration>,
     pub(super) statement_timeout: Duration,
     pub(super) statement_rows_max: usize,
 }
@@ -151,6 +155,7 @@ impl PostgresConfig {
             chunk_interval: self.chunk_interval.0,
             retention: at_least_a_day("postgres.retention", self.retention)?,
             dead_letter_retention: at_least_a_day("postgres.dead_letter_retention", self.dead_letter_retention)?,
+            anomaly_retention: at_least_a_day("postgres.anomaly_retention", self.anomaly_retention)?,
             statement_timeout: self.statement_timeout.0,
             statement_rows_max: self.statement_rows_max,
         })

@@ -1,4 +1,4 @@
-//! PostgreSQL and TimescaleDB: the storing sink, its dead letters, and the hot store that reads them back.
+//! PostgreSQL and TimescaleDB: the storing sink, its dead letters and anomalies, and the hot store that reads them back.
 //!
 //! Protocol: a delivery is one transaction. Its first statement writes the progress (generation, epoch) of the
 //! sink's outbox parts, guarded: where a later generation has written, nothing is, and the delivery is refused.
@@ -19,13 +19,15 @@
 //! * `order`, `tables`, `copy`, `stamp`: rows in the order of their key, as columns of arrays and as a copy.
 //! * `mend`: readings beyond the horizon; [`crate::mending`] says what they make of a row.
 //! * `series`: which series there are, noted once each, so that devices are found without looking at their rows.
-//! * `progress`, `sink`, `dead_letters`: what is done with them. `hot`, `letters`: what is read back.
+//! * `progress`, `sink`, `dead_letters`, `anomalies`: what is done with them. `hot`, `letters`, `found`: what is read back.
 
+mod anomalies;
 pub mod config;
 mod copy;
 mod days;
 mod dead_letters;
 mod failure;
+mod found;
 mod hot;
 mod letters;
 mod mend;
@@ -39,8 +41,10 @@ mod stamp;
 mod tables;
 
 pub use crate::mending::Mending;
+pub use anomalies::PostgresAnomalies;
 pub use config::{PostgresConfig, PostgresSettings, Timescale};
 pub use dead_letters::PostgresDeadLetters;
+pub use found::PostgresAnomalyStore;
 pub use hot::PostgresHotStore;
 pub use letters::PostgresLetterStore;
 pub use schema::Tables;

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_tables.sql"),
     include_str!("migrations/0002_mended.sql"),
     include_str!("migrations/0003_read_back.sql"),
+    include_str!("migrations/0004_anomalies.sql"),
 ];
 /// The advisory lock that whoever migrates holds ("tidewatc" in ASCII).
 const MIGRATION_LOCK: i64 = 0x7469_6465_7761_7463;
@@ -189,7 +190,7 @@ fn wanted_layout(transaction: &mut Transaction<'_>, settings: &PostgresSettings)
     }
 }
 
-/// Deletes chunks, partitions and dead letters that are older than the retention.
+/// Deletes chunks, partitions, dead letters and anomalies that are older than the retention.
 pub(super) fn keep_retention(session: &mut Session, settings: &PostgresSettings) -> Result<(), Failure> {
     if let Some(kept) = settings.retention {
         let seconds = kept.as_secs();
@@ -208,6 +209,10 @@ pub(super) fn keep_retention(session: &mut Session, settings: &PostgresSettings)
     }
     if let Some(kept) = settings.dead_letter_retention {
         let sql = "DELETE FROM dead_letters WHERE stored_at < now() - make_interval(secs => $1)";
+        session.client.execute(sql, &[&kept.as_secs_f64()])?;
+    }
+    if let Some(kept) = settings.anomaly_retention {
+        let sql = "DELETE FROM anomalies WHERE status <> 'raised' AND stored_at < now() - make_interval(secs => $1)";
         session.client.execute(sql, &[&kept.as_secs_f64()])?;
     }
     Ok(())

@@ -67,8 +67,12 @@ impl Link {
     /// so that deliveries go on.
     pub(super) fn keep_retention(&mut self) -> Result<(), SinkError> {
         let settings = &self.settings;
-        let nothing_leaves = settings.retention.is_none() && settings.dead_letter_retention.is_none();
-        if nothing_leaves || Instant::now() < self.retention_due {
+        let kept = [
+            settings.retention,
+            settings.dead_letter_retention,
+            settings.anomaly_retention,
+        ];
+        if kept == [None; 3] || Instant::now() < self.retention_due {
             return Ok(());
         }
         self.retention_due = Instant::now() + RETENTION_EVERY;

@@ -17,6 +17,10 @@ pub const MINUTE_RETENTION: Span = Span::from_secs(30 * DAY_S);
 pub const HOUR_RETENTION: Span = Span::from_secs(2 * 365 * DAY_S);
 /// The default of [`SqliteConfig::dead_letter_retention`].
 pub const DEAD_LETTER_RETENTION: Span = Span::from_secs(30 * DAY_S);
+/// The default of [`SqliteConfig::anomaly_retention`].
+pub const ANOMALY_RETENTION: Span = Span::from_secs(2 * 365 * DAY_S);
+/// The default of [`SqliteConfig::anomalies_max`]: some half a gigabyte.
+pub const ANOMALIES_MAX: usize = 1_000_000;
 /// The default of [`SqliteConfig::bytes_max`].
 pub const BYTES_MAX: Size = Size(8 << 30);
 /// The default of [`SqliteConfig::dead_letter_bytes_max`].
@@ -44,10 +48,14 @@ pub struct SqliteConfig {
     pub rollup_retention: Span,
     /// How long dead letters are kept, by when they were stored.
     pub dead_letter_retention: Span,
+    /// How long anomalies are kept that have ended or were withdrawn, by when that was stored.
+    pub anomaly_retention: Span,
     /// How large the store may get; beyond it the oldest windows leave early.
     pub bytes_max: Size,
     /// How many bytes of dead letters are kept; beyond it the oldest leave early.
     pub dead_letter_bytes_max: Size,
+    /// How many anomalies are kept; beyond it those that ended first leave early, those that go on never do.
+    pub anomalies_max: usize,
 }
 
 impl Default for SqliteConfig {
@@ -59,8 +67,10 @@ impl Default for SqliteConfig {
             hour_retention: HOUR_RETENTION,
             rollup_retention: MINUTE_RETENTION,
             dead_letter_retention: DEAD_LETTER_RETENTION,
+            anomaly_retention: ANOMALY_RETENTION,
             bytes_max: BYTES_MAX,
             dead_letter_bytes_max: DEAD_LETTER_BYTES_MAX,
+            anomalies_max: ANOMALIES_MAX,
         }
     }
 }
@@ -72,6 +82,8 @@ pub struct SqliteSettings {
     /// How long windows are kept, in milliseconds, by [`Table`].
     pub(super) kept_ms: [i64; Table::COUNT],
     pub(super) letters_ms: i64,
+    pub(super) anomalies_ms: i64,
+    pub(super) anomalies_max: i64,
     pub(super) bytes_max: u64,
     pub(super) letter_bytes_max: u64,
     /// A period's rows are packed when nothing of it has come for so long.
@@ -111,6 +123,8 @@ impl SqliteConfig {
                 kept("embedded.rollup_retention", self.rollup_retention)?,
             ],
             letters_ms: kept("embedded.dead_letter_retention", self.dead_letter_retention)?,
+            anomalies_ms: kept("embedded.anomaly_retention", self.anomaly_retention)?,
+            anomalies_max: i64::try_from(self.anomalies_max).unwrap_or(i64::MAX),
             bytes_max: self.bytes_max.0,
             letter_bytes_max: self.dead_letter_bytes_max.0.min(self.bytes_max.0 / 2),
             alone: ALONE,

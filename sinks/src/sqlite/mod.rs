@@ -1,4 +1,4 @@
-//! The embedded store, on SQLite that is compiled in: rows and dead letters in one file of one folder, for one process.
+//! The embedded store, on SQLite that is compiled in: rows, dead letters and anomalies in one file of one folder, for one process.
 //!
 //! Protocol: a delivery is one transaction. Its first statement writes the progress (generation, epoch) of the sink's
 //! outbox parts; where a later generation has written one of them, the delivery is refused. Rows come in the order of
@@ -37,14 +37,16 @@
 //! * `tables`, `schema`, `names`: the tables by number, made by versioned migrations; names by number.
 //! * `numbers`, `pack`, `packing`: values in few bytes; rows as bytes; fresh rows into packed ones.
 //! * `retention`: what leaves, and when.
-//! * `progress`, `sink`, `mend`, `dead_letters`: what is written.
-//! * `hot`, `stored`, `devices`, `letters`: what is read.
+//! * `progress`, `sink`, `mend`, `dead_letters`, `anomalies`: what is written.
+//! * `hot`, `stored`, `devices`, `letters`, `found`: what is read.
 
+mod anomalies;
 pub mod config;
 mod dead_letters;
 mod devices;
 mod failure;
 mod folder;
+mod found;
 mod hot;
 mod letters;
 mod mend;
@@ -62,6 +64,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use anomalies::SqliteAnomalies;
 pub use config::{SqliteConfig, SqliteSettings};
 pub use dead_letters::SqliteDeadLetters;
 pub use folder::{News, Sqlite};

@@ -1,5 +1,6 @@
 //! What leaves: by age, and when the file is larger than it may be. A little of it after each delivery.
 
+use super::anomalies;
 use super::config::SqliteSettings;
 use super::dead_letters;
 use super::failure::Failure;
@@ -32,7 +33,8 @@ pub(super) fn tend(session: &mut Session, settings: &SqliteSettings, news: &News
         let wall_ms = wall_ms();
         by_age(session, settings, wall_ms)?;
         let letters_done = dead_letters::keep(&session.connection, settings, wall_ms)?;
-        let is_done = delete(session, &mut steps)? && letters_done;
+        let anomalies_done = anomalies::keep(&session.connection, settings, wall_ms)?;
+        let is_done = delete(session, &mut steps)? && letters_done && anomalies_done;
         forget(session)?;
         tell_gone(session, news);
         shrink(&session.connection)?;

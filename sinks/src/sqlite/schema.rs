@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
 
 /// Each migration is applied once, in this order. Never change one that is out: add another.
-const MIGRATIONS: [fn() -> String; 1] = [tables];
+const MIGRATIONS: [fn() -> String; 2] = [tables, anomalies];
 /// What says that the file is ours ("tide" in ASCII).
 const APPLICATION: i64 = 0x7469_6465;
 /// The bytes of a page. Most rows are packed, some two kilobytes of them together.
@@ -130,4 +130,41 @@ fn tables() -> String {
             PRIMARY KEY (stream, part)
         ) WITHOUT ROWID;
         "
+}
+
+/// What rules have found; of names, `metric` is empty when it is about the whole device.
+fn anomalies() -> String {
+    "
+        CREATE TABLE anomalies (
+            rule          TEXT    NOT NULL,
+            detector      TEXT    NOT NULL,
+            severity      TEXT    NOT NULL,
+            device_id     TEXT    NOT NULL,
+            metric        TEXT    NOT NULL,
+            started_at    INTEGER NOT NULL,
+            ended_at      INTEGER,
+            status        TEXT    NOT NULL,
+            observed      REAL,
+            expected_low  REAL,
+            expected_high REAL,
+            evidence      TEXT    NOT NULL,
+            revision      INTEGER NOT NULL,
+            stored_at     INTEGER NOT NULL,
+            PRIMARY KEY (rule, device_id, metric, started_at)
+        ) WITHOUT ROWID;
+        -- The order in which they are read: all, of a device, of a rule, and those that go on.
+        CREATE INDEX anomalies_latest ON anomalies (started_at DESC, device_id, metric, rule);
+        CREATE INDEX anomalies_device ON anomalies (device_id, started_at DESC, metric, rule);
+        CREATE INDEX anomalies_rule ON anomalies (rule, started_at DESC, device_id, metric);
+        CREATE INDEX anomalies_raised ON anomalies (started_at DESC, device_id, metric, rule) WHERE status = 'raised';
+        -- The order in which they leave.
+        CREATE INDEX anomalies_leaving ON anomalies (stored_at) WHERE status <> 'raised';
+        CREATE TABLE anomaly_count (anomalies INTEGER NOT NULL);
+        INSERT INTO anomaly_count VALUES (0);
+        CREATE TRIGGER anomalies_more AFTER INSERT ON anomalies
+            BEGIN UPDATE anomaly_count SET anomalies = anomalies + 1; END;
+        CREATE TRIGGER anomalies_fewer AFTER DELETE ON anomalies
+            BEGIN UPDATE anomaly_count SET anomalies = anomalies - 1; END;
+    "
+    .to_owned()
 }

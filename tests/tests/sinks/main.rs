@@ -1,5 +1,6 @@
 //! The sinks against real components: the suite, and what only a real component does.
 
+mod anomalies;
 mod kafka;
 mod mend;
 mod postgres;

@@ -86,6 +86,13 @@ pub(super) const POSTGRES: Section = Section {
             about: "How long dead letters are kept, by when they were stored; without it for ever.",
         },
         Key {
+            name: "anomaly_retention",
+            kind: Kind::Span(DAY, AGES),
+            default: "",
+            about: "How long anomalies are kept that have ended or were withdrawn, by when that was stored; without it for \
+                    ever.",
+        },
+        Key {
             name: "connect_timeout",
             kind: Kind::Span(100, 10 * MINUTE),
             default: "5s",
@@ -153,6 +160,12 @@ pub(super) const EMBEDDED: Section = Section {
             about: "How long dead letters are kept, by when they were stored.",
         },
         Key {
+            name: "anomaly_retention",
+            kind: Kind::Span(HOUR, AGES),
+            default: "730days",
+            about: "How long anomalies are kept that have ended or were withdrawn, by when that was stored.",
+        },
+        Key {
             name: "bytes_max",
             kind: Kind::Size(16 * MIB, i64::MAX),
             default: "8GiB",
@@ -164,6 +177,12 @@ pub(super) const EMBEDDED: Section = Section {
             kind: Kind::Size(MIB, i64::MAX),
             default: "256MiB",
             about: "How many bytes of dead letters are kept, at most half of `bytes_max`; the oldest leave first.",
+        },
+        Key {
+            name: "anomalies_max",
+            kind: Kind::Integer(1, COUNT_MAX),
+            default: "1000000",
+            about: "How many anomalies are kept; beyond it those that ended first leave early, those that go on never do.",
         },
     ],
 };
@@ -203,6 +222,12 @@ pub(super) const MEMORY: Section = Section {
             kind: Kind::Bytes(0, i64::MAX),
             default: "64MiB",
             about: "Bytes of dead letters at most.",
+        },
+        Key {
+            name: "anomalies_max",
+            kind: Kind::Integer(1, COUNT_MAX),
+            default: "100000",
+            about: "Anomalies at most; those that ended first leave first, those that go on last.",
         },
     ],
 };

@@ -1,5 +1,6 @@
 //! The store passes the suites, survives what it has to, lets go what it must, and does as a model does.
 
+mod anomalies;
 mod crashes;
 mod leaving;
 mod model;
