@@ -1,7 +1,7 @@
 //! All that the server hands to the API.
 
 use crate::live::LiveFeed;
-use crate::reader::{DeviceReader, Letters, ReadError, SeriesReader};
+use crate::reader::{Anomalies, DeviceReader, Letters, ReadError, SeriesReader};
 use crate::sink_stats::SinkStats;
 use crate::tap::Tap;
 use std::fmt;
@@ -79,6 +79,8 @@ pub struct Handles {
     pub devices: Arc<dyn DeviceReader>,
     /// Where dead letters are read.
     pub letters: Letters,
+    /// Where anomalies are read.
+    pub anomalies: Anomalies,
     /// Where open windows are listened to.
     pub live: Arc<dyn LiveFeed>,
     /// What whoever makes rows durable shows them to.
@@ -174,6 +176,7 @@ impl Handles {
             series: reader.clone(),
             devices: reader,
             letters: Letters::Elsewhere("nowhere".to_owned()),
+            anomalies: Anomalies::Elsewhere("nowhere".to_owned()),
             live: Arc::new(Nothing),
             tap: Arc::default(),
             run: RunInfo {

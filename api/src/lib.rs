@@ -1,4 +1,4 @@
-//! The HTTP face of Tidewatch: rows of series and rollups, devices, dead letters, what happens now, and the page.
+//! The HTTP face of Tidewatch: rows of series and rollups, devices, dead letters, anomalies, what happens now, and the page.
 //!
 //! A request goes through one file after the other: [`serve`] (the connection) → `answer` (what every request
 //! gets: checks, timeout, errors as problems, counts) → `gate` (host, origin, route, role) → `routes` (warp: a
@@ -8,14 +8,16 @@
 //!
 //! * [`config`]: what a user may set, and what comes of it.
 //! * [`roles`]: the one table of routes, and who may call them.
-//! * [`reader`]: the contracts to read rows, devices and dead letters; [`conformance`] is the suite for rows, [`memory`]
+//! * [`reader`]: the contracts to read rows, devices, dead letters and anomalies; [`conformance`] is the suite for rows, [`memory`]
 //!   the plainest implementation.
 //! * [`live`]: rows pushed to whoever listens, as they change; [`tap`]: what durable rows are shown to.
 //! * [`document()`]: the API as a contract, in OpenAPI.
+//! * `anomaly`: an anomaly as JSON, and as a sentence.
 //! * `fleet`: how the fleet and the process are doing, in numbers that a page can show.
 //! * [`handles`]: all that the server hands over.
 //! * [`sink_stats`]: what is counted about sinks.
 
+mod anomaly;
 mod answer;
 mod body;
 mod census;
@@ -44,7 +46,9 @@ pub use error::{Error, ErrorKind};
 pub use handles::{ArchiveCounts, BuildInfo, Event, Handles, Readiness, RunInfo};
 pub use live::LiveFeed;
 pub use memory::MemoryReader;
-pub use reader::{DeviceReader, LetterReader, Letters, ReadError, ReadErrorKind, SeriesReader};
+pub use reader::{
+    Anomalies, AnomalyReader, DeviceReader, LetterReader, Letters, ReadError, ReadErrorKind, SeriesReader,
+};
 pub use serve::{BoundServer, Port, listen, serve};
 pub use sink_stats::SinkStats;
 pub use tap::Tap;

@@ -1,19 +1,25 @@
-//! Rows in memory: the plainest [`SeriesReader`], for tests and for what has no store.
+//! Rows and anomalies in memory: the plainest readers, for tests and for what has no store.
 
-use crate::reader::{DeviceReader, ReadError, SeriesReader};
+use crate::reader::{AnomalyReader, DeviceReader, ReadError, SeriesReader};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::RwLock;
+use tidewatch_proto::anomaly::{Anomaly, AnomalyStatus};
 use tidewatch_proto::ids::Name;
-use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Order, SeriesQuery};
+use tidewatch_proto::query::{AnomalyPlace, AnomalyQuery, DeviceQuery, DeviceSummary, Order, SeriesQuery};
 use tidewatch_proto::row::{Job, Row, Status};
 use tidewatch_proto::time::EventTime;
 
 type SeriesKey = (Job, Name, Name);
+/// Where an anomaly stands in the order of the answer.
+type Place = (Reverse<EventTime>, Name, Name, Name);
 
-/// Keeps every row it is given; unbounded, so not for production.
+/// Keeps every row and anomaly it is given; unbounded, so not for production.
 #[derive(Debug, Default)]
 pub struct MemoryReader {
     series: RwLock<BTreeMap<SeriesKey, BTreeMap<EventTime, Row>>>,
+    anomalies: RwLock<BTreeMap<Place, Anomaly>>,
 }
 
 impl MemoryReader {
@@ -37,6 +43,20 @@ impl MemoryReader {
             windows.insert(row.window_start, row);
         }
     }
+
+    /// Adds an anomaly, unless there is one of its key of a greater revision, as a store does.
+    pub fn found(&self, anomaly: Anomaly) {
+        let mut anomalies = self.anomalies.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let place = place(AnomalyPlace::of(&anomaly));
+        let stands = |old: &Anomaly| old.revision > anomaly.revision;
+        if !anomalies.get(&place).is_some_and(stands) {
+            anomalies.insert(place, anomaly);
+        }
+    }
+}
+
+fn place(of: AnomalyPlace) -> Place {
+    (Reverse(of.started_at), of.device, of.metric, of.rule)
 }
 
 /// Published before live, then by revision.
@@ -62,6 +82,25 @@ impl SeriesReader for MemoryReader {
                 rows
             }
         }))
+    }
+}
+
+impl AnomalyReader for MemoryReader {
+    fn anomalies(&self, query: &AnomalyQuery) -> Result<Vec<Anomaly>, ReadError> {
+        let anomalies = self.anomalies.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let after = query.after.clone().map(place);
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let found = anomalies.range(behind).map(|(_, anomaly)| anomaly);
+        let matching = found.filter(|anomaly| query.matches(anomaly));
+        Ok(matching.take(query.limit).cloned().collect())
+    }
+
+    fn raised(&self) -> Result<u64, ReadError> {
+        let anomalies = self.anomalies.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let raised = anomalies
+            .values()
+            .filter(|anomaly| anomaly.status == AnomalyStatus::Raised);
+        Ok(raised.count() as u64)
     }
 }
 

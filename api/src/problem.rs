@@ -18,6 +18,7 @@ pub(crate) enum ProblemKind {
     UnknownSeries,
     UnknownLetter,
     LettersElsewhere,
+    AnomaliesElsewhere,
     WrongMethod,
     NeedsWebSocket,
     ForeignHost,
@@ -55,6 +56,11 @@ impl ProblemKind {
                 StatusCode::NOT_FOUND,
                 "letters-elsewhere",
                 "Dead letters aren't kept here",
+            ),
+            ProblemKind::AnomaliesElsewhere => (
+                StatusCode::NOT_FOUND,
+                "anomalies-elsewhere",
+                "Anomalies aren't kept here",
             ),
             ProblemKind::NeedsWebSocket => (StatusCode::UPGRADE_REQUIRED, "needs-websocket", "This is a WebSocket"),
             ProblemKind::WrongMethod => (

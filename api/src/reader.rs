@@ -1,10 +1,11 @@
-//! How rows, devices and dead letters are read: the contracts between the API and whoever keeps them.
+//! How rows, devices, dead letters and anomalies are read: the contracts between the API and whoever keeps them.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::Epoch;
-use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
 use tidewatch_proto::row::Row;
 
 /// Reads rows: published ones from the hot store, open windows from the engine.
@@ -55,6 +56,27 @@ pub enum Letters {
     /// Where this reads them.
     Here(Arc<dyn LetterReader>),
     /// Where the API can't read them: the sentence says where that is.
+    Elsewhere(String),
+}
+
+/// Reads anomalies.
+///
+/// The answer holds those that match, in the order of [`AnomalyPlace`](tidewatch_proto::query::AnomalyPlace), at most
+/// `limit`. It may block, as [`SeriesReader`] may.
+pub trait AnomalyReader: Send + Sync {
+    /// The anomalies that match.
+    fn anomalies(&self, query: &AnomalyQuery) -> Result<Vec<Anomaly>, ReadError>;
+
+    /// How many go on.
+    fn raised(&self) -> Result<u64, ReadError>;
+}
+
+/// Where anomalies are.
+#[derive(Clone)]
+pub enum Anomalies {
+    /// Where this reads them.
+    Here(Arc<dyn AnomalyReader>),
+    /// Where the API can't read them, or there are none: the sentence says where they are, or why.
     Elsewhere(String),
 }
 

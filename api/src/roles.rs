@@ -83,6 +83,7 @@ pub const ROUTES: &[Route] = &[
         routes::series::describe_fleet,
     ),
     get("devices", "/v1/devices", VIEWER, routes::devices::describe),
+    get("anomalies", "/v1/anomalies", VIEWER, routes::anomalies::describe),
     get("fleet", "/v1/fleet", VIEWER, routes::fleet::describe),
     get(
         "dead_letters",
@@ -177,6 +178,7 @@ mod tests {
             ("/page/app.js", Some("page_file")),
             ("/page/a/b", None),
             ("/v1/dead-letters/7", Some("dead_letter")),
+            ("/v1/anomalies", Some("anomalies")),
             ("", None),
         ] {
             let found = match find(&Method::GET, path) {

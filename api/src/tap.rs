@@ -1,8 +1,10 @@
-//! What durable rows are shown to: a census of who has reported, and whoever listens.
+//! What durable rows and anomalies are shown to: a census of who has reported, and whoever listens.
 
 use crate::census::{Census, Minute};
 use crate::live::Hub;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::PaneNo;
@@ -14,6 +16,8 @@ pub type SharedRows = Arc<dyn AsRef<[Row]> + Send + Sync>;
 #[derive(Debug, Default)]
 pub struct Tap {
     census: Mutex<Census>,
+    /// Whether anomalies were shown since that was last asked.
+    found: AtomicBool,
     pub(crate) hub: Hub,
 }
 
@@ -24,6 +28,20 @@ impl Tap {
         let own: &[Row] = (**rows).as_ref();
         self.census().note(own);
         self.hub.durable(rows, through);
+    }
+
+    /// Shows anomalies that are durable, with all that epochs through this one have brought, as they stand. It doesn't block,
+    /// and while nobody listens it does next to nothing.
+    pub fn anomalies(&self, anomalies: &[Anomaly], _through: Epoch) {
+        if !anomalies.is_empty() {
+            self.found.store(true, Ordering::Relaxed);
+            self.hub.anomalies(anomalies);
+        }
+    }
+
+    /// Whether anomalies were shown since this was asked before.
+    pub(crate) fn has_found(&self) -> bool {
+        self.found.swap(false, Ordering::Relaxed)
     }
 
     /// Who reported in the last minute that is closed through this pane.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Server, VIEWER, row, start};
+use common::{Server, VIEWER, anomaly, row, start};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::sync::Arc;
@@ -141,6 +141,54 @@ async fn a_snapshot_then_changes_then_what_is_durable() {
 
     let fleet = next(&mut socket, "progress").await;
     assert_eq!(fleet["fleet"]["workers"]["generation"], 3);
+}
+
+/// The devices of a message's anomalies.
+fn devices(message: &Value) -> Vec<&str> {
+    let anomalies = message["anomalies"].as_array().expect("anomalies");
+    anomalies.iter().filter_map(|one| one["device_id"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anomalies_come_as_they_become_durable() {
+    let server = start("open", ApiConfig::default()).await;
+    server.stats.checkpoint_epoch.set(6_100);
+    let [mut all, mut one, mut none] = [
+        connect(&server, &[]).await.expect("connected"),
+        connect(&server, &[]).await.expect("connected"),
+        connect(&server, &[]).await.expect("connected"),
+    ];
+    say(&mut all, r#"{"anomalies":true,"fleet":true}"#).await;
+    say(
+        &mut one,
+        r#"{"anomalies":true,"devices":["dev-2"],"jobs":[],"fleet":true}"#,
+    )
+    .await;
+    say(&mut none, r#"{"fleet":true}"#).await;
+    for socket in [&mut all, &mut one, &mut none] {
+        // What it wants is known when progress says how the fleet does.
+        while next(socket, "progress").await["fleet"]["anomalies_now"] != 3 {}
+    }
+    let found = [anomaly("hot", "dev-1", "temp", 5), anomaly("hot", "dev-2", "temp", 5)];
+    server.tap.anomalies(&found, Epoch(6_100));
+    server.tap.anomalies(&[], Epoch(6_110));
+    let message = next(&mut all, "anomalies").await;
+    assert_eq!(
+        (&message["epoch"], &message["durable"], devices(&message)),
+        (&6_000.into(), &6_100.into(), vec!["dev-1", "dev-2"])
+    );
+    assert_eq!(
+        message["anomalies"][0]["summary"],
+        "mean of temp 41.25 above 38 since 2023-11-14 22:05 UTC"
+    );
+    assert_eq!(devices(&next(&mut one, "anomalies").await), ["dev-2"]);
+    next(&mut none, "progress").await;
+    server.tap.anomalies(&found[..1], Epoch(6_200));
+    assert_eq!(devices(&next(&mut all, "anomalies").await), ["dev-1"]);
+    assert!(
+        server.feed.0.lock().expect("not poisoned").is_empty(),
+        "nobody wants rows"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,16 +15,18 @@ pub(crate) enum Tag {
     Rows,
     Devices,
     DeadLetters,
+    Anomalies,
     Live,
     Process,
     Page,
 }
 
 impl Tag {
-    pub(super) const ALL: [Tag; 6] = [
+    pub(super) const ALL: [Tag; 7] = [
         Tag::Rows,
         Tag::Devices,
         Tag::DeadLetters,
+        Tag::Anomalies,
         Tag::Live,
         Tag::Process,
         Tag::Page,
@@ -35,6 +37,7 @@ impl Tag {
             Tag::Rows => ("rows", "Windows of series and rollups"),
             Tag::Devices => ("devices", "The fleet's devices"),
             Tag::DeadLetters => ("dead letters", "Records that can't be used"),
+            Tag::Anomalies => ("anomalies", "What rules have found"),
             Tag::Live => ("live", "What happens now"),
             Tag::Process => ("process", "The process that answers, and this API"),
             Tag::Page => ("page", "For a person in a browser"),

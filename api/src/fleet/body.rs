@@ -42,6 +42,9 @@ pub(crate) struct Body<'a> {
     open_panes: i64,
     closed_panes: i64,
     rollups: i64,
+    /// How many anomalies go on, in the whole cluster; null when that isn't known here.
+    #[schema(required)]
+    anomalies_now: Option<u64>,
     outbox_bytes: i64,
     /// Who reported in the last closed minute; null before there is one.
     #[schema(required)]
@@ -133,7 +136,7 @@ struct Sink<'a> {
 
 impl<'a> Body<'a> {
     /// All of it, at this moment.
-    pub(super) fn new(handles: &'a Handles, samples: &'a Samples, wall_ms: i64) -> Body<'a> {
+    pub(super) fn new(handles: &'a Handles, (samples, raised): (&'a Samples, Option<u64>), wall_ms: i64) -> Body<'a> {
         let (stats, rates) = (&*handles.stats, samples.rates());
         Body {
             now: rfc3339::format(EventTime(wall_ms)),
@@ -149,6 +152,7 @@ impl<'a> Body<'a> {
             open_panes: stats.panes_open.get(),
             closed_panes: stats.panes_closed.get(),
             rollups: stats.rollups.get(),
+            anomalies_now: raised,
             outbox_bytes: stats.outbox_bytes.get(),
             minute: handles.tap.minute(closed(stats)).map(Minute::from),
             partitions: partitions(handles),
@@ -255,7 +259,8 @@ pub(crate) fn example() -> Value {
             "stragglers": 0, "rows_final": 1_400_000, "rows_corrected": 40, "dead_letters": 566,
             "dead_letters_by_reason": {"future": 566},
         },
-        "devices": 990, "series": 3_956, "open_panes": 3_956, "closed_panes": 71_000, "rollups": 2, "outbox_bytes": 0,
+        "devices": 990, "series": 3_956, "open_panes": 3_956, "closed_panes": 71_000, "rollups": 2, "anomalies_now": 3,
+        "outbox_bytes": 0,
         "minute": {
             "start": "2026-11-27T15:36:00.000Z", "reporting": 989, "expected": 990, "completeness": 0.99899,
             "silent": ["dev-000017"],

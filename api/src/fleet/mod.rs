@@ -9,6 +9,7 @@ mod samples;
 
 use crate::answer::Shared;
 use crate::live;
+use crate::reader::Anomalies;
 pub(crate) use body::{Body, example};
 use samples::Samples;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,14 +17,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_proto::ids::Epoch;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How often the counters are looked at.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often anomalies are counted while none is shown here: another process of the cluster may have found some.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// What was seen of the counters.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     samples: Mutex<Samples>,
+    /// How many anomalies go on, once that is known.
+    raised: Mutex<Option<u64>>,
 }
 
 impl Fleet {
@@ -31,18 +37,24 @@ impl Fleet {
     fn samples(&self) -> MutexGuard<'_, Samples> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn raised(&self) -> MutexGuard<'_, Option<u64>> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How things stand, as JSON.
 pub(crate) fn json(shared: &Shared) -> Vec<u8> {
     let samples = shared.fleet.samples();
-    let body = Body::new(&shared.handles, &samples, wall_ms());
+    let raised = *shared.fleet.raised();
+    let body = Body::new(&shared.handles, (&samples, raised), wall_ms());
     serde_json::to_vec(&body).expect("names are keys, and numbers have a form")
 }
 
 /// Looks at the counters once a second, and tells whoever listens, until it is told to stop.
 pub(crate) async fn watch(shared: Arc<Shared>, mut shutdown: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(EVERY);
+    let mut counting = Counting::default();
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
@@ -55,6 +67,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, mut shutdown: watch::Receiver<boo
             .fleet
             .samples()
             .take(Instant::now(), wall_ms(), &handles.stats, &handles.sinks);
+        counting.go_on(&shared);
         let hub = &handles.tap.hub;
         if hub.subscribers() > 0 {
             let epoch = handles.series.as_of().unwrap_or_default();
@@ -63,6 +76,35 @@ pub(crate) async fn watch(shared: Arc<Shared>, mut shutdown: watch::Receiver<boo
             let plain = live::progress(epoch, durable, None);
             hub.progress(plain, live::progress(epoch, durable, Some(&fleet)));
         }
+    }
+}
+
+/// Counts the anomalies that go on, on a thread that may block, one question at a time.
+#[derive(Default)]
+struct Counting {
+    asked: Option<(Instant, JoinHandle<()>)>,
+}
+
+impl Counting {
+    /// Asks when there is reason to.
+    fn go_on(&mut self, shared: &Arc<Shared>) {
+        let Anomalies::Here(reader) = &shared.handles.anomalies else {
+            return;
+        };
+        let is_due = match &self.asked {
+            Some((_, asking)) if !asking.is_finished() => return,
+            Some((at, _)) => at.elapsed() >= COUNT_EVERY,
+            None => true,
+        };
+        if !is_due && !shared.handles.tap.has_found() {
+            return;
+        }
+        let (reader, shared) = (reader.clone(), shared.clone());
+        let asking = tokio::task::spawn_blocking(move || {
+            // A store that is away says so elsewhere; what was known is shown no more.
+            *shared.fleet.raised() = reader.raised().ok();
+        });
+        self.asked = Some((Instant::now(), asking));
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Live, Watch};
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::block::RowRef;
 use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::row::Job;
@@ -31,6 +32,7 @@ enum Command {
     Subscribe(u64, Subscription),
     Leave(u64),
     Durable(SharedRows),
+    Anomalies(Vec<Anomaly>),
     Progress { plain: String, fleet: String },
 }
 
@@ -93,6 +95,7 @@ impl Hub {
             jobs: Vec::new(),
             throttle: Duration::from_secs(1),
             fleet: false,
+            anomalies: false,
         };
         self.tell(Command::Join(number, Subscriber::new(out, nothing)));
         (number, messages)
@@ -114,6 +117,13 @@ impl Hub {
         let own: &[tidewatch_proto::row::Row] = (**rows).as_ref();
         if self.subscribers() > 0 && !own.is_empty() {
             self.tell(Command::Durable(rows.clone()));
+        }
+    }
+
+    /// Anomalies are durable.
+    pub(crate) fn anomalies(&self, anomalies: &[Anomaly]) {
+        if self.subscribers() > 0 {
+            self.tell(Command::Anomalies(anomalies.to_vec()));
         }
     }
 
@@ -203,6 +213,12 @@ impl Work {
                     .filter(|row| row.job.is_per_series())
                     .for_each(|row| self.push(row.into()));
             }
+            Command::Anomalies(anomalies) => anomalies.into_iter().map(Arc::new).for_each(|anomaly| {
+                let wanting = self.subscribers.values_mut();
+                wanting
+                    .filter(|one| one.wants.wants_anomalies_of(&anomaly.device))
+                    .for_each(|one| one.take_anomaly(&anomaly));
+            }),
             Command::Progress { plain, fleet } => {
                 self.subscribers.values().for_each(|one| match one.wants.fleet {
                     true => one.tell(&fleet),

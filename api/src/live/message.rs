@@ -1,9 +1,12 @@
 //! What is sent to subscribers: JSON objects, told apart by `type`.
 
 use super::subscription::window;
+use crate::anomaly::One;
 use crate::problem::Problem;
 use crate::rfc3339;
 use serde::Serialize;
+use std::sync::Arc;
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::row::{Row, RowBody};
 
@@ -40,7 +43,7 @@ pub(super) const SNAPSHOT: &str = "snapshot";
 /// Rows that take the place of those before of the same window.
 pub(super) const ROWS: &str = "rows";
 
-/// Rows were dropped; a snapshot follows.
+/// Rows or anomalies were dropped; after rows a snapshot follows.
 pub(super) fn slow(dropped: u64) -> String {
     #[derive(Serialize)]
     struct Slow {
@@ -68,6 +71,28 @@ pub(super) fn with_rows<'a>(r#type: &'static str, rows: impl Iterator<Item = &'a
         epoch,
         durable,
         rows,
+    })
+}
+
+/// A message with anomalies that are durable.
+pub(super) fn with_anomalies(anomalies: &[Arc<Anomaly>], durable: Epoch) -> String {
+    #[derive(Serialize)]
+    struct Anomalies {
+        r#type: &'static str,
+        /// The last epoch that an anomaly is of.
+        epoch: Epoch,
+        durable: Epoch,
+        anomalies: Vec<One>,
+    }
+    text(&Anomalies {
+        r#type: "anomalies",
+        epoch: anomalies
+            .iter()
+            .map(|anomaly| anomaly.revision)
+            .max()
+            .unwrap_or(durable),
+        durable,
+        anomalies: anomalies.iter().map(|anomaly| One::from(&**anomaly)).collect(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Rows pushed to whoever listens, as they change: a snapshot, then changes, each marked with its epoch and with the
+//! Rows and anomalies pushed to whoever listens, as they change: a snapshot, then changes, each marked with its epoch and with the
 //! last one that is durable.
 //!
 //! One thread, the hub, listens to the engine for all subscribers at once, and only while there are any who want rows.
@@ -8,9 +8,11 @@
 //!
 //! * `subscription`: what a subscriber wants, as it says it.
 //! * `subscriber`: one of them, and what waits for it.
+//! * `found`: anomalies that wait for one.
 //! * `hub`: the thread.
 //! * `message`: what is sent.
 
+mod found;
 mod hub;
 mod message;
 mod subscriber;

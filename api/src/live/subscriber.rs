@@ -1,9 +1,12 @@
 //! One subscriber, and what waits for it.
 
+use super::found::Found;
 use super::message;
 use super::subscription::Subscription;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::row::{Job, Row, Status};
 use tidewatch_proto::time::EventTime;
@@ -43,6 +46,7 @@ pub(super) struct Subscriber {
     pub(super) wants: Subscription,
     state: State,
     pending: BTreeMap<Window, Row>,
+    found: Found,
     flushed: Instant,
     dropped: u64,
 }
@@ -55,6 +59,7 @@ impl Subscriber {
             wants,
             state: State::Idle,
             pending: BTreeMap::new(),
+            found: Found::default(),
             flushed: Instant::now(),
             dropped: 0,
         }
@@ -68,6 +73,7 @@ impl Subscriber {
         };
         self.wants = wants;
         self.pending.clear();
+        self.found.clear();
     }
 
     /// Whether the engine is to be listened to anew for it.
@@ -105,8 +111,14 @@ impl Subscriber {
         }
     }
 
+    /// An anomaly that it wants.
+    pub(super) fn take_anomaly(&mut self, anomaly: &Arc<Anomaly>) {
+        self.found.take(anomaly);
+    }
+
     /// Sends what is due and what there is room for.
     pub(super) fn flush(&mut self, now: Instant, durable: Epoch) {
+        self.send_anomalies(durable);
         match self.state {
             State::Idle | State::Waits => {}
             State::Collects(until) if now < until => {}
@@ -139,6 +151,18 @@ impl Subscriber {
         if is_read && self.out.try_send(message::slow(self.dropped)).is_ok() {
             self.dropped = 0;
             self.state = State::Waits;
+        }
+    }
+
+    /// Sends anomalies as they came, or says that some were dropped.
+    fn send_anomalies(&mut self, durable: Epoch) {
+        let missed = self.found.missed();
+        if missed > 0 && self.out.capacity() == MESSAGES_MAX && self.out.try_send(message::slow(missed)).is_ok() {
+            self.found.clear();
+        }
+        while self.found.waits() {
+            let Ok(room) = self.out.try_reserve() else { return };
+            room.send(message::with_anomalies(&self.found.next(), durable));
         }
     }
 
@@ -276,6 +300,33 @@ mod tests {
         let slow = next(&mut messages);
         assert_eq!((&slow["type"], &slow["dropped"]), (&"slow".into(), &20_002.into()));
         assert!(subscriber.waits(), "for a new snapshot");
+    }
+
+    #[test]
+    fn anomalies_wait_for_a_slow_reader_and_what_is_missed_is_said() {
+        let (out, mut messages) = mpsc::channel(MESSAGES_MAX);
+        let wants = Subscription::parse(r#"{"anomalies":true}"#).expect("it is good");
+        let mut subscriber = Subscriber::new(out, wants);
+        let now = Instant::now();
+        let take = |subscriber: &mut Subscriber, minutes: std::ops::Range<i64>| {
+            minutes.for_each(|minute| subscriber.take_anomaly(&crate::anomaly::tests::silent(minute)));
+            subscriber.flush(now, Epoch(1));
+        };
+        take(&mut subscriber, 0..5_000);
+        assert_eq!(subscriber.out.capacity(), 0, "there was room for so many messages");
+        take(&mut subscriber, 5_000..10_000);
+        take(&mut subscriber, 10_000..10_001);
+        let mut heard = 0;
+        while let Ok(text) = messages.try_recv() {
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            heard += message["anomalies"].as_array().map_or(0, Vec::len);
+        }
+        assert_eq!(heard, 4_000);
+        subscriber.flush(now, Epoch(1));
+        let slow = next(&mut messages);
+        assert_eq!((&slow["type"], &slow["dropped"]), (&"slow".into(), &6_001.into()));
+        take(&mut subscriber, 0..1);
+        assert_eq!(next(&mut messages)["type"], "anomalies");
     }
 
     #[test]

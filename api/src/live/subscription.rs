@@ -37,6 +37,9 @@ struct Written {
     /// Whether progress says how the fleet does.
     #[serde(default)]
     fleet: bool,
+    /// Whether anomalies are wanted.
+    #[serde(default)]
+    anomalies: bool,
 }
 
 fn minute() -> Vec<String> {
@@ -71,6 +74,8 @@ pub(crate) struct Subscription {
     pub(crate) throttle: Duration,
     /// Whether progress says how the fleet does.
     pub(crate) fleet: bool,
+    /// Whether anomalies are wanted: of the devices, or all of them where it names none.
+    pub(crate) anomalies: bool,
 }
 
 impl Subscription {
@@ -98,12 +103,23 @@ impl Subscription {
             jobs: jobs?,
             throttle: Duration::from_millis(written.throttle_ms),
             fleet: written.fleet,
+            anomalies: written.anomalies,
         })
     }
 
     /// Whether it wants rows at all.
     pub(crate) fn wants_rows(&self) -> bool {
         self.devices != Devices::None && !self.jobs.is_empty()
+    }
+
+    /// Whether it wants the anomalies of a device.
+    pub(crate) fn wants_anomalies_of(&self, device: &Name) -> bool {
+        self.anomalies
+            && match &self.devices {
+                Devices::None => true,
+                Devices::These(devices) => devices.contains(device),
+                Devices::Search(search) => device.to_ascii_lowercase().contains(search.as_str()),
+            }
     }
 
     /// Whether it wants rows of a job and metric, by a device that it wants.
@@ -153,6 +169,21 @@ mod tests {
         let one = r#"{"devices":["a"],"metrics":["t"],"jobs":["1h"],"throttle_ms":100,"fleet":true}"#;
         let one = Subscription::parse(one).expect("it is good");
         assert!(one.wants(Job::Hour, &"t".into()) && !one.wants(Job::Hour, &"p".into()) && one.fleet);
+    }
+
+    #[test]
+    fn anomalies_are_of_the_devices_or_all() {
+        for (text, one, other) in [
+            (r#"{"anomalies":true}"#, true, true),
+            (r#"{"anomalies":true,"devices":["dev-1"]}"#, true, false),
+            (r#"{"anomalies":true,"search":"V-2"}"#, false, true),
+            (r#"{"anomalies":false}"#, false, false),
+            (r#"{"search":""}"#, false, false),
+        ] {
+            let wants = Subscription::parse(text).expect("it is good");
+            let found = ["dev-1", "Dev-2"].map(|device| wants.wants_anomalies_of(&device.into()));
+            assert_eq!(found, [one, other], "{text}");
+        }
     }
 
     #[test]

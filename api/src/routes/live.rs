@@ -39,9 +39,10 @@ const POLICY: u16 = 1008;
 
 const DESCRIPTION: &str = "\
 A WebSocket. The client sends a subscription as JSON, and another one later in its place:\n\n\
-    {\"devices\": [\"dev-000042\"], \"metrics\": [\"temperature\"], \"jobs\": [\"1m\"], \"throttle_ms\": 1000, \"fleet\": false}\n\n\
+    {\"devices\": [\"dev-000042\"], \"metrics\": [\"temperature\"], \"jobs\": [\"1m\"], \"throttle_ms\": 1000, \"fleet\": false, \
+\"anomalies\": false}\n\n\
 `devices` are named, or found by `search` (empty for all). It is sent objects, told apart by `type`: `snapshot` with all open \
-windows that it wants, `rows` as they change, `progress` once a second, `slow` when it read too slowly, and `problem`. A \
+windows that it wants, `rows` as they change, `anomalies` as they become durable when it wants them, `progress` once a second, `slow` when it read too slowly, and `problem`. A \
 client that can't set headers, as in a browser, offers its token as a protocol in hexadecimal: `tidewatch, bearer.<hex>`.";
 
 /// What it is.

@@ -2,6 +2,7 @@
 //!
 //! Which of them may be called by whom stands in [`crate::roles`]; a request comes here only when it matches there.
 
+pub(crate) mod anomalies;
 pub(crate) mod devices;
 pub(crate) mod fleet;
 pub(crate) mod health;
@@ -43,6 +44,8 @@ pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
         .or(devices::route(shared))
         .unify()
         .or(letters::route(shared))
+        .unify()
+        .or(anomalies::route(shared))
         .unify()
         .or(fleet::route(shared))
         .unify()

@@ -208,6 +208,16 @@ pub(super) fn bad(detail: String) -> Problem {
     Problem::new(ProblemKind::BadRequest, detail)
 }
 
+/// A name in a query; `what` is its parameter.
+pub(super) fn named(what: &str, text: &str) -> Result<Name, Problem> {
+    match name_is_good(text.as_bytes(), NAME_BYTES_MAX) {
+        true => Ok(text.into()),
+        false => Err(bad(format!(
+            "{what}: 1 to {NAME_BYTES_MAX} bytes without control characters"
+        ))),
+    }
+}
+
 fn name(what: &str, encoded: &str) -> Result<Name, Problem> {
     let bytes: Cow<'_, [u8]> = percent_decode_str(encoded).into();
     match std::str::from_utf8(&bytes) {
@@ -239,7 +249,8 @@ pub(super) fn limit(text: Option<&str>) -> Result<usize, Problem> {
     }
 }
 
-fn time(what: &str, text: &str) -> Result<EventTime, Problem> {
+/// A time in a query; `what` is its parameter.
+pub(super) fn time(what: &str, text: &str) -> Result<EventTime, Problem> {
     let time = text.parse().map(EventTime).ok().or_else(|| rfc3339::parse(text));
     match time {
         Some(time) if (EVENT_TIME_MIN..=EVENT_TIME_MAX).contains(&time) => Ok(time),

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 use tidewatch_api::{
-    ApiConfig, BoundServer, BuildInfo, DeviceReader, Handles, LetterReader, Letters, LiveFeed, MemoryReader, ReadError,
-    ReadErrorKind, Readiness, RunInfo, SeriesReader, SinkStats, Tap, listen, serve,
+    Anomalies, AnomalyReader, ApiConfig, BoundServer, BuildInfo, DeviceReader, Handles, LetterReader, Letters,
+    LiveFeed, MemoryReader, ReadError, ReadErrorKind, Readiness, RunInfo, SeriesReader, SinkStats, Tap, listen, serve,
 };
 use tidewatch_dataflow::live::Listener;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Live, Watch};
+use tidewatch_proto::anomaly::{Anomaly, AnomalyStatus, Evidence, Field, Observation, Severity};
 use tidewatch_proto::ids::{Epoch, Name, Offset};
-use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::EventTime;
@@ -81,6 +82,71 @@ impl LetterReader for Kept {
         };
         Ok((1..4).rev().map(letter).filter(asked).take(query.limit).collect())
     }
+}
+
+impl AnomalyReader for Fake {
+    fn anomalies(&self, query: &AnomalyQuery) -> Result<Vec<Anomaly>, ReadError> {
+        match query.device.as_deref() {
+            Some("away") => Err(ReadError::new(ReadErrorKind::Unavailable, "the store")),
+            _ => self.0.anomalies(query),
+        }
+    }
+
+    fn raised(&self) -> Result<u64, ReadError> {
+        self.0.raised()
+    }
+}
+
+/// One that goes on, and began so many minutes after the first.
+pub(crate) fn anomaly(rule: &str, device: &str, metric: &str, minute: i64) -> Anomaly {
+    let at = EventTime(START + minute * 60_000);
+    Anomaly {
+        rule: rule.into(),
+        detector: "threshold".into(),
+        severity: Severity::Warning,
+        device: device.into(),
+        metric: metric.into(),
+        started_at: at,
+        ended_at: None,
+        status: AnomalyStatus::Raised,
+        evidence: Evidence::Threshold {
+            of: Field::Mean,
+            low: None,
+            high: Some(38.0),
+            first: Observation { at, value: 38.5 },
+            worst: Observation { at, value: 41.25 },
+        },
+        revision: Epoch(6000),
+    }
+}
+
+/// Some of each kind; three began at the same instant.
+fn found() -> Vec<Anomaly> {
+    let ended = |anomaly: Anomaly, minutes: i64| Anomaly {
+        ended_at: Some(EventTime(anomaly.started_at.0 + minutes * 60_000)),
+        status: AnomalyStatus::Cleared,
+        ..anomaly
+    };
+    let silent = Anomaly {
+        detector: "dead_man".into(),
+        severity: Severity::Critical,
+        evidence: Evidence::DeadMan { minutes: 10 },
+        ..anomaly("silent", "a/b ü", "", 3)
+    };
+    vec![
+        anomaly("hot", "dev-1", "temp", 3),
+        anomaly("hot", "dev-2", "temp", 3),
+        silent,
+        ended(anomaly("hot", "dev-1", "temp", 0), 2),
+        Anomaly {
+            severity: Severity::Info,
+            ..ended(anomaly("warm", "dev-1", "temp", 0), 5)
+        },
+        Anomaly {
+            status: AnomalyStatus::Withdrawn,
+            ..anomaly("hot", "dev-1", "load", 1)
+        },
+    ]
 }
 
 /// Hands the workers' end of what is listened to to the test.
@@ -183,6 +249,11 @@ pub(crate) fn handles(not_ready: &[&str], events: Arc<Mutex<Vec<String>>>) -> Ha
         series: Arc::new(Fake(MemoryReader::new(rows()))),
         devices: Arc::new(Fake(MemoryReader::new(rows()))),
         letters: Letters::Here(Arc::new(Kept)),
+        anomalies: Anomalies::Here(Arc::new(Fake({
+            let reader = MemoryReader::default();
+            found().into_iter().for_each(|one| reader.found(one));
+            reader
+        }))),
         live: Arc::new(Feed::default()),
         tap: Arc::default(),
         run: RunInfo {
@@ -229,6 +300,7 @@ pub(crate) async fn start(kind: &str, config: ApiConfig) -> Server {
     handles.live = feed.clone();
     if kind == "elsewhere" {
         handles.letters = Letters::Elsewhere("dead letters go to the topic raw.events.dead of Kafka".to_owned());
+        handles.anomalies = Anomalies::Elsewhere("no rule looks for anomalies".to_owned());
     }
     let (tap, stats) = (handles.tap.clone(), handles.stats.clone());
     let bound = serve(port, settings, handles, stopped);

@@ -17,7 +17,7 @@ use super::{RunError, reader};
 use crate::config::Settings;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use tidewatch_api::{BoundServer, BuildInfo, Handles, Letters, Port, RunInfo, Tap};
+use tidewatch_api::{Anomalies, BoundServer, BuildInfo, Handles, Letters, Port, RunInfo, Tap};
 use tidewatch_checkpoints::{Checkpoints, Pace, Writer};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::stats::Stats;
@@ -287,6 +287,7 @@ impl Serving {
                 Ok(store) => Letters::Here(Arc::new(reader::Stored(store.clone()))),
                 Err(place) => Letters::Elsewhere(place.clone()),
             },
+            anomalies: Anomalies::Elsewhere("no rule looks for anomalies".to_owned()),
             live: Arc::new(reader::Open(engine.clone())),
             tap,
             run,
