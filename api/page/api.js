@@ -51,6 +51,14 @@ export function askForToken(problem = "") {
   return asking;
 }
 
+let keeps = false;
+
+/** Whether anomalies are kept here: where they aren't, nobody knows how many go on. */
+export async function keepsAnomalies(signal) {
+  keeps ||= (await get("/v1/fleet", {}, signal)).anomalies_now != null;
+  return keeps;
+}
+
 /** The path of a series. */
 export const seriesPath = (device, metric) =>
   `/v1/series/${encodeURIComponent(device)}/${encodeURIComponent(metric)}`;

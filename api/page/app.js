@@ -1,5 +1,6 @@
 // The page: which view is shown, the keys, the theme, the zone, and how the connection is.
 
+import * as anomalies from "./anomalies.js";
 import { get } from "./api.js";
 import * as devices from "./devices.js";
 import { text, waiting } from "./dom.js";
@@ -10,7 +11,7 @@ import * as letters from "./letters.js";
 import * as live from "./live.js";
 import * as series from "./series.js";
 
-const views = { fleet, devices, device: series, letters, engine };
+const views = { fleet, devices, device: series, anomalies, letters, engine };
 const main = document.querySelector("#main");
 let current = null;
 let pressed = null;
@@ -38,7 +39,7 @@ async function show(keepFocus = false) {
   live.want();
   main.replaceChildren(waiting("Loading"));
   if (!keepFocus) scrollTo(0, 0);
-  document.title = `${{ fleet: "Fleet", devices: "Devices", letters: "Dead letters", engine: "Engine", device: rest[0] }[name]} · Tidewatch`;
+  document.title = `${{ fleet: "Fleet", devices: "Devices", anomalies: "Anomalies", letters: "Dead letters", engine: "Engine", device: rest[0] }[name]} · Tidewatch`;
   // Who comes by the keyboard goes on from here; a view may have something better to focus.
   if (!keepFocus && pressed !== null) main.focus({ preventScroll: true });
   const stop = views[name].show(main, rest, signal);
@@ -115,7 +116,7 @@ function key(event) {
   const before = pressed;
   pressed = event.key;
   if (before === "g") {
-    const to = { f: "fleet", d: "devices", l: "letters", e: "engine" }[event.key];
+    const to = { f: "fleet", d: "devices", a: "anomalies", l: "letters", e: "engine" }[event.key];
     if (to) location.hash = `#/${to}`;
     pressed = "";
     return;

@@ -85,9 +85,41 @@ export function rateChart(element, data, onHover) {
   return place(options, data, element);
 }
 
+/** Spans of time behind a curve, and limits as lines: what was found to be wrong, and what was expected. */
+function drawSpans({ ctx, bbox, valToPos }, spans) {
+  ctx.save();
+  for (const { from, to, severity } of spans) {
+    const [left, right] = [from, to].map((at) => Math.min(bbox.left + bbox.width, Math.max(bbox.left, valToPos(at, "x", true))));
+    const colour = css(severity === "critical" ? "--bad" : severity === "warning" ? "--corrected" : "--soft");
+    const width = Math.max(2, right - left);
+    ctx.fillStyle = colour;
+    ctx.globalAlpha = 0.14;
+    ctx.fillRect(left, bbox.top, width, bbox.height);
+    ctx.globalAlpha = 1;
+    ctx.fillRect(left, bbox.top, width, 3 * devicePixelRatio);
+  }
+  ctx.restore();
+}
+
+function drawLimits({ ctx, bbox, valToPos }, limits) {
+  ctx.save();
+  ctx.strokeStyle = css("--bad");
+  ctx.lineWidth = 1.5 * devicePixelRatio;
+  ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+  for (const limit of limits) {
+    const y = valToPos(limit, "y", true);
+    if (y < bbox.top || y > bbox.top + bbox.height) continue;
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
 /** A band from least to greatest, the mean, a high quantile, and marks for what was corrected or is still open.
- * data: [times, greatest, least, mean, quantile, corrected, live]. */
-export function bandChart(element, data, onHover) {
+ * data: [times, greatest, least, mean, quantile, corrected, live]; marks: {spans, limits}. */
+export function bandChart(element, data, onHover, marks) {
   const dot = (stroke, fill, size) => ({
     stroke: () => css(stroke),
     paths: () => null,
@@ -118,7 +150,16 @@ export function bandChart(element, data, onHover) {
       dot("--corrected", "--surface", 9),
       dot("--accent", "--accent", 9),
     ],
-    hooks: { setCursor: [(plot) => onHover?.(plot.cursor.idx)] },
+    hooks: {
+      setCursor: [(plot) => onHover?.(plot.cursor.idx)],
+      drawClear: [(plot) => drawSpans(plot, marks.spans)],
+      draw: [(plot) => drawLimits(plot, marks.limits)],
+    },
   });
-  return place(options, data, element);
+  const chart = place(options, data, element);
+  const set = (next, nextMarks) => {
+    marks = nextMarks;
+    chart.set(next);
+  };
+  return { ...chart, set };
 }

@@ -16,7 +16,9 @@ function number(name, id) {
   const show = (main, unit, more, part) => {
     const whole = unit ? `${main} ${unit}` : main;
     if (value.textContent !== whole) value.replaceChildren(main, unit ? h("small", null, ` ${unit}`) : "");
-    text(detail, more ?? "");
+    if (more instanceof Element) {
+      if (detail.textContent !== more.textContent) detail.replaceChildren(more);
+    } else text(detail, more ?? "");
     meter.hidden = part == null;
     if (part == null) return;
     meter.querySelector("rect").setAttribute("width", (100 * part).toFixed(2));
@@ -24,6 +26,8 @@ function number(name, id) {
   };
   return { element, show };
 }
+
+const link = (words) => h("a", { href: "#/anomalies" }, words);
 
 const start = [
   "No device has sent anything yet. Send protobuf messages ",
@@ -39,12 +43,12 @@ export function show(main, _, signal) {
     reporting: number("Reporting", "reporting"),
     completeness: number("Completeness", "completeness"),
     messages: number("Messages", "messages"),
-    anomalies: number("Anomalies now", "anomalies"),
+    anomalies: number("Anomalies now", "anomalies-now"),
     late: number("Late messages", "late"),
     letters: number("Dead letters", "dead-letters"),
   };
-  const { anomalies, ...shown } = numbers;
-  const list = h("dl.numbers", null, Object.values(shown).map((one) => one.element));
+  const list = h("dl.numbers", null, Object.values(numbers).map((one) => one.element));
+  numbers.anomalies.element.hidden = true;
   const readout = h("p.end", { id: "rate-readout" });
   const plot = h("div.chart", { role: "img", "aria-label": "Messages a second over the last quarter of an hour" });
   const chart = h("section.card", null,
@@ -72,7 +76,7 @@ export function show(main, _, signal) {
     showHistory(fleet);
   }
 
-  function showNumbers({ minute, per_second, totals }) {
+  function showNumbers({ minute, per_second, totals, anomalies_now: found }) {
     if (minute) {
       const when = `in the minute of ${hourMinute(minute.start)}`;
       numbers.reporting.show(count(minute.reporting), `of ${count(minute.expected)}`, when);
@@ -82,6 +86,10 @@ export function show(main, _, signal) {
       numbers.completeness.show("—", "", "known after the first minute");
     }
     numbers.messages.show(rate(per_second.messages), "/s", `${rate(per_second.readings)} readings/s, ${count(totals.messages)} messages in all`);
+    // Where anomalies are kept elsewhere it isn't known.
+    numbers.anomalies.element.hidden = found == null;
+    numbers.anomalies.show(count(found), "", found ? link("see which") : link("nothing goes on"));
+    numbers.anomalies.element.classList.toggle("is-bad", found > 0);
     numbers.late.show(count(totals.late), "", `${rate(per_second.late)}/s, ${count(totals.rows_corrected)} rows corrected`);
     numbers.letters.show(count(totals.dead_letters), "", `${rate(per_second.dead_letters)}/s that can't be used`);
   }
@@ -130,10 +138,6 @@ export function show(main, _, signal) {
     main.replaceChildren(failure(problem, load));
   });
   load();
-  // Shown when the server detects anomalies: its list of routes says so.
-  get("/v1/", {}, signal).then(({ links }) => {
-    if (links.some((link) => link.rel === "anomalies")) numbers.messages.element.after(anomalies.element);
-  }).catch(() => {});
   const off = on("progress", update);
   return () => {
     off();

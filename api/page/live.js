@@ -6,7 +6,7 @@ const SILENT_MS = 5_000;
 const LOST_MS = 15_000;
 const BACK_OFF_MS = [250, 500, 1_000, 2_000, 5_000];
 
-const listeners = { state: new Set(), progress: new Set(), rows: new Set(), fresh: new Set() };
+const listeners = { state: new Set(), progress: new Set(), rows: new Set(), anomalies: new Set(), fresh: new Set() };
 let socket = null;
 let heard = 0;
 let failures = 0;
@@ -16,15 +16,15 @@ let state = { name: "connecting" };
 let wanted = {};
 let generation = null;
 
-/** Hears of `state`, `progress` (the fleet), `rows` (rows, whether they are a snapshot) or `fresh` (the server was started
- * anew, or rows were missed: ask again); gives what ends it. */
+/** Hears of `state`, `progress` (the fleet), `rows` (rows, whether they are a snapshot), `anomalies` or `fresh` (the server was
+ * started anew, or something was missed: ask again); gives what ends it. */
 export function on(kind, listener) {
   listeners[kind].add(listener);
   if (kind === "state") listener(state);
   return () => listeners[kind].delete(listener);
 }
 
-/** Which rows are wanted from now on: {devices, search, metrics, jobs, throttle_ms}; nothing for none. */
+/** What is wanted from now on: {devices, search, metrics, jobs, throttle_ms, anomalies}; nothing for none. */
 export function want(subscription = {}) {
   wanted = subscription;
   if (socket?.readyState === WebSocket.OPEN) subscribe();
@@ -94,6 +94,8 @@ function hear(message) {
       return tell("rows", message.rows, true, message);
     case "rows":
       return tell("rows", message.rows, false, message);
+    case "anomalies":
+      return tell("anomalies", message.anomalies);
     case "slow":
       return tell("fresh");
     case "progress":

@@ -3,8 +3,9 @@
 import { get, seriesPath } from "./api.js";
 import { bandChart } from "./chart.js";
 import { failure, h, notice, text, waiting } from "./dom.js";
-import { clock, count, full, hourMinute, measure, unitOf } from "./format.js";
+import { clock, count, day, full, hourMinute, measure, unitOf } from "./format.js";
 import { on, want } from "./live.js";
+import { marks } from "./marks.js";
 
 const MINUTE = 60_000;
 /** How far back, of which windows, and put together in which steps. */
@@ -18,8 +19,30 @@ const RANGES = [
 const TABLE_ROWS = 12;
 const AGAIN_MS = 60_000;
 
+/** Around an anomaly it shows at least so much before and after. */
+const AROUND = 30 * MINUTE;
+const AHEAD = 10 * MINUTE;
+/** Up to a length, in which steps: as many as one question may ask for. */
+const STEPS = [
+  { upTo: 720 * MINUTE, step: MINUTE },
+  { upTo: 4_320 * MINUTE, step: 5 * MINUTE, asked: { step: "5m", agg: "avg,min,max,count" } },
+  { upTo: Infinity, step: 60 * MINUTE, asked: { window: "1h" } },
+];
+
 let chosen = RANGES[1];
 let high = false;
+
+/** The range that an address asks for, as in "1795773720000-1795774140000"; without an end until now. */
+function around(words) {
+  const [, start, end] = /^(\d+)-(\d*)$/.exec(words ?? "") ?? [];
+  if (!start) return null;
+  const now = Date.now();
+  const length = (end ? Number(end) : now) - Number(start);
+  const more = Math.max(AROUND, length / 2);
+  const [from, to] = [Number(start) - more, end ? Math.min(now + AHEAD, Number(end) + more) : now + AHEAD];
+  const how = STEPS.find(({ upTo }) => to - from <= upTo);
+  return { name: "around", label: `${day(Number(start))}, ${hourMinute(Number(start))}`, from, to, ...how };
+}
 
 /** A row or step as a point. */
 function point(row) {
@@ -57,7 +80,7 @@ function columns(points, step) {
   return data;
 }
 
-export function show(main, [device, metric], signal) {
+export function show(main, [device, metric, when], signal) {
   if (!device) return void (location.hash = "#/devices");
   if (!metric) {
     firstMetric(main, device, signal);
@@ -67,8 +90,10 @@ export function show(main, [device, metric], signal) {
   const value = h("span.value", { id: "value" }, "—");
   const detail = h("p.detail", { id: "value-detail" });
   const chips = h("nav.chips", { "aria-label": "Metrics of this device" });
-  const segments = h("div.segments", { role: "group", "aria-label": "Range" }, RANGES.map((range) =>
-    h("button", { type: "button", "data-range": range.name, "aria-pressed": String(range === chosen), onclick: () => choose(range) }, range.name)));
+  const own = around(when);
+  let range = own ?? chosen;
+  const segments = h("div.segments", { role: "group", "aria-label": "Range" }, [...RANGES, own].filter(Boolean).map((one) =>
+    h("button", { type: "button", "data-range": one.name, "aria-pressed": String(one === range), onclick: () => choose(one) }, one.label ?? one.name)));
   const box = h("input", { type: "checkbox", onchange: () => { high = box.checked; draw(); } });
   box.checked = high;
   const readout = h("p.readout", { "aria-live": "off" });
@@ -76,7 +101,7 @@ export function show(main, [device, metric], signal) {
   const key = h("div.key", null,
     h("span", null, h("i"), "mean"), h("span", null, h("i.of-band"), "least to greatest"),
     h("span", null, h("i.of-high"), "p95"), h("span", null, h("i.of-corrected"), "corrected"),
-    h("span", null, h("i.of-live"), "still open"));
+    h("span", null, h("i.of-live"), "still open"), h("span", null, h("i.of-found"), "anomaly"), h("span", null, h("i.of-limit"), "limit"));
   const body = h("tbody");
   const table = h("section.card", null, h("h2", null, "Latest windows"), h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Latest windows" },
     h("table", null, h("thead", null, h("tr", null,
@@ -85,6 +110,7 @@ export function show(main, [device, metric], signal) {
   const state = h("div", null, waiting("Loading the series"));
   const card = h("section.card", { hidden: true }, h("div.controls", null, segments, h("label.check", null, box, "p95"), readout), plot, key);
   const points = new Map();
+  const found = marks(device, metric, signal);
   let curve = null;
   let asked = 0;
   let last = null;
@@ -92,11 +118,12 @@ export function show(main, [device, metric], signal) {
 
   main.replaceChildren(
     h("div.head", null, h("h1", null, device), h("p", null, h("a", { href: "#/devices" }, "all devices"))),
-    chips, h("div.current", null, value, detail), card, state, table);
+    chips, h("div.current", null, value, detail), card, state, found.card, table);
   table.hidden = true;
 
-  function choose(range) {
-    chosen = range;
+  function choose(next) {
+    range = next;
+    if (next !== own) chosen = next;
     segments.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", String(one.dataset.range === range.name)));
     load();
   }
@@ -105,7 +132,7 @@ export function show(main, [device, metric], signal) {
     const question = ++asked;
     clearTimeout(timer);
     try {
-      const rows = await ask();
+      const [rows] = await Promise.all([ask(), found.load(bounds().from, bounds().to)]);
       if (question !== asked) return;
       points.clear();
       rows.map(point).forEach((one) => points.set(one.at, one));
@@ -113,7 +140,7 @@ export function show(main, [device, metric], signal) {
       card.hidden = false;
       table.hidden = false;
       draw();
-      if (chosen.asked) timer = setTimeout(load, AGAIN_MS);
+      if (range.asked) timer = setTimeout(load, AGAIN_MS);
     } catch (problem) {
       if (signal.aborted || question !== asked) return;
       const unknown = problem.status === 404;
@@ -121,19 +148,27 @@ export function show(main, [device, metric], signal) {
     }
   }
 
+  /** From when to when is shown. */
+  function bounds() {
+    const now = Date.now();
+    const from = range.from ?? Math.floor(now / MINUTE) * MINUTE - range.length;
+    return { from: Math.floor(from / MINUTE) * MINUTE, to: range.to ?? Math.ceil(now / MINUTE) * MINUTE + AHEAD };
+  }
+
   async function ask() {
-    const to = Math.ceil(Date.now() / MINUTE) * MINUTE + 10 * MINUTE;
-    const from = Math.floor(Date.now() / MINUTE) * MINUTE - chosen.length;
-    const range = { from, to };
-    const path = seriesPath(device, metric);
-    if (!chosen.asked) return (await get(path, { ...range, limit: 1000 }, signal)).rows;
+    const [within, path] = [bounds(), seriesPath(device, metric)];
+    if (!range.asked) {
+      const { rows } = await get(path, { ...within, limit: 1000 }, signal);
+      // Of long ago there may be hours only.
+      return rows.length || range !== own ? rows : (await get(path, { ...within, window: "1h", limit: 1000 }, signal)).rows;
+    }
     try {
-      const answer = await get(path, { ...range, ...chosen.asked, ...(chosen.asked.window && { limit: 1000 }) }, signal);
+      const answer = await get(path, { ...within, ...range.asked, ...(range.asked.window && { limit: 1000 }) }, signal);
       return answer.points ?? answer.rows;
     } catch (problem) {
       // Hours may not be kept: minutes put together are.
-      if (problem.status !== 404 || !chosen.asked.window) throw problem;
-      return (await get(path, { ...range, step: "1h", agg: "avg,min,max,count" }, signal)).points;
+      if (problem.status !== 404 || !range.asked.window) throw problem;
+      return (await get(path, { ...within, step: "1h", agg: "avg,min,max,count" }, signal)).points;
     }
   }
 
@@ -141,12 +176,12 @@ export function show(main, [device, metric], signal) {
 
   function draw() {
     const all = inOrder();
-    const from = Date.now() - chosen.length - chosen.step;
-    const shown = all.filter((one) => one.at >= from);
-    const data = columns(shown, chosen.step);
-    if (!curve) curve = bandChart(plot, data, hover);
-    else curve.set(data);
-    if (!chosen.asked) showTable(shown);
+    const { from, to } = bounds();
+    const shown = all.filter((one) => one.at >= from - range.step && one.at < to);
+    const [data, marked] = [columns(shown, range.step), found.within(from, to)];
+    if (!curve) curve = bandChart(plot, data, hover, marked);
+    else curve.set(data, marked);
+    if (!range.asked) showTable(shown);
     showValue();
   }
 
@@ -182,7 +217,7 @@ export function show(main, [device, metric], signal) {
       const one = point(row);
       if (one.last != null && (!last || one.at >= last.at)) last = one;
       const old = points.get(one.at);
-      if (chosen.asked || (old && one.status === "live" && old.status !== "live")) continue;
+      if (range.asked || one.at >= bounds().to || (old && one.status === "live" && old.status !== "live")) continue;
       points.set(one.at, one);
       changed = true;
     }
@@ -191,15 +226,15 @@ export function show(main, [device, metric], signal) {
   }
 
   function keys(event) {
-    const range = RANGES[Number(event.key) - 1];
-    if (range && !event.ctrlKey && !event.metaKey && !event.altKey && !/^(INPUT|SELECT)$/.test(event.target.tagName)) choose(range);
+    const next = RANGES[Number(event.key) - 1];
+    if (next && !event.ctrlKey && !event.metaKey && !event.altKey && !/^(INPUT|SELECT)$/.test(event.target.tagName)) choose(next);
   }
 
   siblings(chips, device, metric, signal);
   load();
-  want({ devices: [device], metrics: [metric], throttle_ms: 500 });
+  want({ devices: [device], metrics: [metric], throttle_ms: 500, anomalies: true });
   addEventListener("keydown", keys);
-  const offs = [on("rows", hear), on("fresh", load)];
+  const offs = [on("rows", hear), on("anomalies", (anomalies) => found.hear(anomalies) && curve && draw()), on("fresh", load)];
   return () => {
     clearTimeout(timer);
     removeEventListener("keydown", keys);
