@@ -1,7 +1,8 @@
 // One anomaly in words, and as an entry of a list.
 
 import { h, s } from "./dom.js";
-import { clock, day, full, hourMinute, lasted, measure, unitOf } from "./format.js";
+import { clock, day, full, hourMinute, lasted, measure } from "./format.js";
+import { unitOf } from "./metrics.js";
 
 /** What makes an anomaly the same one. */
 export const keyOf = (one) => JSON.stringify([one.rule, one.device_id, one.metric, one.started_at]);
@@ -16,7 +17,7 @@ export function before(a, b) {
   return 0;
 }
 
-const value = (number, unit) => measure(number) + (unit && ` ${unit}`);
+const value = (number, unit) => measure(number) + unit;
 
 /** What was found, in words; of a detector that this page doesn't know, as the server says it. */
 export function what(one) {

@@ -9,6 +9,7 @@ import * as fleet from "./fleet.js";
 import { isUtc, setUtc } from "./format.js";
 import * as letters from "./letters.js";
 import * as live from "./live.js";
+import { learn } from "./metrics.js";
 import * as series from "./series.js";
 
 const views = { fleet, devices, device: series, anomalies, letters, engine };
@@ -135,6 +136,7 @@ document.querySelector("#help").onclick = () => document.querySelector("#keys").
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("theme")));
 showZone();
 live.on("state", showConnection);
+live.on("fresh", learn);
 // The first question asks for a token when one is needed; then the socket has it.
 get("/v1/fleet").catch(() => {}).finally(() => live.start());
-show();
+learn().finally(() => show());

@@ -118,8 +118,8 @@ function drawLimits({ ctx, bbox, valToPos }, limits) {
 }
 
 /** A band from least to greatest, the mean, a high quantile, and marks for what was corrected or is still open.
- * data: [times, greatest, least, mean, quantile, corrected, live]; marks: {spans, limits}. */
-export function bandChart(element, data, onHover, marks) {
+ * data: [times, greatest, least, mean, quantile, corrected, live]; marks: {spans, limits}; usual: {min, max}. */
+export function bandChart(element, data, marks, { onHover, label, usual }) {
   const dot = (stroke, fill, size) => ({
     stroke: () => css(stroke),
     paths: () => null,
@@ -139,7 +139,10 @@ export function bandChart(element, data, onHover, marks) {
   });
   const options = base(element.clientWidth < 500 ? 240 : 320, {
     scales: { x: { time: true, range: (_, from, to) => (from === to ? [from - 60, to + 60] : [from, to]) } },
-    axes: [axis({ values: times, size: timesRoom, space: 70 }), axis({ size: numbersRoom, values: (_, splits) => splits.map((value) => measure(value)) })],
+    axes: [
+      axis({ values: times, size: timesRoom, space: 70 }),
+      axis({ label, labelFont: font(), labelSize: 20, size: numbersRoom, values: (_, splits) => splits.map((value) => measure(value)) }),
+    ],
     bands: [{ series: [1, 2], fill: () => css("--band") }],
     series: [
       {},
@@ -152,7 +155,7 @@ export function bandChart(element, data, onHover, marks) {
     ],
     hooks: {
       setCursor: [(plot) => onHover?.(plot.cursor.idx)],
-      drawClear: [(plot) => drawSpans(plot, marks.spans)],
+      drawClear: [(plot) => shade(plot, usual), (plot) => drawSpans(plot, marks.spans)],
       draw: [(plot) => drawLimits(plot, marks.limits)],
     },
   });
@@ -162,4 +165,13 @@ export function bandChart(element, data, onHover, marks) {
     chart.set(next);
   };
   return { ...chart, set };
+}
+
+/** Shades what lies above and below the usual values. */
+function shade(plot, { min, max }) {
+  const { left, top, width, height } = plot.bbox;
+  const inside = (value) => Math.min(top + height, Math.max(top, plot.valToPos(value, "y", true)));
+  plot.ctx.fillStyle = css("--unusual");
+  if (max != null) plot.ctx.fillRect(left, top, width, inside(max) - top);
+  if (min != null) plot.ctx.fillRect(left, inside(min), width, top + height - inside(min));
 }

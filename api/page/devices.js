@@ -2,8 +2,9 @@
 
 import { get } from "./api.js";
 import { arrows, failure, h, notice, text, waiting } from "./dom.js";
-import { full, hourMinute, measure, unitOf } from "./format.js";
+import { full, hourMinute, measure } from "./format.js";
 import { on, want } from "./live.js";
+import { nameOf, unitOf } from "./metrics.js";
 
 const PAGE = 50;
 const LIVE_MAX = 200;
@@ -71,7 +72,7 @@ export function show(main, _, signal) {
     const chips = device.metrics.map((metric) => {
       const value = h("b");
       values.set(`${device.device_id}\n${metric}`, { value, unit: unitOf(metric), at: "" });
-      return h("a.chip", { href: `#/device/${id}/${encodeURIComponent(metric)}` }, metric, value);
+      return h("a.chip", { href: `#/device/${id}/${encodeURIComponent(metric)}`, title: metric }, nameOf(metric), value);
     });
     const first = device.metrics.includes("temperature") ? "temperature" : device.metrics[0];
     return h("li.device", null,
@@ -85,7 +86,7 @@ export function show(main, _, signal) {
       const chip = values.get(`${row.device_id}\n${row.metric}`);
       if (!chip || row.last == null || row.window_start < chip.at) continue;
       chip.at = row.window_start;
-      text(chip.value, `${measure(row.last, true)}${chip.unit && ` ${chip.unit}`}`);
+      text(chip.value, `${measure(row.last, true)}${chip.unit}`);
     }
   }
 

@@ -91,9 +91,3 @@ export function lasted(seconds) {
   }
   return parts.join(" ");
 }
-
-/** A metric's unit, where its name is one that everybody uses. */
-export function unitOf(metric) {
-  const units = { temperature: "°C", humidity: "%", pressure: "hPa", vibration: "mm/s", voltage: "V", current: "A", power: "W" };
-  return units[metric.toLowerCase()] ?? "";
-}

@@ -3,9 +3,10 @@
 import { get, seriesPath } from "./api.js";
 import { bandChart } from "./chart.js";
 import { failure, h, notice, text, waiting } from "./dom.js";
-import { clock, count, day, full, hourMinute, measure, unitOf } from "./format.js";
+import { clock, count, day, full, hourMinute, measure } from "./format.js";
 import { on, want } from "./live.js";
 import { marks } from "./marks.js";
+import { about, nameOf, unitOf } from "./metrics.js";
 
 const MINUTE = 60_000;
 /** How far back, of which windows, and put together in which steps. */
@@ -80,13 +81,22 @@ function columns(points, step) {
   return data;
 }
 
+const isOutside = (value, { min, max }) => value != null && ((min != null && value < min) || (max != null && value > max));
+
+/** What the shade says, when it is known what is usual. */
+function usualKey({ min, max }, unit) {
+  if (min == null && max == null) return null;
+  const range = max == null ? `${measure(min)}${unit} and more` : min == null ? `${measure(max)}${unit} and less` : `${measure(min)} to ${measure(max)}${unit}`;
+  return h("span", null, h("i.of-unusual"), `outside of the usual ${range}`);
+}
+
 export function show(main, [device, metric, when], signal) {
   if (!device) return void (location.hash = "#/devices");
   if (!metric) {
     firstMetric(main, device, signal);
     return undefined;
   }
-  const unit = unitOf(metric);
+  const [usual, unit] = [about(metric), unitOf(metric)];
   const value = h("span.value", { id: "value" }, "—");
   const detail = h("p.detail", { id: "value-detail" });
   const chips = h("nav.chips", { "aria-label": "Metrics of this device" });
@@ -97,11 +107,11 @@ export function show(main, [device, metric, when], signal) {
   const box = h("input", { type: "checkbox", onchange: () => { high = box.checked; draw(); } });
   box.checked = high;
   const readout = h("p.readout", { "aria-live": "off" });
-  const plot = h("div.chart", { role: "img", "aria-label": `${metric} of ${device} over time` });
+  const plot = h("div.chart", { role: "img", "aria-label": `${nameOf(metric)} of ${device} over time` });
   const key = h("div.key", null,
     h("span", null, h("i"), "mean"), h("span", null, h("i.of-band"), "least to greatest"),
     h("span", null, h("i.of-high"), "p95"), h("span", null, h("i.of-corrected"), "corrected"),
-    h("span", null, h("i.of-live"), "still open"), h("span", null, h("i.of-found"), "anomaly"), h("span", null, h("i.of-limit"), "limit"));
+    h("span", null, h("i.of-live"), "still open"), h("span", null, h("i.of-found"), "anomaly"), h("span", null, h("i.of-limit"), "limit"), usualKey(usual, unit));
   const body = h("tbody");
   const table = h("section.card", null, h("h2", null, "Latest windows"), h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Latest windows" },
     h("table", null, h("thead", null, h("tr", null,
@@ -118,7 +128,7 @@ export function show(main, [device, metric, when], signal) {
 
   main.replaceChildren(
     h("div.head", null, h("h1", null, device), h("p", null, h("a", { href: "#/devices" }, "all devices"))),
-    chips, h("div.current", null, value, detail), card, state, found.card, table);
+    chips, h("div.current", null, value, detail), ...(usual.description ? [h("p.muted", { id: "about" }, usual.description)] : []), card, state, found.card, table);
   table.hidden = true;
 
   function choose(next) {
@@ -179,7 +189,7 @@ export function show(main, [device, metric, when], signal) {
     const { from, to } = bounds();
     const shown = all.filter((one) => one.at >= from - range.step && one.at < to);
     const [data, marked] = [columns(shown, range.step), found.within(from, to)];
-    if (!curve) curve = bandChart(plot, data, hover, marked);
+    if (!curve) curve = bandChart(plot, data, marked, { onHover: hover, label: `${nameOf(metric)}${unit && `,${unit}`}`, usual });
     else curve.set(data, marked);
     if (!range.asked) showTable(shown);
     showValue();
@@ -197,9 +207,11 @@ export function show(main, [device, metric, when], signal) {
     const newest = last ?? all.findLast((one) => one.last != null);
     if (!newest) return;
     const words = measure(newest.last ?? newest.mean, true);
-    if (value.firstChild?.textContent !== words) value.replaceChildren(words, unit ? h("small", null, ` ${unit}`) : "");
+    if (value.firstChild?.textContent !== words) value.replaceChildren(words, unit ? h("small", null, unit) : "");
     const open = newest.status === "live";
-    text(detail, `${metric}, ${open ? "open minute" : "minute"} of ${hourMinute(newest.at)}, ${count(newest.count)} readings`);
+    const outside = isOutside(newest.last ?? newest.mean, usual);
+    value.classList.toggle("is-outside", outside);
+    text(detail, `${nameOf(metric)}${outside ? ", outside of what is usual" : ""}, ${open ? "open minute" : "minute"} of ${hourMinute(newest.at)}, ${count(newest.count)} readings`);
   }
 
   function hover(index) {
@@ -207,7 +219,7 @@ export function show(main, [device, metric, when], signal) {
     const one = at == null ? null : points.get(Math.round(at * 1000));
     if (!one) return text(readout, "");
     const high = one.p95 == null ? "" : ` · p95 ${measure(one.p95)}`;
-    text(readout, `${clock(one.at)} · mean ${measure(one.mean)} · ${measure(one.min)} to ${measure(one.max)}${high} · ${count(one.count)} readings · ${one.status}`);
+    text(readout, `${clock(one.at)} · mean ${measure(one.mean)}${unit} · ${measure(one.min)} to ${measure(one.max)}${high} · ${count(one.count)} readings · ${one.status}`);
   }
 
   function hear(rows) {
@@ -248,8 +260,8 @@ async function siblings(chips, device, metric, signal) {
   const metrics = await metricsOf(device, signal).catch(() => []);
   const all = metrics.includes(metric) ? metrics : [...metrics, metric];
   chips.replaceChildren(...all.map((name) => h("a.chip", {
-    href: `#/device/${encodeURIComponent(device)}/${encodeURIComponent(name)}`, "aria-current": name === metric ? "page" : null,
-  }, name)));
+    href: `#/device/${encodeURIComponent(device)}/${encodeURIComponent(name)}`, title: name, "aria-current": name === metric ? "page" : null,
+  }, nameOf(name))));
 }
 
 async function metricsOf(device, signal) {

@@ -1,5 +1,6 @@
 //! All that the server hands to the API.
 
+use crate::catalogue::Catalogue;
 use crate::live::LiveFeed;
 use crate::reader::{Anomalies, DeviceReader, Letters, ReadError, SeriesReader};
 use crate::sink_stats::SinkStats;
@@ -77,6 +78,8 @@ pub struct Handles {
     pub series: Arc<dyn SeriesReader>,
     /// Where devices are listed.
     pub devices: Arc<dyn DeviceReader>,
+    /// What is known of metrics.
+    pub catalogue: Arc<Catalogue>,
     /// Where dead letters are read.
     pub letters: Letters,
     /// Where anomalies are read.
@@ -175,6 +178,7 @@ impl Handles {
             archive: None,
             series: reader.clone(),
             devices: reader,
+            catalogue: Arc::default(),
             letters: Letters::Elsewhere("nowhere".to_owned()),
             anomalies: Anomalies::Elsewhere("nowhere".to_owned()),
             live: Arc::new(Nothing),

@@ -14,12 +14,14 @@
 //! * [`document()`]: the API as a contract, in OpenAPI.
 //! * `anomaly`: an anomaly as JSON, and as a sentence.
 //! * `fleet`: how the fleet and the process are doing, in numbers that a page can show.
+//! * `catalogue`: what is known of metrics.
 //! * [`handles`]: all that the server hands over.
 //! * [`sink_stats`]: what is counted about sinks.
 
 mod anomaly;
 mod answer;
 mod body;
+mod catalogue;
 mod census;
 pub mod config;
 pub mod conformance;
@@ -40,6 +42,7 @@ mod serve;
 pub mod sink_stats;
 pub mod tap;
 
+pub use catalogue::Catalogue;
 pub use config::{ApiConfig, Settings};
 pub use document::document;
 pub use error::{Error, ErrorKind};

@@ -17,6 +17,7 @@ pub(crate) enum ProblemKind {
     UnknownPath,
     UnknownSeries,
     UnknownLetter,
+    UnknownMetric,
     LettersElsewhere,
     AnomaliesElsewhere,
     WrongMethod,
@@ -52,6 +53,11 @@ impl ProblemKind {
             ProblemKind::UnknownPath => (StatusCode::NOT_FOUND, "unknown-path", "There is nothing here"),
             ProblemKind::UnknownSeries => (StatusCode::NOT_FOUND, "unknown-series", "There is no such series"),
             ProblemKind::UnknownLetter => (StatusCode::NOT_FOUND, "unknown-letter", "There is no such dead letter"),
+            ProblemKind::UnknownMetric => (
+                StatusCode::NOT_FOUND,
+                "unknown-metric",
+                "Nothing is known of this metric",
+            ),
             ProblemKind::LettersElsewhere => (
                 StatusCode::NOT_FOUND,
                 "letters-elsewhere",

@@ -84,6 +84,18 @@ pub const ROUTES: &[Route] = &[
     ),
     get("devices", "/v1/devices", VIEWER, routes::devices::describe),
     get("anomalies", "/v1/anomalies", VIEWER, routes::anomalies::describe),
+    get(
+        "metric_metadata",
+        "/v1/metrics",
+        VIEWER,
+        routes::catalogue::describe_list,
+    ),
+    get(
+        "metric",
+        "/v1/metrics/{metric}",
+        VIEWER,
+        routes::catalogue::describe_one,
+    ),
     get("fleet", "/v1/fleet", VIEWER, routes::fleet::describe),
     get(
         "dead_letters",

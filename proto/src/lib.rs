@@ -7,7 +7,7 @@
 //! * [`limits`], [`reject`]: what is accepted, and why a record is not; [`straggler`]: what came too late for memory.
 //! * [`pane`], [`aggregate`], [`sketch`], [`together`]: what readings become.
 //! * [`anomaly`]: what is looked for, and what was found.
-//! * [`registry`]: which site and fleet a device belongs to, and since when.
+//! * [`registry`]: which site and fleet a device belongs to, and since when; [`metric`]: what people should know about a metric.
 //! * [`row`], [`block`]: what the engine yields, and how it leaves; [`names`]: the names in it; [`query`]: what is asked of whoever keeps rows.
 
 pub mod aggregate;
@@ -15,6 +15,7 @@ pub mod anomaly;
 pub mod block;
 pub mod ids;
 pub mod limits;
+pub mod metric;
 pub mod names;
 pub mod pane;
 pub mod query;

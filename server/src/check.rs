@@ -4,6 +4,7 @@ use crate::config::{
     ArchivePlace, ArchiveSettings, ConfigError, DeadLetterSettings, EXIT_CONFIG, Input, Loaded, Settings,
     SourceSettings, StateSettings, load,
 };
+use crate::metrics::MetricsFile;
 use crate::topics::creating;
 use std::io::Write;
 use std::net::TcpListener;
@@ -65,6 +66,7 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
         api,
         state,
         archive,
+        metrics,
         ..
     } = settings;
     check_source(&source, tell);
@@ -74,6 +76,13 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
         tell(Finding::Good(format!("embedded.folder: the store is kept in {folder}")));
     }
     tell(check_archive(archive.as_ref()));
+    if let Some(file) = &metrics.file {
+        let described = MetricsFile::new(file).read().ok().flatten().unwrap_or_default();
+        let (file, metrics) = (file.display(), described.len());
+        tell(Finding::Good(format!(
+            "metrics.file: {file} describes {metrics} metrics"
+        )));
+    }
     if let Some(postgres) = &output.postgres {
         tell(check_postgres(postgres));
     }

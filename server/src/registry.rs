@@ -1,7 +1,8 @@
 //! The registry file: which site and fleet each device belongs to, and since when.
 
+use crate::table::{TableFile, lines};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::time::{EVENT_TIME_MIN, EventTime};
@@ -12,8 +13,7 @@ const COLUMNS: [&str; 4] = ["device_id", "site", "fleet", "valid_from"];
 /// A registry file, read again when it changes.
 #[derive(Debug)]
 pub struct RegistryFile {
-    path: PathBuf,
-    seen: Option<SystemTime>,
+    file: TableFile,
     placements: BTreeSet<Placement>,
 }
 
@@ -21,8 +21,7 @@ impl RegistryFile {
     /// A registry that was not read yet.
     pub fn new(path: &Path) -> RegistryFile {
         RegistryFile {
-            path: path.to_owned(),
-            seen: None,
+            file: TableFile::new(path),
             placements: BTreeSet::new(),
         }
     }
@@ -32,16 +31,9 @@ impl RegistryFile {
     /// # Errors
     /// What can't be read, or which line can't be used; what held before goes on holding.
     pub fn read(&mut self) -> Result<Option<RegistryChange>, String> {
-        let at = |problem: String| format!("{}: {problem}", self.path.display());
-        let changed = std::fs::metadata(&self.path)
-            .and_then(|data| data.modified())
-            .map_err(|error| at(format!("can't be read: {error}")))?;
-        if self.seen == Some(changed) {
+        let Some(now) = self.file.read(parse)? else {
             return Ok(None);
-        }
-        self.seen = Some(changed);
-        let text = std::fs::read(&self.path).map_err(|error| at(format!("can't be read: {error}")))?;
-        let now = parse(&text).map_err(at)?;
+        };
         let change = RegistryChange {
             removed: self.placements.difference(&now).cloned().collect(),
             added: now.difference(&self.placements).cloned().collect(),
@@ -57,40 +49,14 @@ type Since = BTreeMap<EventTime, (String, String)>;
 /// Reads a registry: `device_id,site,fleet,valid_from`, where `valid_from` is RFC 3339, or epoch
 /// milliseconds, or empty for always. A device's later line ends its earlier one.
 fn parse(text: &[u8]) -> Result<BTreeSet<Placement>, String> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .comment(Some(b'#'))
-        .trim(csv::Trim::All)
-        .from_reader(text);
-    let mut record = csv::StringRecord::new();
-    reader.read_record(&mut record).map_err(|e| e.to_string())?;
-    let head: Vec<&str> = record.iter().collect();
-    if head != COLUMNS {
-        return Err(format!(
-            "line 1 must be \"{}\", not \"{}\"",
-            COLUMNS.join(","),
-            head.join(",")
-        ));
-    }
     let mut devices: BTreeMap<String, Since> = BTreeMap::new();
-    while reader.read_record(&mut record).map_err(|e| e.to_string())? {
-        let at = last_line(text, reader.position().byte() as usize);
-        let fields: Vec<&str> = record.iter().collect();
-        let [device, site, fleet, from] = fields[..] else {
-            return Err(format!(
-                "line {at} has {} fields, not the {} of \"{}\"",
-                fields.len(),
-                COLUMNS.len(),
-                COLUMNS.join(",")
-            ));
-        };
+    for (at, [device, site, fleet, from]) in lines(text, COLUMNS)? {
         if device.is_empty() || site.is_empty() || fleet.is_empty() {
             return Err(format!("line {at} lacks a device_id, site or fleet"));
         }
-        let from = instant(from).ok_or_else(|| format!("line {at}: valid_from \"{from}\" is no time"))?;
-        let since = devices.entry(device.to_owned()).or_default();
-        if since.insert(from, (site.to_owned(), fleet.to_owned())).is_some() {
+        let from = instant(&from).ok_or_else(|| format!("line {at}: valid_from \"{from}\" is no time"))?;
+        let since = devices.entry(device.clone()).or_default();
+        if since.insert(from, (site, fleet)).is_some() {
             return Err(format!("line {at}: {device} has two lines from the same time on"));
         }
     }
@@ -98,13 +64,6 @@ fn parse(text: &[u8]) -> Result<BTreeSet<Placement>, String> {
         .into_iter()
         .flat_map(|(device, since)| placements(&device, &since))
         .collect())
-}
-
-/// The line in which the text until here ends: a record's own position is before the comments that precede it.
-fn last_line(text: &[u8], end: usize) -> usize {
-    let read = text.get(..end).unwrap_or(text);
-    let read = read.strip_suffix(b"\n").unwrap_or(read);
-    1 + read.iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn placements(device: &str, since: &Since) -> Vec<Placement> {

@@ -105,6 +105,7 @@ fn check_table(name: &str, cases_min: usize) {
         ("bad-tokens", "king 0123456789abcdef\n"),
         ("readings.csv", "ts,device_id,metric,value\n"),
         ("readings.log", ""),
+        ("metrics.csv", "metric,name,unit,min,max,description\nrpm,,1/min,9,3,\n"),
         ("devices.csv", "device_id,site,fleet,valid_from\n"),
     ] {
         std::fs::write(folder.path().join(file), text).expect("written");
@@ -177,6 +178,7 @@ fn fields() -> BTreeMap<&'static str, (Vec<&'static str>, String)> {
         ("engine", of::<parsed::EngineSection>("engine")),
         ("engine.limits", of::<parsed::LimitsSection>("engine.limits")),
         ("registry", of::<parsed::RegistrySection>("registry")),
+        ("metrics", of::<parsed::MetricsSection>("metrics")),
         ("output", of::<parsed::OutputSection>("output")),
         ("output.kafka", of::<KafkaSinkConfig>("output.kafka")),
         ("embedded", of::<SqliteConfig>("embedded")),

@@ -3,6 +3,7 @@
 //! Which of them may be called by whom stands in [`crate::roles`]; a request comes here only when it matches there.
 
 pub(crate) mod anomalies;
+pub(crate) mod catalogue;
 pub(crate) mod devices;
 pub(crate) mod fleet;
 pub(crate) mod health;
@@ -42,6 +43,8 @@ pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
         .or(series::route(shared))
         .unify()
         .or(devices::route(shared))
+        .unify()
+        .or(catalogue::route(shared))
         .unify()
         .or(letters::route(shared))
         .unify()

@@ -64,6 +64,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         file!("anomalies.js", SCRIPT),
         file!("letters.js", SCRIPT),
         file!("engine.js", SCRIPT),
+        file!("metrics.js", SCRIPT),
         file!("diagram.js", SCRIPT),
         file!("vendor/uplot/uPlot.iife.min.js", SCRIPT),
         file!("vendor/uplot/uPlot.min.css", STYLE),

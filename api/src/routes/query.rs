@@ -218,7 +218,8 @@ pub(super) fn named(what: &str, text: &str) -> Result<Name, Problem> {
     }
 }
 
-fn name(what: &str, encoded: &str) -> Result<Name, Problem> {
+/// A name in a path, still percent-encoded.
+pub(super) fn name(what: &str, encoded: &str) -> Result<Name, Problem> {
     let bytes: Cow<'_, [u8]> = percent_decode_str(encoded).into();
     match std::str::from_utf8(&bytes) {
         Ok(name) if name_is_good(&bytes, NAME_BYTES_MAX) => Ok(name.into()),

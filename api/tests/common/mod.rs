@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 use tidewatch_api::{
-    Anomalies, AnomalyReader, ApiConfig, BoundServer, BuildInfo, DeviceReader, Handles, LetterReader, Letters,
-    LiveFeed, MemoryReader, ReadError, ReadErrorKind, Readiness, RunInfo, SeriesReader, SinkStats, Tap, listen, serve,
+    Anomalies, AnomalyReader, ApiConfig, BoundServer, BuildInfo, Catalogue, DeviceReader, Handles, LetterReader,
+    Letters, LiveFeed, MemoryReader, ReadError, ReadErrorKind, Readiness, RunInfo, SeriesReader, SinkStats, Tap,
+    listen, serve,
 };
 use tidewatch_dataflow::live::Listener;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Live, Watch};
 use tidewatch_proto::anomaly::{Anomaly, AnomalyStatus, Evidence, Field, Observation, Severity};
 use tidewatch_proto::ids::{Epoch, Name, Offset};
+use tidewatch_proto::metric::Metadata;
 use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
@@ -221,6 +223,21 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+fn catalogue() -> Catalogue {
+    let temperature = Metadata {
+        name: Some("Temperature".into()),
+        unit: Some("°C".into()),
+        min: Some(-40.0),
+        max: Some(85.5),
+        description: None,
+    };
+    let share = Metadata {
+        min: Some(0.0),
+        ..Metadata::default()
+    };
+    Catalogue::new([("temp".into(), temperature), ("a/b 100%".into(), share)].into())
+}
+
 /// A server, and what it said to the log.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -248,6 +265,7 @@ pub(crate) fn handles(not_ready: &[&str], events: Arc<Mutex<Vec<String>>>) -> Ha
         archive: None,
         series: Arc::new(Fake(MemoryReader::new(rows()))),
         devices: Arc::new(Fake(MemoryReader::new(rows()))),
+        catalogue: Arc::new(catalogue()),
         letters: Letters::Here(Arc::new(Kept)),
         anomalies: Anomalies::Here(Arc::new(Fake({
             let reader = MemoryReader::default();

@@ -2,7 +2,6 @@
 
 use super::parsed::{ArchiveKind, Config, DeadLetterKind, SourceKind, StateKind, StoreKind};
 use super::written::Written;
-use tidewatch_sources::log::Feed;
 
 /// A line for each thing that somebody should look at.
 pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
@@ -32,7 +31,7 @@ fn unused_sections(config: &Config, written: &Written) -> Vec<String> {
         ("log", kind == SourceKind::Log, "source.kind = \"log\""),
         (
             "fleet",
-            has_fleet(config),
+            config.has_fleet(),
             "source.kind = \"log\" and log.feed = \"fleet\"",
         ),
         ("embedded", embedded, "output.store = \"embedded\""),
@@ -45,15 +44,6 @@ fn unused_sections(config: &Config, written: &Written) -> Vec<String> {
     unused
         .map(|(section, _, with)| format!("[{section}] is not used; it is with {with}"))
         .collect()
-}
-
-/// Whether the simulated fleet sends, into the log or without one.
-fn has_fleet(config: &Config) -> bool {
-    match config.source.kind {
-        SourceKind::Fleet => true,
-        SourceKind::Log => config.log.feed == Feed::Fleet,
-        SourceKind::Kafka | SourceKind::File => false,
-    }
 }
 
 fn buckets(config: &Config) -> Vec<String> {
@@ -81,7 +71,7 @@ fn rollups(config: &Config, written: &Written) -> Option<String> {
     let pointless = written.has("registry.rollups")
         && config.registry.file.is_none()
         && !config.registry.rollups.is_empty()
-        && !has_fleet(config);
+        && !config.has_fleet();
     pointless.then(|| "registry.rollups has nothing to add up over without registry.file".to_owned())
 }
 

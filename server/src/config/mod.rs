@@ -19,8 +19,8 @@ pub mod written;
 pub use error::{ConfigError, EXIT_CONFIG, Origin};
 pub use parsed::{Config, StoreKind};
 pub use settings::{
-    ArchivePlace, ArchiveSettings, DeadLetterSettings, OutputSettings, RegistrySettings, Settings, SourceSettings,
-    StateSettings,
+    ArchivePlace, ArchiveSettings, DeadLetterSettings, MetricsSettings, OutputSettings, RegistrySettings, Settings,
+    SourceSettings, StateSettings,
 };
 
 use serde::Deserialize;

@@ -14,7 +14,7 @@ use tidewatch_sinks::sqlite::SqliteConfig;
 use tidewatch_sources::file::FileConfig;
 use tidewatch_sources::fleet::FleetConfig;
 use tidewatch_sources::kafka::KafkaSourceConfig;
-use tidewatch_sources::log::LogConfig;
+use tidewatch_sources::log::{Feed, LogConfig};
 
 /// The default of [`StateSection::folder`].
 pub const STATE_FOLDER: &str = "tidewatch-data";
@@ -37,6 +37,8 @@ pub struct Config {
     pub engine: EngineSection,
     /// Sites and fleets.
     pub registry: RegistrySection,
+    /// What people should know about metrics.
+    pub metrics: MetricsSection,
     /// Where rows go.
     pub output: OutputSection,
     /// The embedded store.
@@ -74,6 +76,15 @@ impl Config {
             StoreKind::Memory | StoreKind::Postgres | StoreKind::Discard => DeadLetterKind::Memory,
         };
         self.dead_letter.kind.unwrap_or(otherwise)
+    }
+
+    /// Whether the simulated fleet sends, into the log or without one.
+    pub fn has_fleet(&self) -> bool {
+        match self.source.kind {
+            SourceKind::Fleet => true,
+            SourceKind::Log => self.log.feed == Feed::Fleet,
+            SourceKind::Kafka | SourceKind::File => false,
+        }
     }
 }
 
@@ -250,6 +261,14 @@ impl Default for RegistrySection {
             rollups: vec![Level::Site, Level::Fleet],
         }
     }
+}
+
+/// The section `[metrics]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSection {
+    /// What is called how, in which unit.
+    pub file: Option<PathBuf>,
 }
 
 /// The section `[output]`.

@@ -4,6 +4,7 @@
 use super::error::ConfigError;
 use super::parsed::{Config, DeadLetterKind, Duplicates, EngineSection, SourceKind, StoreKind, Window};
 use super::written::Written;
+use crate::metrics::{Metrics, MetricsFile};
 use crate::registry::RegistryFile;
 use std::path::PathBuf;
 use tidewatch_checkpoints::S3Settings;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub source: SourceSettings,
     /// Sites and fleets.
     pub registry: RegistrySettings,
+    /// What people should know about metrics.
+    pub metrics: MetricsSettings,
     /// Where rows and records that can't be used go.
     pub output: OutputSettings,
     /// Where checkpoints are kept.
@@ -108,6 +111,15 @@ pub struct RegistrySettings {
     pub rollups: Vec<Level>,
 }
 
+/// What people should know about metrics.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetricsSettings {
+    /// What is known without a file: the simulated fleet's, when it sends.
+    pub known: Metrics,
+    /// The file, whose lines count before that.
+    pub file: Option<PathBuf>,
+}
+
 /// Where rows and records that can't be used go.
 #[derive(Clone)]
 pub struct OutputSettings {
@@ -169,6 +181,7 @@ pub(super) fn resolve(config: &Config, written: &Written, insecure: bool) -> Res
         engine: resolver.engine()?,
         source: resolver.source()?,
         registry: resolver.registry()?,
+        metrics: resolver.metrics()?,
         output: OutputSettings {
             store: resolver.store()?,
             embedded: resolver.embedded()?,
@@ -269,6 +282,20 @@ impl Resolver<'_> {
         Ok(RegistrySettings {
             file: registry.file.clone(),
             rollups,
+        })
+    }
+
+    fn metrics(&self) -> Result<MetricsSettings, ConfigError> {
+        let file = self.config.metrics.file.clone();
+        if let Some(file) = &file {
+            let read = MetricsFile::new(file).read();
+            read.map_err(|problem| self.wrong("metrics.file", problem))?;
+        }
+        let known = self.config.has_fleet().then(tidewatch_sources::fleet::metrics);
+        let known = known.into_iter().flatten();
+        Ok(MetricsSettings {
+            known: known.map(|(metric, about)| (metric.into(), about)).collect(),
+            file,
         })
     }
 

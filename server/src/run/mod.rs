@@ -144,8 +144,8 @@ async fn start(
     let changes = Changes::watch(begun.source.log.kafka()).map_err(|error| error.to_string())?;
     begun.team.all_ready().await?;
     stop.begun(true);
-    let (tending, first) = Tending::start(&settings.registry, &terminal)?;
-    let mut wired = Wired::wire(begun, settings, &around, &first, port)?;
+    let (tending, first) = Tending::start(&settings.registry, &settings.metrics, &terminal)?;
+    let mut wired = Wired::wire(begun, settings, &around, &first, (port, tending.catalogue.clone()))?;
     let watched = watch(&mut wired, tending, stop, &changes, &around).await?;
     let mut errors = watched.errors;
     if let Some(Verdict::Again(news)) = &watched.verdict {

@@ -1,11 +1,13 @@
-//! What is done once a second: the registry's file is looked at.
+//! What is done once a second: the files of the registry and of metrics are looked at.
 
 use super::RunError;
 use super::log::Terminal;
 use super::status::StatusLine;
-use crate::config::{ConfigError, RegistrySettings};
+use crate::config::{ConfigError, MetricsSettings, RegistrySettings};
+use crate::metrics::{Metrics, MetricsFile};
 use crate::registry::RegistryFile;
 use std::sync::Arc;
+use tidewatch_api::Catalogue;
 use tidewatch_dataflow::Handle;
 use tidewatch_dataflow::command::Command;
 use tidewatch_proto::registry::RegistryChange;
@@ -14,50 +16,104 @@ use tidewatch_proto::registry::RegistryChange;
 pub struct Tending {
     /// The line that says how things stand.
     pub status: StatusLine,
-    registry: Option<RegistryFile>,
-    /// What was last said to be wrong with the registry.
+    /// What is known of metrics now.
+    pub catalogue: Arc<Catalogue>,
+    registry: Option<Tended<RegistryFile>>,
+    metrics: Option<Tended<MetricsFile>>,
+    /// What is known of metrics without the file.
+    known: Metrics,
+}
+
+/// A file, and what was last said to be wrong with it.
+struct Tended<F> {
+    file: F,
     problem: Option<String>,
 }
 
+impl<F> Tended<F> {
+    fn new(file: F) -> Tended<F> {
+        Tended { file, problem: None }
+    }
+
+    /// The file's change, if it has one. What is wrong with it is said once.
+    fn tend<T>(
+        &mut self,
+        what: &str,
+        terminal: &Terminal,
+        read: impl FnOnce(&mut F) -> Result<Option<T>, String>,
+    ) -> Option<T> {
+        match read(&mut self.file) {
+            Ok(change) => {
+                self.problem = self.problem.take().filter(|_| change.is_none());
+                change
+            }
+            Err(problem) => {
+                if self.problem.as_ref() != Some(&problem) {
+                    terminal.news(&format!("{what}: {problem}; what held before goes on holding"));
+                }
+                self.problem = Some(problem);
+                None
+            }
+        }
+    }
+}
+
 impl Tending {
-    /// Begins with the registry as it is; gives what the engine must know before it reads the first record.
+    /// Begins with the files as they are; gives what the engine must know before it reads the first record.
     ///
     /// # Errors
-    /// When the file can't be used.
-    pub fn start(settings: &RegistrySettings, terminal: &Terminal) -> Result<(Tending, Vec<Command>), RunError> {
+    /// When a file can't be used.
+    pub fn start(
+        registry: &RegistrySettings,
+        metrics: &MetricsSettings,
+        terminal: &Terminal,
+    ) -> Result<(Tending, Vec<Command>), RunError> {
+        let wrong = |key: &'static str| move |problem| RunError::Config(ConfigError::new(key, problem));
         let mut tending = Tending {
             status: StatusLine::default(),
-            registry: settings.file.as_deref().map(RegistryFile::new),
-            problem: None,
+            catalogue: Arc::new(Catalogue::new(metrics.known.clone())),
+            registry: registry
+                .file
+                .as_deref()
+                .map(|file| Tended::new(RegistryFile::new(file))),
+            metrics: metrics.file.as_deref().map(|file| Tended::new(MetricsFile::new(file))),
+            known: metrics.known.clone(),
         };
         let mut first = Vec::new();
-        if let Some(registry) = &mut tending.registry {
-            let change = registry.read();
-            let change = change.map_err(|problem| RunError::Config(ConfigError::new("registry.file", problem)))?;
-            if let Some(change) = change {
+        if let Some(tended) = &mut tending.registry {
+            if let Some(change) = tended.file.read().map_err(wrong("registry.file"))? {
                 tell(&change, terminal);
                 first.push(Command::Registry(Arc::new(change)));
             }
-            first.extend(settings.rollups.iter().map(|level| Command::StartRollup(*level)));
+            first.extend(registry.rollups.iter().map(|level| Command::StartRollup(*level)));
+        }
+        if let Some(tended) = &mut tending.metrics
+            && let Some(metrics) = tended.file.read().map_err(wrong("metrics.file"))?
+        {
+            tending.describe(metrics);
         }
         Ok((tending, first))
     }
 
-    /// Looks whether the registry has changed.
+    /// Looks whether a file has changed.
     pub fn tend(&mut self, handle: &Handle, terminal: &Terminal) {
-        match self.registry.as_mut().map_or(Ok(None), RegistryFile::read) {
-            Ok(Some(change)) => {
-                self.problem = None;
-                tell(&change, terminal);
-                handle.change_registry(change);
-            }
-            Ok(None) => {}
-            Err(problem) if self.problem.as_ref() == Some(&problem) => {}
-            Err(problem) => {
-                terminal.news(&format!("registry: {problem}; what held before goes on holding"));
-                self.problem = Some(problem);
-            }
+        let registry = self.registry.as_mut();
+        if let Some(change) = registry.and_then(|tended| tended.tend("registry", terminal, RegistryFile::read)) {
+            tell(&change, terminal);
+            handle.change_registry(change);
         }
+        let metrics = self.metrics.as_mut();
+        if let Some(metrics) = metrics.and_then(|tended| tended.tend("metrics", terminal, MetricsFile::read)) {
+            terminal.news(&format!("metrics: {} are described", metrics.len()));
+            self.describe(metrics);
+        }
+    }
+
+    /// Takes what the file says, and for other metrics what is known without it.
+    fn describe(&self, metrics: Metrics) {
+        let mut all = self.known.clone();
+        all.extend(metrics);
+        self.catalogue.replace(all);
     }
 }
 

@@ -17,7 +17,7 @@ use super::{RunError, reader};
 use crate::config::Settings;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use tidewatch_api::{Anomalies, BoundServer, BuildInfo, Handles, Letters, Port, RunInfo, Tap};
+use tidewatch_api::{Anomalies, BoundServer, BuildInfo, Catalogue, Handles, Letters, Port, RunInfo, Tap};
 use tidewatch_checkpoints::{Checkpoints, Pace, Writer};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::stats::Stats;
@@ -77,7 +77,7 @@ impl Wired {
         settings: Settings,
         around: &Surroundings,
         first: &[Command],
-        port: Port,
+        (port, catalogue): (Port, Arc<Catalogue>),
     ) -> Result<Wired, RunError> {
         // Not before all are ready: whoever is ahead of the others reads nothing until they have caught up.
         let clock = Arc::new(SystemClock::starting_at(begun.begun));
@@ -159,7 +159,7 @@ impl Wired {
             (&handle, &talk),
             &sinks,
             around,
-            (settings.api, port),
+            (settings.api, port, catalogue),
             (&as_of, partitions),
             (tap, run, archiving.as_ref()),
         );
@@ -265,7 +265,7 @@ impl Serving {
         (engine, talk): (&Handle, &Talk),
         sinks: &Sinks,
         around: &Surroundings,
-        (settings, port): (tidewatch_api::Settings, Port),
+        (settings, port, catalogue): (tidewatch_api::Settings, Port, Arc<Catalogue>),
         (as_of, partition_names): (&Arc<AtomicU64>, Vec<String>),
         (tap, run, archiving): (Arc<Tap>, RunInfo, Option<&Archiving>),
     ) -> Serving {
@@ -283,6 +283,7 @@ impl Serving {
             archive: archiving.map(Archiving::counts),
             series: reader.clone(),
             devices: reader,
+            catalogue,
             letters: match &sinks.letters {
                 Ok(store) => Letters::Here(Arc::new(reader::Stored(store.clone()))),
                 Err(place) => Letters::Elsewhere(place.clone()),

@@ -4,6 +4,7 @@ use super::config::FleetSettings;
 use super::faults::{Chance, Condition, FLOOD_MESSAGES, LATE_TICKS, Purpose, Sends};
 use crate::encode;
 use std::f64::consts::TAU;
+use tidewatch_proto::metric::Metadata;
 use tidewatch_proto::time::EventTime;
 
 /// How many messages a device sends in an interval at most.
@@ -113,6 +114,40 @@ impl Device {
             ),
         ]
     }
+}
+
+/// What people should know about the four metrics.
+pub fn metrics() -> [(&'static str, Metadata); 4] {
+    let about = |name: &str, unit: &str, (min, max), description: &str| Metadata {
+        name: Some(name.into()),
+        unit: Some(unit.into()),
+        min: Some(min),
+        max: Some(max),
+        description: Some(description.into()),
+    };
+    [
+        (
+            "temperature",
+            about("Temperature", "°C", (-10.0, 40.0), "Of the air around the device."),
+        ),
+        (
+            "humidity",
+            about("Humidity", "%", (0.0, 100.0), "Relative humidity of the air."),
+        ),
+        (
+            "pressure",
+            about("Pressure", "hPa", (980.0, 1_045.0), "Of the air, reduced to sea level."),
+        ),
+        (
+            "vibration",
+            about(
+                "Vibration",
+                "mm/s",
+                (0.0, 2.8),
+                "Of the device, the root mean square of its velocity.",
+            ),
+        ),
+    ]
 }
 
 /// The id of a device.

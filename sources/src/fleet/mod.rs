@@ -17,5 +17,6 @@ mod partition;
 mod source;
 
 pub use config::{FaultConfig, FleetConfig, FleetSettings};
+pub use device::metrics;
 pub use feed::{FleetFeed, Step};
 pub use source::FleetFactory;

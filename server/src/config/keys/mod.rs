@@ -32,7 +32,7 @@ pub(super) const GIB: i64 = 1 << 30;
 pub(super) const COUNT_MAX: i64 = u32::MAX as i64;
 
 /// Every section.
-pub const SECTIONS: [&Section; 22] = [
+pub const SECTIONS: [&Section; 23] = [
     &sources::SOURCE,
     &sources::LOG,
     &kafka::KAFKA,
@@ -43,6 +43,7 @@ pub const SECTIONS: [&Section; 22] = [
     &engine::ENGINE,
     &engine::LIMITS,
     &stores::REGISTRY,
+    &stores::METRICS,
     &stores::OUTPUT,
     &stores::EMBEDDED,
     &stores::POSTGRES,

@@ -1,4 +1,4 @@
-//! The keys of what is stored: registry, rows, dead letters, state.
+//! The keys of what is stored: registry, metrics, rows, dead letters, state.
 
 use super::super::key::{Key, Kind, Section};
 use super::s3;
@@ -22,6 +22,20 @@ pub(super) const REGISTRY: Section = Section {
             about: "What minutes are added up over, once a registry is there.",
         },
     ],
+};
+
+/// `[metrics]`
+pub(super) const METRICS: Section = Section {
+    name: "metrics",
+    about: "What people should know about metrics: for the page, and for `/v1/metrics`.",
+    keys: &[Key {
+        name: "file",
+        kind: Kind::Path,
+        default: "",
+        about: "A CSV file with the columns `metric`, `name`, `unit`, `min`, `max` and `description`; all but the first may \
+                be empty. It is read again when it changes. `min` and `max` say which values are usual: the page shows \
+                them, nothing is refused. The simulated fleet's four metrics are known without it.",
+    }],
 };
 
 /// `[output]`
