@@ -85,7 +85,9 @@ export function show(main, [asked], signal) {
       one.next = answer.next;
       settle();
     } catch (problem) {
-      if (!signal.aborted && question === one.asked) body.replaceChildren(failure(problem, problem.status === 404 ? null : load));
+      if (signal.aborted || question !== one.asked) return;
+      for (const { card } of [now, past]) card.hidden = true;
+      body.replaceChildren(failure(problem, problem.status === 404 ? null : load));
     }
   }
 

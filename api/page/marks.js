@@ -12,6 +12,7 @@ const LINES = 4;
 export function marks(device, metric, signal) {
   const known = new Map();
   let listed = "";
+  let asked = 0;
   const list = h("div", { "aria-label": "Anomalies in this range" });
   const card = h("section.card", { id: "found", hidden: true }, h("div.title", null, h("h2", null, "Anomalies in this range")), list);
   arrows(list, "summary");
@@ -44,9 +45,11 @@ export function marks(device, metric, signal) {
     card,
     /** Asks which there were between two times. */
     async load(from, to) {
+      const question = ++asked;
       try {
         if (!(await keepsAnomalies(signal))) return;
         const { anomalies } = await get("/v1/anomalies", { device, from, to, limit: LIMIT }, signal);
+        if (question !== asked) return;
         known.clear();
         anomalies.forEach(take);
       } catch (problem) {
