@@ -12,6 +12,8 @@ const PAUSE_MS = 150;
 
 export function show(main, _, signal) {
   const input = h("input", { id: "search", type: "search", placeholder: "Search by device id", "aria-label": "Search by device id", autocomplete: "off", spellcheck: "false" });
+  const place = { site: null, fleet: null };
+  const chosen = h("p.places", { hidden: true });
   const told = h("p.muted", { role: "status" });
   const list = h("ul.devices", { "aria-label": "Devices" });
   const card = h("section.card", null, list);
@@ -24,7 +26,7 @@ export function show(main, _, signal) {
   let fleet = null;
 
   main.replaceChildren(h("div.head", null, h("h1", null, "Devices"), told),
-    h("form.search", { role: "search", onsubmit: open }, input), body, more);
+    h("form.search", { role: "search", onsubmit: open }, input), chosen, body, more);
   arrows(list);
 
   function open(event) {
@@ -35,7 +37,7 @@ export function show(main, _, signal) {
   async function load(cursor = null) {
     const question = ++asked;
     try {
-      const page = await get("/v1/devices", { search: input.value.trim(), limit: PAGE, cursor }, signal);
+      const page = await get("/v1/devices", { search: input.value.trim(), ...place, limit: PAGE, cursor }, signal);
       if (question === asked) showPage(page, cursor !== null);
     } catch (problem) {
       if (!signal.aborted && question === asked) body.replaceChildren(failure(problem, () => load(cursor)));
@@ -57,7 +59,23 @@ export function show(main, _, signal) {
     want(devices.length ? { devices, throttle_ms: 1000 } : {});
   }
 
+  /** Only devices of a site or fleet, or of all of them again. */
+  function choose(kind, name) {
+    place[kind] = name;
+    const all = Object.entries(place).filter(([, one]) => one);
+    chosen.replaceChildren(...all.map(([of, one]) =>
+      h("button.chip", { type: "button", "aria-label": `All, not only ${of} ${one}`, onclick: () => choose(of, null) }, `${of} `, h("b", null, one), " ×")));
+    chosen.hidden = all.length === 0;
+    load();
+  }
+
+  function placeOf(device) {
+    return ["site", "fleet"].filter((kind) => device[kind]).map((kind) =>
+      h("button.chip", { type: "button", title: `Only ${kind} ${device[kind]}`, onclick: () => choose(kind, device[kind]) }, `${kind} `, h("b", null, device[kind])));
+  }
+
   function none() {
+    if (place.site || place.fleet) return notice("No device is there", "Of those that belong there none has sent anything that has been published, or none is called that.");
     if (input.value.trim()) return notice("No device is called that", `Nothing that has been published holds “${input.value.trim()}”.`);
     if (fleet?.devices > 0) {
       const first = notice("The first minute is still open", `${fleet.devices} devices have sent something; they are listed here when their first minute has closed.`);
@@ -77,7 +95,7 @@ export function show(main, _, signal) {
     const first = device.metrics.includes("temperature") ? "temperature" : device.metrics[0];
     return h("li.device", null,
       h("a.row", { href: `#/device/${id}/${encodeURIComponent(first)}` }, device.device_id),
-      h("div.chips", null, chips),
+      h("div.chips", null, chips, placeOf(device)),
       h("time", { datetime: device.latest, title: full(device.latest) }, `last minute ${hourMinute(device.latest)}`));
   }
 

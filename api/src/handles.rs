@@ -2,6 +2,7 @@
 
 use crate::catalogue::Catalogue;
 use crate::live::LiveFeed;
+use crate::places::Places;
 use crate::reader::{Anomalies, DeviceReader, Letters, ReadError, SeriesReader};
 use crate::sink_stats::SinkStats;
 use crate::tap::Tap;
@@ -80,6 +81,8 @@ pub struct Handles {
     pub devices: Arc<dyn DeviceReader>,
     /// What is known of metrics.
     pub catalogue: Arc<Catalogue>,
+    /// Where devices belong.
+    pub places: Arc<Places>,
     /// Where dead letters are read.
     pub letters: Letters,
     /// Where anomalies are read.
@@ -125,6 +128,13 @@ pub enum Event<'a> {
         /// What is wrong with it.
         problem: &'a str,
     },
+    /// The files for TLS changed and can't be used; what was read before stays in force.
+    CertificateRefused {
+        /// Which one, and what is wrong with it.
+        problem: &'a str,
+    },
+    /// The files for TLS changed and are in force.
+    CertificateLoaded,
     /// The token file changed and is in force.
     TokensLoaded {
         /// How many tokens it holds.
@@ -150,6 +160,13 @@ impl fmt::Display for Event<'_> {
             Event::TokensRefused { problem } => {
                 write!(f, "api.token_file: {problem}; nobody gets in until it is mended")
             }
+            Event::CertificateRefused { problem } => {
+                write!(
+                    f,
+                    "{problem}; until it is mended the certificate read before stays in force"
+                )
+            }
+            Event::CertificateLoaded => f.write_str("api.cert_file: a new certificate is in force"),
             Event::TokensLoaded { tokens } => write!(f, "api.token_file: {tokens} tokens in force"),
         }
     }
@@ -179,6 +196,7 @@ impl Handles {
             series: reader.clone(),
             devices: reader,
             catalogue: Arc::default(),
+            places: Arc::default(),
             letters: Letters::Elsewhere("nowhere".to_owned()),
             anomalies: Anomalies::Elsewhere("nowhere".to_owned()),
             live: Arc::new(Nothing),

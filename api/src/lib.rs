@@ -15,6 +15,7 @@
 //! * `anomaly`: an anomaly as JSON, and as a sentence.
 //! * `fleet`: how the fleet and the process are doing, in numbers that a page can show.
 //! * `catalogue`: what is known of metrics.
+//! * [`places`]: where devices belong.
 //! * [`handles`]: all that the server hands over.
 //! * [`sink_stats`]: what is counted about sinks.
 
@@ -33,6 +34,7 @@ pub mod handles;
 pub mod live;
 pub mod memory;
 mod metrics;
+pub mod places;
 mod problem;
 pub mod reader;
 mod rfc3339;
@@ -49,6 +51,7 @@ pub use error::{Error, ErrorKind};
 pub use handles::{ArchiveCounts, BuildInfo, Event, Handles, Readiness, RunInfo};
 pub use live::LiveFeed;
 pub use memory::MemoryReader;
+pub use places::Places;
 pub use reader::{
     Anomalies, AnomalyReader, DeviceReader, LetterReader, Letters, ReadError, ReadErrorKind, SeriesReader,
 };

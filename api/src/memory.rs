@@ -123,7 +123,8 @@ impl DeviceReader for MemoryReader {
         let search = query.search.to_ascii_lowercase();
         let is_asked = |one: &DeviceSummary| {
             let is_after = query.after.as_ref().is_none_or(|after| one.device > *after);
-            is_after && one.device.to_ascii_lowercase().contains(&search)
+            let is_among = query.among.as_ref().is_none_or(|names| names.contains(&one.device));
+            is_after && is_among && one.device.to_ascii_lowercase().contains(&search)
         };
         Ok(devices.into_values().filter(is_asked).take(query.limit).collect())
     }

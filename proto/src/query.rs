@@ -41,6 +41,8 @@ pub struct DeviceQuery {
     pub search: String,
     /// Only devices after this one.
     pub after: Option<Name>,
+    /// Only devices of this list; `None` for all.
+    pub among: Option<Vec<Name>>,
     /// Devices at most; at least 1.
     pub limit: usize,
 }

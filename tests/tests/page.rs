@@ -74,7 +74,11 @@ fn shots() -> PathBuf {
 fn the_page_lives_and_survives_its_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = format!("127.0.0.1:{}", free_port());
+    let registry = folder.path().join("devices.csv");
+    let belongs = "dev-000041,north,trucks,\ndev-000042,north,ships,\ndev-000043,south,trucks,\n";
+    std::fs::write(&registry, format!("device_id,site,fleet,valid_from\n{belongs}")).expect("written");
     let variables = [
+        ("REGISTRY__FILE", registry.display().to_string()),
         ("API__LISTEN", api.clone()),
         ("FLEET__DEVICES", "120".to_owned()),
         ("FLEET__INTERVAL", "5s".to_owned()),

@@ -113,7 +113,8 @@ fn durable(stats: &Stats) -> Epoch {
     Epoch(stats.checkpoint_epoch.get().max(0).unsigned_abs())
 }
 
-fn wall_ms() -> i64 {
+/// Now, milliseconds since 1970.
+pub(crate) fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,14 +1,13 @@
 //! What a request for rows asks: path and query, checked.
 
 use super::steps::Steps;
-use crate::document::schema;
+use crate::document::schema::{self, NAME_CHARS_MAX};
 use crate::problem::{Problem, ProblemKind};
 use crate::rfc3339;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use std::borrow::Cow;
 use tidewatch_proto::ids::Name;
-use tidewatch_proto::limits::name_is_good;
 use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::Job;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
@@ -18,8 +17,6 @@ use utoipa::IntoParams;
 pub(crate) const LIMIT_DEFAULT: usize = 100;
 /// Rows of a page at most.
 pub(crate) const LIMIT_MAX: usize = 1_000;
-/// Bytes of a device's, site's, fleet's or metric's name at most: more than any record may hold.
-const NAME_BYTES_MAX: usize = 1_024;
 
 /// What rows are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,21 +207,27 @@ pub(super) fn bad(detail: String) -> Problem {
 
 /// A name in a query; `what` is its parameter.
 pub(super) fn named(what: &str, text: &str) -> Result<Name, Problem> {
-    match name_is_good(text.as_bytes(), NAME_BYTES_MAX) {
+    match is_name(text) {
         true => Ok(text.into()),
         false => Err(bad(format!(
-            "{what}: 1 to {NAME_BYTES_MAX} bytes without control characters"
+            "{what}: 1 to {NAME_CHARS_MAX} characters, no control characters"
         ))),
     }
+}
+
+/// Whether this is a device's, site's, fleet's or metric's name.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=NAME_CHARS_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
 /// A name in a path, still percent-encoded.
 pub(super) fn name(what: &str, encoded: &str) -> Result<Name, Problem> {
     let bytes: Cow<'_, [u8]> = percent_decode_str(encoded).into();
     match std::str::from_utf8(&bytes) {
-        Ok(name) if name_is_good(&bytes, NAME_BYTES_MAX) => Ok(name.into()),
+        Ok(name) if is_name(name) => Ok(name.into()),
         _ => Err(bad(format!(
-            "the {what} in the path is not 1 to {NAME_BYTES_MAX} bytes of percent-encoded UTF-8 without control characters"
+            "the {what} in the path is not 1 to {NAME_CHARS_MAX} characters of percent-encoded UTF-8 without control \
+             characters"
         ))),
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use tidewatch_api::{
     Anomalies, AnomalyReader, ApiConfig, BoundServer, BuildInfo, Catalogue, DeviceReader, Handles, LetterReader,
-    Letters, LiveFeed, MemoryReader, ReadError, ReadErrorKind, Readiness, RunInfo, SeriesReader, SinkStats, Tap,
-    listen, serve,
+    Letters, LiveFeed, MemoryReader, Places, ReadError, ReadErrorKind, Readiness, RunInfo, SeriesReader, SinkStats,
+    Tap, listen, serve,
 };
 use tidewatch_dataflow::live::Listener;
 use tidewatch_dataflow::stats::Stats;
@@ -18,6 +18,7 @@ use tidewatch_proto::anomaly::{Anomaly, AnomalyStatus, Evidence, Field, Observat
 use tidewatch_proto::ids::{Epoch, Name, Offset};
 use tidewatch_proto::metric::Metadata;
 use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
+use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
 use tidewatch_proto::time::EventTime;
@@ -238,6 +239,27 @@ fn catalogue() -> Catalogue {
     Catalogue::new([("temp".into(), temperature), ("a/b 100%".into(), share)].into())
 }
 
+/// Where two of the devices belong, and one that has never sent anything.
+fn places() -> Places {
+    let places = Places::default();
+    let placement = |device: &str, site: &str| Placement {
+        device: device.into(),
+        site: site.into(),
+        fleet: "all".into(),
+        from: EventTime(0),
+        to: None,
+    };
+    places.change(&RegistryChange {
+        removed: Vec::new(),
+        added: vec![
+            placement("dev-1", "north"),
+            placement("dev-2", "north"),
+            placement("silent", "south"),
+        ],
+    });
+    places
+}
+
 /// A server, and what it said to the log.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -266,6 +288,7 @@ pub(crate) fn handles(not_ready: &[&str], events: Arc<Mutex<Vec<String>>>) -> Ha
         series: Arc::new(Fake(MemoryReader::new(rows()))),
         devices: Arc::new(Fake(MemoryReader::new(rows()))),
         catalogue: Arc::new(catalogue()),
+        places: Arc::new(places()),
         letters: Letters::Here(Arc::new(Kept)),
         anomalies: Anomalies::Here(Arc::new(Fake({
             let reader = MemoryReader::default();

@@ -135,6 +135,7 @@ async fn start(
         give_up: stop.give_up.clone(),
         failed: Arc::default(),
         outages: Arc::default(),
+        places: Arc::default(),
         terminal: terminal.clone(),
     };
     stop.begun(false);
@@ -144,7 +145,7 @@ async fn start(
     let changes = Changes::watch(begun.source.log.kafka()).map_err(|error| error.to_string())?;
     begun.team.all_ready().await?;
     stop.begun(true);
-    let (tending, first) = Tending::start(&settings.registry, &settings.metrics, &terminal)?;
+    let (tending, first) = Tending::start(&settings.registry, &settings.metrics, &around)?;
     let mut wired = Wired::wire(begun, settings, &around, &first, (port, tending.catalogue.clone()))?;
     let watched = watch(&mut wired, tending, stop, &changes, &around).await?;
     let mut errors = watched.errors;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tidewatch_api::SinkStats;
+use tidewatch_api::{Places, SinkStats};
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_failpoints::{Point, pass};
 use tidewatch_proto::ids::{Epoch, Generation};
@@ -85,6 +85,8 @@ pub struct Surroundings {
     pub give_up: Arc<AtomicBool>,
     /// Set when a sink has failed for good.
     pub failed: Arc<AtomicBool>,
+    /// Where devices belong.
+    pub places: Arc<Places>,
     /// How many sinks are in an outage.
     pub outages: Arc<AtomicUsize>,
     /// The terminal.

@@ -2,12 +2,13 @@
 
 use super::RunError;
 use super::log::Terminal;
+use super::sinks::Surroundings;
 use super::status::StatusLine;
 use crate::config::{ConfigError, MetricsSettings, RegistrySettings};
 use crate::metrics::{Metrics, MetricsFile};
 use crate::registry::RegistryFile;
 use std::sync::Arc;
-use tidewatch_api::Catalogue;
+use tidewatch_api::{Catalogue, Places};
 use tidewatch_dataflow::Handle;
 use tidewatch_dataflow::command::Command;
 use tidewatch_proto::registry::RegistryChange;
@@ -19,6 +20,7 @@ pub struct Tending {
     /// What is known of metrics now.
     pub catalogue: Arc<Catalogue>,
     registry: Option<Tended<RegistryFile>>,
+    places: Arc<Places>,
     metrics: Option<Tended<MetricsFile>>,
     /// What is known of metrics without the file.
     known: Metrics,
@@ -66,7 +68,7 @@ impl Tending {
     pub fn start(
         registry: &RegistrySettings,
         metrics: &MetricsSettings,
-        terminal: &Terminal,
+        around: &Surroundings,
     ) -> Result<(Tending, Vec<Command>), RunError> {
         let wrong = |key: &'static str| move |problem| RunError::Config(ConfigError::new(key, problem));
         let mut tending = Tending {
@@ -76,13 +78,15 @@ impl Tending {
                 .file
                 .as_deref()
                 .map(|file| Tended::new(RegistryFile::new(file))),
+            places: around.places.clone(),
             metrics: metrics.file.as_deref().map(|file| Tended::new(MetricsFile::new(file))),
             known: metrics.known.clone(),
         };
         let mut first = Vec::new();
         if let Some(tended) = &mut tending.registry {
             if let Some(change) = tended.file.read().map_err(wrong("registry.file"))? {
-                tell(&change, terminal);
+                tell(&change, &around.terminal);
+                tending.places.change(&change);
                 first.push(Command::Registry(Arc::new(change)));
             }
             first.extend(registry.rollups.iter().map(|level| Command::StartRollup(*level)));
@@ -100,6 +104,7 @@ impl Tending {
         let registry = self.registry.as_mut();
         if let Some(change) = registry.and_then(|tended| tended.tend("registry", terminal, RegistryFile::read)) {
             tell(&change, terminal);
+            self.places.change(&change);
             handle.change_registry(change);
         }
         let metrics = self.metrics.as_mut();

@@ -284,6 +284,7 @@ impl Serving {
             series: reader.clone(),
             devices: reader,
             catalogue,
+            places: around.places.clone(),
             letters: match &sinks.letters {
                 Ok(store) => Letters::Here(Arc::new(reader::Stored(store.clone()))),
                 Err(place) => Letters::Elsewhere(place.clone()),

@@ -3,7 +3,7 @@
 use super::sample::{corrected, row};
 use super::{GENERATION, Subject, read};
 use crate::ErrorKind;
-use tidewatch_proto::ids::{Epoch, Generation};
+use tidewatch_proto::ids::{Epoch, Generation, Name};
 use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Order, SeriesQuery};
 use tidewatch_proto::row::{Delivery, Job, Quantiles, Row, Values};
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime, PANE_MS, PaneNo};
@@ -227,12 +227,25 @@ fn devices_are_listed_by_their_ids(subject: &Subject<'_>) {
     rows.push(row(Job::SiteMinute, "listed-site", 0, 85));
     subject.deliver(85, rows.clone());
     let store = (subject.store)();
+    let listed = |query: DeviceQuery| match store.devices(&query) {
+        Ok(devices) => devices,
+        Err(error) => panic!("listing devices: {error}"),
+    };
     let ask = |search: &str, after: Option<&str>, limit| {
-        let (search, after) = (search.to_owned(), after.map(Into::into));
-        match store.devices(&DeviceQuery { search, after, limit }) {
-            Ok(devices) => devices,
-            Err(error) => panic!("listing devices: {error}"),
-        }
+        listed(DeviceQuery {
+            search: search.to_owned(),
+            after: after.map(Into::into),
+            among: None,
+            limit,
+        })
+    };
+    let among = |names: &[&str]| {
+        listed(DeviceQuery {
+            search: "listed".to_owned(),
+            after: Some("listed-A".into()),
+            among: Some(names.iter().map(|name| Name::from(*name)).collect()),
+            limit: 2,
+        })
     };
     let ids = |devices: &[DeviceSummary]| -> Vec<String> {
         devices.iter().map(|summary| summary.device.to_string()).collect()
@@ -253,6 +266,17 @@ fn devices_are_listed_by_their_ids(subject: &Subject<'_>) {
         "nothing stands for anything else"
     );
     assert_eq!(ids(&ask("listed-none", None, 9)), [] as [&str; 0], "nobody");
+    let some = [
+        "listed_%",
+        "listed-b",
+        "listed-hour",
+        "nobody",
+        "listed-A",
+        "listed-a",
+        "o'clock\\\"",
+    ];
+    assert_eq!(ids(&among(&some)), ["listed-a", "listed-b"], "of a list");
+    assert_eq!(ids(&among(&[])), [] as [&str; 0], "of nobody");
     let expected = DeviceSummary {
         device: "listed-a".into(),
         metrics: vec!["humidity".into(), "temperature".into()],

@@ -2,7 +2,7 @@
 
 use super::MemoryConfig;
 use crate::hot::holds;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use tidewatch_proto::ids::{Generation, Name};
 use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Order, SeriesQuery};
@@ -139,7 +139,12 @@ impl Store {
     pub(super) fn devices(&self, query: &DeviceQuery) -> Vec<DeviceSummary> {
         let after = query.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let devices = self.devices.range::<Name, _>((after, Bound::Unbounded));
-        let matching = devices.filter(|(device, _)| holds(device, &query.search));
+        let among = query
+            .among
+            .as_ref()
+            .map(|names| names.iter().collect::<HashSet<&Name>>());
+        let is_among = |device: &Name| among.as_ref().is_none_or(|names| names.contains(device));
+        let matching = devices.filter(|(device, _)| is_among(device) && holds(device, &query.search));
         let summary = |(device, metrics): (&Name, &BTreeSet<Name>)| DeviceSummary {
             device: device.clone(),
             metrics: metrics.iter().cloned().collect(),

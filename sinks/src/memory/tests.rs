@@ -100,6 +100,7 @@ fn a_device_leaves_with_its_last_window() {
         let query = DeviceQuery {
             search: String::new(),
             after: None,
+            among: None,
             limit: 10,
         };
         let devices = memory.devices(&query).unwrap();

@@ -25,7 +25,8 @@ const DEVICES: &str = "
                     AND stored.metric = series.metric COLLATE \"default\"
                   ORDER BY window_start DESC LIMIT 1) AS latest
           FROM series
-          WHERE ($1::text IS NULL OR device_id > $1) AND position(lower($2 COLLATE \"C\") IN lower(device_id)) > 0) AS each
+          WHERE ($1::text IS NULL OR device_id > $1) AND ($4::text[] IS NULL OR device_id = ANY ($4))
+            AND position(lower($2 COLLATE \"C\") IN lower(device_id)) > 0) AS each
     WHERE latest IS NOT NULL
     GROUP BY device_id ORDER BY device_id LIMIT $3";
 
@@ -81,7 +82,12 @@ pub(super) fn devices(client: &mut Client, query: &DeviceQuery) -> Result<Vec<De
     if query.search.contains('\0') {
         return Ok(Vec::new());
     }
-    let found = client.query(DEVICES, &[&after, &query.search, &limit])?;
+    let among = query.among.as_ref().map(|names| {
+        // What no id can hold finds nothing.
+        let names = names.iter().map(|name| &**name).filter(|name| !name.contains('\0'));
+        names.collect::<Vec<&str>>()
+    });
+    let found = client.query(DEVICES, &[&after, &query.search, &limit, &among])?;
     let summary = |row: &postgres::Row| {
         let metrics: Vec<&str> = row.try_get("metrics")?;
         Ok(DeviceSummary {

@@ -13,6 +13,11 @@ const DEVICES: &str = "
     SELECT id, name, latest FROM names
     WHERE kind = ?1 AND name > ?2 AND latest >= ?3 AND (?4 = '' OR instr(lower(name), ?4) > 0)
     ORDER BY name LIMIT ?5";
+const AMONG: &str = "
+    SELECT id, name, latest FROM names
+    WHERE kind = ?1 AND name IN (SELECT value FROM json_each(?6)) AND name > ?2 AND latest >= ?3
+        AND (?4 = '' OR instr(lower(name), ?4) > 0)
+    ORDER BY name LIMIT ?5";
 const METRICS: &str = "
     SELECT metrics.name FROM series JOIN metrics ON metrics.id = series.metric
     WHERE series.name = ?1 AND series.day >= ?2 ORDER BY metrics.name";
@@ -23,9 +28,22 @@ pub(super) fn devices(connection: &Connection, query: &DeviceQuery) -> Result<Ve
     let kept = kept_from(connection, Table::Minute)?;
     let (after, search) = (query.after.as_deref().unwrap_or(""), query.search.to_ascii_lowercase());
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let mut list = connection.prepare_cached(DEVICES)?;
+    let mut list = connection.prepare_cached(if query.among.is_some() { AMONG } else { DEVICES })?;
     let mut of = connection.prepare_cached(METRICS)?;
-    let mut found = list.query(params![DEVICE, after, kept, search, limit])?;
+    let mut found = match &query.among {
+        Some(names) => {
+            let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+            list.query(params![
+                DEVICE,
+                after,
+                kept,
+                search,
+                limit,
+                serde_json::json!(names).to_string()
+            ])?
+        }
+        None => list.query(params![DEVICE, after, kept, search, limit])?,
+    };
     let mut devices = Vec::new();
     while let Some(row) = found.next()? {
         let name: String = row.get(1)?;

@@ -65,6 +65,7 @@ fn a_device_whose_windows_have_left_is_listed_no_more() {
     let query = DeviceQuery {
         search: String::new(),
         after: None,
+        among: None,
         limit: 10,
     };
     let devices = PostgresHotStore::new(database.settings()).devices(&query).unwrap();

@@ -108,6 +108,7 @@ fn a_device_whose_rows_have_left_is_listed_no_more() {
         let query = DeviceQuery {
             search: String::new(),
             after: None,
+            among: None,
             limit: 10,
         };
         let found = open(&settings).reader().devices(&query).unwrap();

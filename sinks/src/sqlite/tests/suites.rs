@@ -179,6 +179,7 @@ fn devices_are_listed_in_order() {
         let query = DeviceQuery {
             search: search.into(),
             after: after.map(Into::into),
+            among: None,
             limit,
         };
         store.reader().devices(&query).unwrap()
