@@ -43,9 +43,9 @@ impl Body {
         }
         let bytes = match gzips {
             false => bytes,
-            true if bytes.len() < BYTES_ASIDE => gzip(&bytes, Compression::fast()),
+            true if bytes.len() < BYTES_ASIDE => gzip(&bytes),
             true => {
-                let compressing = tokio::task::spawn_blocking(move || gzip(&bytes, Compression::fast()));
+                let compressing = tokio::task::spawn_blocking(move || gzip(&bytes));
                 compressing
                     .await
                     .expect("compressing does not panic, and is not cancelled")
@@ -65,8 +65,8 @@ impl Reply for Body {
 }
 
 /// The bytes, compressed.
-pub(crate) fn gzip(bytes: &[u8], level: Compression) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 3), level);
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 3), Compression::fast());
     let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
     written.expect("a vector takes everything")
 }
@@ -113,7 +113,7 @@ mod tests {
                 compressed,
                 "{size}"
             );
-            let packed = gzip(&bytes, Compression::fast());
+            let packed = gzip(&bytes);
             let mut unpacked = Vec::new();
             flate2::read::GzDecoder::new(&packed[..])
                 .read_to_end(&mut unpacked)

@@ -62,6 +62,8 @@ pub const ROUTES: &[Route] = &[
     get("metrics", "/metrics", VIEWER, routes::metrics::describe),
     get("page", "/", None, routes::page::describe_page),
     get("page_file", "/page/{file}", None, routes::page::describe_file),
+    get("docs", "/docs/", None, routes::docs::describe_page),
+    get("docs_file", "/docs/{file}", None, routes::docs::describe_file),
     get("index", "/v1/", VIEWER, routes::index::describe),
     get("openapi", "/v1/openapi.json", None, routes::openapi::describe),
     get(
@@ -202,12 +204,23 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_the_page_and_the_document_are_public() {
+    fn only_probes_the_pages_and_the_document_are_public() {
         let public: Vec<_> = ROUTES
             .iter()
             .filter(|route| route.least.is_none())
             .map(|route| route.path)
             .collect();
-        assert_eq!(public, ["/healthz", "/readyz", "/", "/page/{file}", "/v1/openapi.json"]);
+        assert_eq!(
+            public,
+            [
+                "/healthz",
+                "/readyz",
+                "/",
+                "/page/{file}",
+                "/docs/",
+                "/docs/{file}",
+                "/v1/openapi.json"
+            ]
+        );
     }
 }

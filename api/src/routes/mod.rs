@@ -5,6 +5,8 @@
 pub(crate) mod anomalies;
 pub(crate) mod catalogue;
 pub(crate) mod devices;
+pub(crate) mod docs;
+mod files;
 pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod index;
@@ -53,6 +55,8 @@ pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
         .or(fleet::route(shared))
         .unify()
         .or(live::route(shared))
+        .unify()
+        .or(docs::route())
         .unify()
         .or(page::route())
         .unify();

@@ -1,49 +1,16 @@
-//! `/` and `/page/…`: the page, whose files are in the binary. It is public; what it shows it asks for as anybody does.
+//! `/` and `/page/…`: the page. It is public; what it shows it asks for as anybody does.
 
-use crate::body::{accepts_gzip, add_vary, gzip};
+use super::files::{File, HTML, SCRIPT, STYLE, TEXT, file};
 use crate::document::{Operation, Tag, schema};
 use crate::problem::ProblemKind;
-use flate2::Compression;
 use std::sync::LazyLock;
-use tidewatch_proto::ids::stable_hash;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY,
-};
-use warp::http::{Response as HttpResponse, StatusCode};
+use warp::http::StatusCode;
+use warp::http::header::HeaderMap;
 use warp::path;
 use warp::reject::not_found;
 use warp::reply::Response;
-
-/// Nothing but what comes from here, no script or style in the text of the page, and no frame around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
-
-/// One file.
-struct File {
-    name: &'static str,
-    content_type: &'static str,
-    bytes: &'static [u8],
-    compressed: LazyLock<Vec<u8>, Compressing>,
-    tag: LazyLock<HeaderValue, Tagging>,
-}
-
-type Compressing = Box<dyn FnOnce() -> Vec<u8> + Send>;
-type Tagging = Box<dyn FnOnce() -> HeaderValue + Send>;
-
-const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
-
-/// A file of the folder `page`, under its name.
-macro_rules! file {
-    ($path:literal, $content_type:ident) => {
-        File::new($path, $content_type, include_bytes!(concat!("../../page/", $path)))
-    };
-}
 
 static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     vec![
@@ -72,55 +39,6 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     ]
 });
 
-const TEXT: &str = "text/plain; charset=utf-8";
-
-impl File {
-    fn new(path: &'static str, content_type: &'static str, bytes: &'static [u8]) -> File {
-        let compress: Compressing = Box::new(move || gzip(bytes, Compression::best()));
-        let tag: Tagging = Box::new(move || {
-            let tag = format!("\"{:016x}\"", stable_hash(bytes));
-            HeaderValue::from_str(&tag).expect("hexadecimal digits and quotes can stand in a header")
-        });
-        File {
-            name: path.rsplit('/').next().unwrap_or(path),
-            content_type,
-            bytes,
-            compressed: LazyLock::new(compress),
-            tag: LazyLock::new(tag),
-        }
-    }
-
-    fn answer(&self, headers: &HeaderMap) -> Response {
-        let known = headers
-            .get(IF_NONE_MATCH)
-            .and_then(|known| known.to_str().ok())
-            .unwrap_or("");
-        let tag = self.tag.to_str().unwrap_or("");
-        let is_known = known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag);
-        let gzips = accepts_gzip(headers);
-        let body = match (is_known, gzips) {
-            (true, _) => Vec::new(),
-            (false, true) => self.compressed.clone(),
-            (false, false) => self.bytes.to_vec(),
-        };
-        let mut response = HttpResponse::new(body.into());
-        if is_known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-        }
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(ETAG, self.tag.clone());
-        add_vary(headers, ACCEPT_ENCODING);
-        if gzips && !is_known {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        response
-    }
-}
-
 /// What `/` is.
 pub(crate) fn describe_page() -> Operation {
     Operation::new(Tag::Page, "The page", "What it shows it asks for as anybody does.").content(
@@ -146,7 +64,7 @@ pub(super) fn route() -> BoxedFilter<(Response,)> {
         .unify()
         .and(warp::header::headers_cloned())
         .and_then(|name: String, headers: HeaderMap| async move {
-            let found = FILES.iter().find(|file| file.name == name);
+            let found = File::find(&FILES, &name);
             found.map(|file| file.answer(&headers)).ok_or_else(not_found)
         })
         .boxed()

@@ -162,6 +162,32 @@ async function keyboard(page) {
   assert.ok(await page.evaluate(() => window.stays), "it was not loaded again");
 }
 
+/** Devices say where they belong, and those of a site are found by it. */
+async function places(page) {
+  await visit(page, VIEWS[1]);
+  await page.locator("button.chip", { hasText: "north" }).first().click();
+  const ids = () => page.locator("a.row").allInnerTexts();
+  await until("a site's devices", async () => (await ids()).join() === "dev-000041,dev-000042");
+  await shoot(page, "site-light");
+  await page.locator(".places button").click();
+  await until("all of them again", async () => (await ids()).length > 2);
+}
+
+/** The API's documentation: nothing of it is refused, and a request is tried with the token that the page was given. */
+async function documented(page) {
+  const wrongs = [];
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && wrongs.push(message.text()));
+  page.on("request", (request) => request.url().startsWith(locked) || request.url().startsWith("data:") || wrongs.push(request.url()));
+  await page.locator('nav a[href="/docs/"]').click();
+  await page.locator("#operations-devices-devices .opblock-summary-control").click();
+  await page.screenshot({ path: path.join(shots, "docs-light.png") });
+  await page.locator("#operations-devices-devices .try-out__btn").click();
+  await page.locator("#operations-devices-devices .execute").click();
+  const status = page.locator("#operations-devices-devices .live-responses-table tbody .response-col_status").first();
+  await until("an answer", async () => (await status.count()) > 0 && (await status.innerText()).startsWith("200"));
+  assert.deepEqual(wrongs, []);
+}
+
 /** What is corrected is marked. */
 async function corrected(page) {
   await visit(page, VIEWS[2]);
@@ -194,6 +220,7 @@ async function asksForToken(browser) {
   await page.waitForSelector("#messages");
   await page.reload();
   await page.waitForSelector("#connection[data-state=live]");
+  await documented(page);
 }
 
 /** The server freezes, thaws, stops and starts: the page says so and goes on. */
@@ -222,6 +249,7 @@ const browser = await playwright.chromium.launch({ executablePath: chromium, arg
 try {
   const page = await looks(browser, "light", { colorScheme: "light", viewport: { width: 1280, height: 860 } });
   await keyboard(page);
+  await places(page);
   await corrected(page);
   await looks(browser, "dark", { colorScheme: "dark", viewport: { width: 1280, height: 860 } });
   await looks(browser, "phone", { colorScheme: "light", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true });
