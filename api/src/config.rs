@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::gate::tokens::TokenFile;
+use crate::serve::tls::{Files, Tls};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +39,13 @@ pub struct ApiConfig {
     /// `/v1/openapi.json` and those for the page's files needs a header `Authorization: Bearer <token>`; without it whoever reaches the port may do
     /// everything.
     pub token_file: Option<PathBuf>,
+    /// A PEM file with the certificate that the API shows, and those between it and an authority. With it, it speaks HTTPS
+    /// only. It is read again when it changes.
+    pub cert_file: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    pub key_file: Option<PathBuf>,
+    /// A PEM file of authorities: clients must show a certificate by one of them, which doesn't spare them a token.
+    pub client_ca_file: Option<PathBuf>,
     /// Names, as `host` or `host:port`, under which clients reach the API, behind a proxy for instance. Requests that
     /// name another host are refused: on a loopback address always (there `localhost` is known), otherwise once a
     /// name is given here (addresses are known).
@@ -59,6 +67,9 @@ impl Default for ApiConfig {
         ApiConfig {
             listen: LISTEN_DEFAULT.to_owned(),
             token_file: None,
+            cert_file: None,
+            key_file: None,
+            client_ca_file: None,
             public_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             connections_max: CONNECTIONS_MAX_DEFAULT,
@@ -74,6 +85,7 @@ impl Default for ApiConfig {
 pub struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) tokens: Option<TokenFile>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) public_hosts: Vec<String>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) connections_max: usize,
@@ -95,18 +107,22 @@ impl ApiConfig {
     /// `insecure` is the command line's word that an address which other machines reach may go without tokens.
     pub fn resolve(self, insecure: bool) -> Result<Settings, Error> {
         let listen = address(&self.listen)?;
-        if !listen.ip().is_loopback() && self.token_file.is_none() && !insecure {
+        let is_guarded = self.token_file.is_some() || self.client_ca_file.is_some();
+        if !listen.ip().is_loopback() && !is_guarded && !insecure {
             return Err(Error::config(
                 "api.listen",
                 format!(
                     "{listen} can be reached from other machines and nothing says who may: \
-                     set `api.token_file`, or listen on 127.0.0.1, or start with --insecure"
+                     set `api.token_file` or `api.client_ca_file`, or listen on 127.0.0.1, or start with --insecure"
                 ),
             ));
         }
         Ok(Settings {
             listen,
             tokens: self.token_file.map(TokenFile::open).transpose()?,
+            tls: tls_files(self.cert_file, self.key_file, self.client_ca_file)?
+                .map(Tls::open)
+                .transpose()?,
             public_hosts: hosts(self.public_hosts)?,
             allowed_origins: origins(self.allowed_origins)?,
             connections_max: within("api.connections_max", self.connections_max, CONNECTIONS_MAX_CEILING)?,
@@ -124,6 +140,18 @@ fn address(text: &str) -> Result<SocketAddr, Error> {
             format!("{text:?} is not an address and port, such as {LISTEN_DEFAULT} or [::1]:8080"),
         )
     })
+}
+
+fn tls_files(cert: Option<PathBuf>, key: Option<PathBuf>, client_ca: Option<PathBuf>) -> Result<Option<Files>, Error> {
+    match (cert, key, client_ca) {
+        (Some(cert), Some(key), client_ca) => Ok(Some(Files { cert, key, client_ca })),
+        (None, None, None) => Ok(None),
+        (Some(_), None, _) => Err(Error::config(
+            "api.key_file",
+            "set it too: TLS needs the certificate's key",
+        )),
+        (None, _, _) => Err(Error::config("api.cert_file", "set it too: TLS needs a certificate")),
+    }
 }
 
 fn hosts(hosts: Vec<String>) -> Result<Vec<String>, Error> {
@@ -204,6 +232,14 @@ mod tests {
         for (toml, key, advice) in [
             ("listen = \"0.0.0.0:8080\"", "api.listen: ", "set `api.token_file`"),
             ("listen = \"[::]:8080\"", "api.listen: ", "--insecure"),
+            ("cert_file = \"/none\"", "api.key_file: ", "set it too"),
+            ("key_file = \"/none\"", "api.cert_file: ", "set it too"),
+            ("client_ca_file = \"/none\"", "api.cert_file: ", "set it too"),
+            (
+                "cert_file = \"/none\"\nkey_file = \"/none\"",
+                "api.cert_file: ",
+                "can't read /none",
+            ),
             ("listen = \"localhost\"", "api.listen: ", "such as 127.0.0.1:8080"),
             ("token_file = \"/none\"", "api.token_file: ", "/none"),
             ("public_hosts = [\"http://a\"]", "api.public_hosts: ", "such as"),

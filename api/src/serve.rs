@@ -1,6 +1,7 @@
 //! Listens, and takes connections until it is told to stop.
 
 mod connection;
+pub(crate) mod tls;
 
 use crate::answer::{self, Routes, Shared};
 use crate::config::Settings;
@@ -11,9 +12,11 @@ use crate::gate::hosts::Hosts;
 use crate::handles::{Event, Handles};
 use crate::metrics::Metrics;
 use crate::routes;
+use connection::Link;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Tls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -27,6 +30,7 @@ const REFUSALS_MAX: usize = 16;
 #[derive(Debug)]
 pub struct BoundServer {
     address: SocketAddr,
+    is_encrypted: bool,
     task: JoinHandle<()>,
 }
 
@@ -34,6 +38,12 @@ impl BoundServer {
     /// Where it listens: the real port when 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its address for a browser.
+    pub fn url(&self) -> String {
+        let scheme = if self.is_encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Waits until it was told to stop and every connection has ended: `request_timeout` later at the latest, a WebSocket
@@ -67,7 +77,8 @@ pub async fn listen(settings: &Settings) -> Result<Port, Error> {
 /// Then it takes no more connections, lets requests that are under way finish, and closes idle connections.
 pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::Receiver<bool>) -> BoundServer {
     let Port { listener, address } = port;
-    let hosts = Hosts::new(address, settings.public_hosts, settings.allowed_origins);
+    let is_encrypted = settings.tls.is_some();
+    let hosts = Hosts::new(address, is_encrypted, settings.public_hosts, settings.allowed_origins);
     let shared = Arc::new(Shared {
         gate: Gate::new(hosts, settings.tokens),
         metrics: Metrics::new(&handles),
@@ -84,6 +95,7 @@ pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::
     let acceptor = Acceptor {
         routes: answer::routes(routes::all(&shared)),
         shared,
+        tls: settings.tls,
         watching,
         header_timeout: settings.header_timeout,
         connections_max: settings.connections_max,
@@ -92,6 +104,7 @@ pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::
     };
     BoundServer {
         address,
+        is_encrypted,
         task: tokio::spawn(acceptor.run(listener, shutdown)),
     }
 }
@@ -100,6 +113,7 @@ pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::
 struct Acceptor {
     shared: Arc<Shared>,
     routes: Routes,
+    tls: Option<Tls>,
     watching: JoinHandle<()>,
     header_timeout: Duration,
     connections_max: usize,
@@ -134,11 +148,16 @@ impl Acceptor {
     }
 
     fn take(&mut self, stream: TcpStream, shutdown: &watch::Receiver<bool>) {
+        let tls = self.tls.as_ref();
+        let link = Link {
+            stream,
+            tls: tls.map(|tls| tls.refresh(&*self.shared.handles.events)),
+        };
         if self.connections.len() < self.connections_max {
             self.shared.metrics.http.connections.inc();
             let (shared, routes) = (self.shared.clone(), self.routes.clone());
             self.connections.spawn(connection::run(
-                stream,
+                link,
                 shared,
                 routes,
                 self.header_timeout,
@@ -148,7 +167,7 @@ impl Acceptor {
         }
         self.shared.metrics.http.refused.inc();
         if self.refusals.len() < REFUSALS_MAX {
-            self.refusals.spawn(connection::refuse(stream));
+            self.refusals.spawn(connection::refuse(link));
         }
     }
 

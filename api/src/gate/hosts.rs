@@ -9,6 +9,7 @@ use warp::http::{Uri, uri::Authority};
 #[derive(Debug)]
 pub(crate) struct Hosts {
     address: SocketAddr,
+    is_encrypted: bool,
     public: Vec<String>,
     origins: Vec<String>,
 }
@@ -17,16 +18,19 @@ pub(crate) struct Hosts {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
     /// By the address that is listened on, so plain HTTP.
-    Local,
+    Plain,
+    /// By that address, or by configuration, or not checked, over TLS.
+    Encrypted,
     /// By configuration, or not checked: a proxy with TLS may stand before it.
     Public,
 }
 
 impl Hosts {
     /// `address` is listened on; names and origins are in lower case.
-    pub(crate) fn new(address: SocketAddr, public: Vec<String>, origins: Vec<String>) -> Hosts {
+    pub(crate) fn new(address: SocketAddr, is_encrypted: bool, public: Vec<String>, origins: Vec<String>) -> Hosts {
         Hosts {
             address,
+            is_encrypted,
             public,
             origins,
         }
@@ -57,6 +61,11 @@ impl Hosts {
     }
 
     fn known(&self, host: &Authority) -> Option<Known> {
+        let known = self.known_in_plain(host)?;
+        Some(if self.is_encrypted { Known::Encrypted } else { known })
+    }
+
+    fn known_in_plain(&self, host: &Authority) -> Option<Known> {
         let name = host.host();
         if self
             .public
@@ -67,7 +76,8 @@ impl Hosts {
         }
         if self.address.ip().is_loopback() {
             let local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
-            return (local && host.port_u16().unwrap_or(80) == self.address.port()).then_some(Known::Local);
+            let default_port = if self.is_encrypted { 443 } else { 80 };
+            return (local && host.port_u16().unwrap_or(default_port) == self.address.port()).then_some(Known::Plain);
         }
         // An address can't be rebound as a name can; without a list of names, tokens are what protects.
         let is_address = name
@@ -100,8 +110,8 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
 /// Whether an origin is the host's own.
 fn is_own(origin: &str, host: &Authority, known: Known) -> bool {
     let (of_origin, default_port) = match (origin.strip_prefix("http://"), origin.strip_prefix("https://")) {
-        (Some(of_origin), _) => (of_origin, ":80"),
-        (_, Some(of_origin)) if known == Known::Public => (of_origin, ":443"),
+        (Some(of_origin), _) if known != Known::Encrypted => (of_origin, ":80"),
+        (_, Some(of_origin)) if known != Known::Plain => (of_origin, ":443"),
         _ => return false,
     };
     let host = host.as_str();
@@ -116,6 +126,7 @@ mod tests {
         let public = public.iter().map(|name| name.to_string()).collect();
         let hosts = Hosts::new(
             address.parse().expect("an address"),
+            false,
             public,
             vec!["https://dash.example".to_owned()],
         );
@@ -197,7 +208,12 @@ mod tests {
 
     #[test]
     fn the_target_and_the_header_name_one_host() {
-        let hosts = Hosts::new("127.0.0.1:8080".parse().expect("an address"), Vec::new(), Vec::new());
+        let hosts = Hosts::new(
+            "127.0.0.1:8080".parse().expect("an address"),
+            false,
+            Vec::new(),
+            Vec::new(),
+        );
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("localhost:8080"));
         assert!(

@@ -3,7 +3,10 @@
 use super::*;
 
 fn gate(tokens: Option<TokenFile>) -> Gate {
-    Gate::new(Hosts::new(([127, 0, 0, 1], 80).into(), Vec::new(), Vec::new()), tokens)
+    Gate::new(
+        Hosts::new(([127, 0, 0, 1], 80).into(), false, Vec::new(), Vec::new()),
+        tokens,
+    )
 }
 
 fn status(gate: &Gate, least: Role, authorization: Option<&str>) -> u16 {

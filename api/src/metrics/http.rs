@@ -20,6 +20,8 @@ pub(crate) struct HttpStats {
     pub(crate) connections: Gauge,
     /// Connections that were turned away at the cap.
     pub(crate) refused: Counter,
+    /// Connections that ended before they were encrypted.
+    pub(crate) handshakes_failed: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +50,8 @@ pub(super) fn encode(page: &mut Page<'_>, http: &HttpStats) -> fmt::Result {
     )?;
     let help = "Connections to the API turned away because too many were open";
     page.counter("http_connections_refused", help, http.refused.get())?;
+    let help = "Connections to the API that ended before they were encrypted, where TLS is on";
+    page.counter("http_tls_handshakes_failed", help, http.handshakes_failed.get())?;
     let help = "Requests answered, by route and status";
     http.requests.encode(
         page.0

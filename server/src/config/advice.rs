@@ -2,6 +2,7 @@
 
 use super::parsed::{ArchiveKind, Config, DeadLetterKind, SourceKind, StateKind, StoreKind};
 use super::written::Written;
+use std::net::SocketAddr;
 
 /// A line for each thing that somebody should look at.
 pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
@@ -15,6 +16,7 @@ pub(super) fn advice(config: &Config, written: &Written) -> Vec<String> {
         dead_letters(config).into_iter().collect(),
         rollups(config, written).into_iter().collect(),
         correction(config).into_iter().collect(),
+        plain_tokens(config).into_iter().collect(),
     ];
     lines.concat()
 }
@@ -73,6 +75,18 @@ fn rollups(config: &Config, written: &Written) -> Option<String> {
         && !config.registry.rollups.is_empty()
         && !config.has_fleet();
     pointless.then(|| "registry.rollups has nothing to add up over without registry.file".to_owned())
+}
+
+/// Tokens that go over a network in plain HTTP.
+fn plain_tokens(config: &Config) -> Option<String> {
+    let listen: SocketAddr = config.api.listen.parse().ok()?;
+    let is_open = !listen.ip().is_loopback() && config.api.token_file.is_some() && config.api.cert_file.is_none();
+    is_open.then(|| {
+        format!(
+            "api.listen: {listen} can be reached from other machines and speaks plain HTTP, so tokens can be read on the way: \
+             set `api.cert_file` and `api.key_file`, unless a proxy encrypts"
+        )
+    })
 }
 
 fn correction(config: &Config) -> Option<String> {

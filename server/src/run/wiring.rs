@@ -307,9 +307,9 @@ impl Serving {
         let (close, closed) = watch::channel(false);
         let api = tidewatch_api::serve(port, settings, handles, closed);
         around.terminal.news(&format!(
-            "tidewatch {} answers on http://{}",
+            "tidewatch {} answers on {}",
             env!("CARGO_PKG_VERSION"),
-            api.local_addr()
+            api.url()
         ));
         Serving {
             stats: engine.stats.clone(),

@@ -12,7 +12,7 @@ pub(super) const API: Section = Section {
             name: "listen",
             kind: Kind::Text,
             default: "127.0.0.1:8080",
-            about: "The address and port to listen on. One that other machines reach needs `token_file`, or the flag \
+            about: "The address and port to listen on. One that other machines reach needs `token_file`, or `client_ca_file`, or the flag \
                     `--insecure`.",
         },
         Key {
@@ -23,6 +23,26 @@ pub(super) const API: Section = Section {
                     lines that begin with `#` are skipped. It is read again when it changes. With it every request but \
                     `/healthz`, `/readyz`, `/v1/openapi.json` and those for the page's files needs a header \
                     `Authorization: Bearer <token>`; without it whoever reaches the port may do everything.",
+        },
+        Key {
+            name: "cert_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A PEM file with the certificate that the API shows, and those between it and an authority. With it, it \
+                    speaks HTTPS only (TLS 1.3 and 1.2). It and `key_file` are read again when they change.",
+        },
+        Key {
+            name: "key_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A PEM file with the certificate's private key.",
+        },
+        Key {
+            name: "client_ca_file",
+            kind: Kind::Path,
+            default: "",
+            about: "A PEM file of authorities: clients must show a certificate by one of them. It doesn't spare them a \
+                    token where there is `token_file`; without that whoever has a certificate may do everything.",
         },
         Key {
             name: "public_hosts",
