@@ -22,6 +22,8 @@ const LOADER: &str = "ld-linux";
 const MACHINE_FOLDERS: [&str; 2] = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];
 /// Here `#` and digits are a colour.
 const COLOURED: [&str; 3] = ["css", "html", "svg"];
+/// What is in such a folder was written elsewhere, and stays as it is.
+const VENDORED: &str = "vendor";
 const ISSUE_PATHS: [&str; 2] = ["issues/", "pull/"];
 const FINDINGS_MAX: usize = 20;
 
@@ -47,9 +49,10 @@ pub(crate) fn link(binary: &Path) -> Result<String> {
     Ok("C and C++ runtime only".to_owned())
 }
 
-/// Looks for folders of one machine and issue numbers in every file that is, or would be, tracked.
+/// Looks for folders of one machine and issue numbers in every file of ours that is, or would be, tracked.
 pub(crate) fn words(root: &Path) -> Result<String> {
-    let files = tracked(root)?;
+    let mut files = tracked(root)?;
+    files.retain(|file| file.components().all(|part| part.as_os_str() != VENDORED));
     let mut findings = Vec::new();
     for file in &files {
         // Binary files and links to nowhere have no words.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 
 use crate::components::{Component, Components, Environment};
+use crate::contract;
 use crate::install;
 use crate::paths::Paths;
 use crate::process::{self, Run};
@@ -26,7 +27,7 @@ struct Step {
 }
 
 /// The order is: what fails cheaply, first.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "fmt",
         is_quick: true,
@@ -66,6 +67,11 @@ const STEPS: [Step; 12] = [
         name: "link",
         is_quick: false,
         body: steps::link,
+    },
+    Step {
+        name: "contract",
+        is_quick: false,
+        body: contract::contract,
     },
     Step {
         name: "components",

@@ -39,35 +39,34 @@ pub(crate) fn kafka(paths: &Paths) -> Result<PathBuf> {
 
 /// The folder that has TimescaleDB's `node_modules`.
 pub(crate) fn timescale(paths: &Paths) -> Result<PathBuf> {
-    need("node", "Node 20 or later")?;
-    let files = paths.component_files("timescale");
-    let manifests = [files.join("package.json"), files.join("package-lock.json")];
-    once(
+    let name = format!("timescale-{TIMESCALE_VERSION}");
+    npm(
         paths,
-        &format!("timescale-{TIMESCALE_VERSION}"),
-        &manifests,
-        |folder, log| {
-            need("npm", "npm, which comes with Node")?;
-            let mut command = Command::new("npm");
-            command
-                .args(["ci", "--legacy-peer-deps", "--no-audit", "--no-fund"])
-                .current_dir(folder);
-            log.run(command)
-        },
+        &name,
+        &paths.component_files("timescale"),
+        &["--legacy-peer-deps"],
     )
 }
 
 /// The folder that has the `node_modules` of the page's test.
 pub(crate) fn playwright(paths: &Paths) -> Result<PathBuf> {
+    npm(
+        paths,
+        "playwright",
+        &paths.component_files("page"),
+        &["--ignore-scripts"],
+    )
+}
+
+/// The folder that has the `node_modules` of a folder's manifests.
+pub(crate) fn npm(paths: &Paths, name: &str, files: &Path, options: &[&str]) -> Result<PathBuf> {
     need("node", "Node 20 or later")?;
-    let files = paths.component_files("page");
     let manifests = [files.join("package.json"), files.join("package-lock.json")];
-    once(paths, "playwright", &manifests, |folder, log| {
+    once(paths, name, &manifests, |folder, log| {
         need("npm", "npm, which comes with Node")?;
         let mut command = Command::new("npm");
-        command
-            .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-            .current_dir(folder);
+        command.args(["ci", "--no-audit", "--no-fund"]).args(options);
+        command.current_dir(folder);
         log.run(command)
     })
 }
@@ -99,28 +98,23 @@ pub(crate) fn ensure_chromium(paths: &Paths) -> Result<PathBuf> {
 
 /// The Python that the fault harness' oracle runs on, in an environment of its own.
 pub(crate) fn oracle_python(paths: &Paths) -> Result<PathBuf> {
-    need("python3", "Python 3.11 or later, with venv and pip")?;
     let manifest = paths.root.join("tests/oracle/requirements.txt");
-    let folder = once(paths, "oracle", &[manifest], |folder, log| {
+    Ok(venv(paths, "oracle", &manifest)?.join("bin/python"))
+}
+
+/// The folder of an environment of Python with what `requirements.txt` names.
+pub(crate) fn venv(paths: &Paths, name: &str, requirements: &Path) -> Result<PathBuf> {
+    need("python3", "Python 3.11 or later, with venv and pip")?;
+    once(paths, name, &[requirements.to_owned()], |folder, log| {
         let mut command = Command::new("python3");
         command.args(["-m", "venv"]).arg(folder);
         log.run(command)?;
         let mut command = Command::new(folder.join("bin/python"));
-        command
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--only-binary",
-                ":all:",
-                "-r",
-                "requirements.txt",
-            ])
-            .current_dir(folder);
+        let install = ["-m", "pip", "install", "-q", "--only-binary", ":all:"];
+        command.args(install).args(["-r", "requirements.txt"]);
+        command.current_dir(folder);
         log.run(command)
-    })?;
-    Ok(folder.join("bin/python"))
+    })
 }
 
 /// The gateway that speaks S3 over a folder.
@@ -138,7 +132,7 @@ pub(crate) fn toxiproxy(paths: &Paths) -> Result<PathBuf> {
 }
 
 /// The folder of a program in Go, in whose `bin` it is.
-fn go(paths: &Paths, name: &str, module: &str) -> Result<PathBuf> {
+pub(crate) fn go(paths: &Paths, name: &str, module: &str) -> Result<PathBuf> {
     let build = paths.cache()?.join(format!("{name}.build"));
     let folder = once(paths, name, &[], |folder, log| {
         // A later Go that the module asks for is fetched by Go itself.

@@ -3,6 +3,7 @@
 mod bench;
 mod checks;
 mod components;
+mod contract;
 mod daemon;
 mod deadline;
 mod example;

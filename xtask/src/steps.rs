@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::components::Environment;
 use crate::gate::Gate;
 use crate::process::Run;
-use crate::{checks, install, paths};
+use crate::{checks, contract, install, paths};
 
 /// A cold build on two cores, with room.
 const BUILD_LIMIT: Duration = Duration::from_secs(35 * 60);
@@ -56,6 +56,7 @@ pub(crate) fn install(gate: &mut Gate) -> Result<String> {
     install::ensure_chromium(&gate.paths)?;
     install::oracle_python(&gate.paths)?;
     install::versitygw(&gate.paths)?;
+    contract::ensure_tools(&gate.paths)?;
     Ok(String::new())
 }
 

@@ -33,15 +33,15 @@ const NAME_BYTES_MAX: usize = 1_024;
 struct Params<'a> {
     /// Only those of this device.
     #[serde(borrow)]
-    #[param(max_length = 1_024)]
+    #[param(min_length = 1, max_length = 1_024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     device: Option<Cow<'a, str>>,
     /// Only those of this metric; empty for those about devices as a whole.
     #[serde(borrow)]
-    #[param(max_length = 1_024)]
+    #[param(max_length = 1_024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     metric: Option<Cow<'a, str>>,
     /// Only those of this rule.
     #[serde(borrow)]
-    #[param(max_length = 1_024)]
+    #[param(min_length = 1, max_length = 1_024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     rule: Option<Cow<'a, str>>,
     /// Only those that are so bad or worse.
     #[serde(borrow)]
