@@ -43,7 +43,9 @@ impl Contents {
                 through: slice.through,
             }),
             Part::Journal(chunk) => self.chunks.push((chunk.worker, chunk.entries)),
-            Part::Rows(epoch, _) | Part::Rejects(epoch, _) | Part::Stragglers(epoch, _) => self.note_outbox(*epoch),
+            Part::Rows(epoch, _) | Part::Rejects(epoch, _) | Part::Stragglers(epoch, _) | Part::Anomalies(epoch, _) => {
+                self.note_outbox(*epoch)
+            }
         }
     }
 

@@ -38,10 +38,24 @@ use tidewatch_dataflow::capture::StateSlice;
 use tidewatch_dataflow::checkpoint::file::SegmentWriter;
 use tidewatch_dataflow::checkpoint::{Meta, Outbox, Part, Recorder};
 use tidewatch_dataflow::journal::Entry;
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
 use tidewatch_proto::straggler::Straggler;
+
+/// What epochs have brought sinks since the last checkpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Brought<'a> {
+    /// Rows.
+    pub rows: &'a [Row],
+    /// Records that can't be used.
+    pub rejects: &'a [Reject],
+    /// Readings for the storing sink.
+    pub stragglers: &'a [Straggler],
+    /// What rules have found.
+    pub anomalies: &'a [Anomaly],
+}
 
 /// What the writer is given to do. A checkpoint comes with a cargo, which its owner gets back when it is durable.
 pub enum Job<T> {
@@ -105,6 +119,9 @@ impl<T> Checkpoints<T> {
         for (epoch, stragglers) in &outbox.stragglers {
             self.write(&Part::Stragglers(*epoch, stragglers.clone()));
         }
+        for (epoch, anomalies) in &outbox.anomalies {
+            self.write(&Part::Anomalies(*epoch, anomalies.clone()));
+        }
         self.end_segment();
     }
 
@@ -126,21 +143,24 @@ impl<T> Checkpoints<T> {
     }
 
     /// Makes a checkpoint of what came so far, with what sinks are to get from it.
-    pub fn seal(&mut self, meta: Meta, rows: &[Row], rejects: &[Reject], stragglers: &[Straggler], cargo: T) {
+    pub fn seal(&mut self, meta: Meta, brought: &Brought<'_>, cargo: T) {
         for part in self.recorder.flush() {
             self.write(&part);
             self.recorder.reuse(part);
         }
         // Rows may be needed for longer than the state beside them.
         self.end_segment();
-        if !rows.is_empty() {
-            self.rows(meta.epoch, rows);
+        if !brought.rows.is_empty() {
+            self.rows(meta.epoch, brought.rows);
         }
-        if !rejects.is_empty() {
-            self.rejects(meta.epoch, rejects);
+        if !brought.rejects.is_empty() {
+            self.rejects(meta.epoch, brought.rejects);
         }
-        if !stragglers.is_empty() {
-            self.write(&Part::Stragglers(meta.epoch, stragglers.to_vec()));
+        if !brought.stragglers.is_empty() {
+            self.write(&Part::Stragglers(meta.epoch, brought.stragglers.to_vec()));
+        }
+        if !brought.anomalies.is_empty() {
+            self.write(&Part::Anomalies(meta.epoch, brought.anomalies.to_vec()));
         }
         self.end_segment();
         self.send(Job::Seal(Box::new(meta), cargo));

@@ -7,6 +7,7 @@ use crate::witness::Crash;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::mpsc;
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{Epoch, KeyGroup};
 use tidewatch_proto::reject::{Reason, Reject};
@@ -22,6 +23,8 @@ pub enum Captured {
     Rejects(Epoch, Vec<Reject>),
     /// Readings that a store is to add to rows which it has got, or gets of this epoch.
     Stragglers(Epoch, Vec<Straggler>),
+    /// What rules have found.
+    Anomalies(Epoch, Vec<Anomaly>),
     /// Where reading stood at the end of an epoch.
     Positions(Epoch, Vec<Position>),
     /// The worker has completed everything through this epoch.

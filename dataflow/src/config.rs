@@ -1,8 +1,10 @@
 //! What the engine is told at its start, resolved: nothing optional, all durations in milliseconds.
 
+use std::sync::Arc;
+use tidewatch_proto::anomaly::Rule;
 use tidewatch_proto::ids::{EPOCH_MS, Epoch, stable_hash};
 use tidewatch_proto::limits::Limits;
-use tidewatch_proto::row::Job;
+use tidewatch_proto::row::{Job, Row};
 use tidewatch_proto::time::{EventTime, PANE_MS, PaneNo};
 
 /// The panes that a five-minute window is combined from.
@@ -47,6 +49,8 @@ pub struct EngineConfig {
     pub border_epochs: u64,
     /// How many series a slice of the state covers at most, unused slots included.
     pub slice_slots: usize,
+    /// What is looked for.
+    pub rules: Arc<[Rule]>,
     /// What is accepted.
     pub limits: Limits,
     /// How many epochs the source may be ahead of the slowest worker.
@@ -78,6 +82,7 @@ impl Default for EngineConfig {
             journal: false,
             border_epochs: 1_000 / EPOCH_MS,
             slice_slots: 2_048,
+            rules: Arc::new([]),
             limits: Limits::default(),
             epochs_ahead_max: 4,
             epoch_bytes_max: 256 << 20,
@@ -98,6 +103,12 @@ impl EngineConfig {
     /// How many panes the longest window combined from panes spans.
     pub fn panes_per_window_max(&self) -> i32 {
         if self.five_minutes { HOP_PANES } else { 1 }
+    }
+
+    /// What the rows take at most that a pane is published with: one in each window that is combined with it.
+    pub fn row_bytes_per_pane(&self) -> i64 {
+        let hops = if self.five_minutes { HOP_PANES } else { 0 };
+        i64::from(1 + hops) * size_of::<Row>() as i64
     }
 
     /// The last pane that can't change any more when a partition's watermark stands at `watermark_ms`: its last

@@ -7,6 +7,7 @@
 //! 2. [`operators::series`] takes the [`batch::Batch`] and applies it to [`series::SeriesState`]: open panes
 //!    take readings, panes close as the log says, late readings change closed ones.
 //! 3. When the epoch is complete the same operator publishes windows: final ones once, corrected ones again.
+//!    Rules look at the minutes that are published: [`detectors`].
 //! 4. [`operators::capture`] hands rows, rejects and positions out, and [`capture::Captured::Through`] says
 //!    that an epoch is whole.
 //!
@@ -21,6 +22,7 @@ pub mod capture;
 pub mod checkpoint;
 pub mod command;
 pub mod config;
+pub mod detectors;
 pub mod engine;
 pub mod ingest;
 pub mod journal;

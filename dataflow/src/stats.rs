@@ -92,6 +92,8 @@ pub struct Stats {
     pub epoch_lag: Gauge,
     /// Bytes that were yielded and that sinks have not confirmed, estimated.
     pub outbox_bytes: Gauge,
+    /// What the rows take at most of panes that are closed and not published yet.
+    pub unpublished_bytes: Gauge,
     /// Checkpoints made.
     pub checkpoints: Counter,
     /// Writes for a checkpoint that failed and were tried again.
@@ -126,6 +128,7 @@ impl Stats {
             arrangement_records: Gauge::default(),
             epoch_lag: Gauge::default(),
             outbox_bytes: Gauge::default(),
+            unpublished_bytes: Gauge::default(),
             checkpoints: Counter::default(),
             checkpoints_failed: Counter::default(),
             checkpoint_bytes: Counter::default(),

@@ -106,3 +106,40 @@ fn a_full_outbox_stops_the_source_until_it_is_drained() {
     run.stop();
     assert_eq!(run.errors, Vec::<String>::new());
 }
+
+#[test]
+fn what_an_epoch_closes_stops_the_source_before_it_is_rows() {
+    let config = EngineConfig {
+        outbox_bytes_max: 200_000,
+        poll_records_max: 10,
+        ..EngineConfig::default()
+    };
+    let mut run = start(&config);
+    // Each closes the minute before: nothing bounds an epoch's records here but what they will be.
+    for minute in 0..5_000 {
+        run.log.put(0, message(minute));
+    }
+    let full = config.outbox_bytes_max as i64;
+    run.wait("it to have enough", |run| {
+        run.handle.stats.unpublished_bytes.get() >= full
+    });
+    let read = |run: &Run| run.log.read.load(Ordering::SeqCst);
+    let stopped_at = read(&run);
+    // Two panes a record, and what a poll takes on top.
+    let room = full / config.row_bytes_per_pane() / 2;
+    assert!(
+        stopped_at < room as u64 + 30,
+        "{stopped_at} were read, there is room for {room}"
+    );
+    // The worker goes round and round, and reads nothing.
+    for _ in 0..50 {
+        run.handle
+            .peek("device", "a", std::time::Duration::from_secs(5))
+            .expect("it answers");
+    }
+    assert_eq!(read(&run), stopped_at);
+    assert_eq!(run.rows.len(), 0, "the epoch isn't complete");
+    run.stop();
+    assert_eq!(run.handle.stats.unpublished_bytes.get(), 0, "all is published");
+    assert_eq!(run.errors, Vec::<String>::new());
+}

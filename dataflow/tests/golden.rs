@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use tidewatch_dataflow::checkpoint::file::{decode, encode};
 use tidewatch_dataflow::checkpoint::{FORMAT_VERSION, Part};
 use tidewatch_dataflow::{EngineConfig, Saved};
+use tidewatch_proto::anomaly::{Anomaly, DeadMan, Detector, Field, Rule, Severity, Threshold};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::row::Row;
 
@@ -35,8 +36,28 @@ fn config(threads: usize) -> EngineConfig {
         border_epochs: 1,
         // A correction waits until somebody stops it.
         correction_interval_ms: 600_000,
+        rules: rules(),
         ..EngineConfig::default()
     }
+}
+
+/// One of them has found something when the checkpoint is made, which a late reading then takes back.
+fn rules() -> Arc<[Rule]> {
+    let hot = Detector::Threshold(Threshold {
+        metric: "temperature".into(),
+        of: Field::Mean,
+        above: Some(29.0),
+        below: None,
+        hysteresis: 1.0,
+        windows: 1,
+    });
+    let rule = |name: &str, detector| Rule {
+        name: name.into(),
+        severity: Severity::Critical,
+        detector,
+    };
+    let silent = Detector::DeadMan(DeadMan { minutes: 10 });
+    Arc::new([rule("hot", hot), rule("silent", silent)])
 }
 
 fn at(ms: i64, device: &str, metrics: &[(&str, f64)]) -> Vec<u8> {
@@ -115,6 +136,11 @@ fn make() -> Saved {
         .drain(..)
         .map(|(epoch, reject)| Part::Rejects(epoch, vec![reject]));
     saved.parts.extend(rejects);
+    let anomalies = run
+        .anomalies
+        .drain(..)
+        .map(|(epoch, anomaly)| Part::Anomalies(epoch, vec![anomaly]));
+    saved.parts.extend(anomalies);
     run.stop();
     saved
 }
@@ -136,6 +162,21 @@ fn show<'a>(title: &str, rows: impl Iterator<Item = &'a Row>) -> String {
     format!("{title}\n{}\n", shown.concat())
 }
 
+fn show_anomalies<'a>(anomalies: impl Iterator<Item = &'a Anomaly>) -> String {
+    let shown = anomalies.map(|one| {
+        let ended = one.ended_at.map(|end| (end.0 - START) / 1_000);
+        let started = (one.started_at.0 - START) / 1_000;
+        let (rule, device, metric) = (&one.rule, &one.device, &one.metric);
+        format!(
+            "{rule} {device} {metric:?} {started}s..{ended:?} {:?} {:?}\n",
+            one.status, one.evidence
+        )
+    });
+    let mut shown: Vec<String> = shown.collect();
+    shown.sort_unstable();
+    format!("anomalies:\n{}\n", shown.concat())
+}
+
 /// What comes of a checkpoint: what it had still to deliver, then the rows of what is read next.
 fn comes_of(saved: Saved, threads: usize) -> String {
     let names = saved.meta.partition_names.clone();
@@ -154,13 +195,15 @@ fn comes_of(saved: Saved, threads: usize) -> String {
             reject.partition.0, reject.offset.0, reject.reason
         );
     }
+    text += &show_anomalies(outbox.anomalies.values().flatten());
     let mut run = start(epoch.0 + 1, threads, Some(restored));
     read(&mut run, ahead(), BEHIND);
     run.stop();
     assert_eq!(run.errors, Vec::<String>::new());
     assert_eq!(run.handle.stats.duplicates.get(), 1, "the message that came again");
     assert!(run.rows.iter().all(|(_, row)| row.revision > epoch), "revisions grow");
-    text + "\n" + &show("then:", run.rows.iter().map(|(_, row)| row))
+    let rows = show("then:", run.rows.iter().map(|(_, row)| row));
+    text + &rows + &show_anomalies(run.anomalies.iter().map(|(_, anomaly)| anomaly))
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::anomalies::rules;
 use common::logs::{check, partition, same};
 use common::{Log, run};
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ proptest! {
         a in partition(0), b in partition(1), c in partition(2), step in 1..60usize, five in any::<bool>()
     ) {
         let partitions = [a, b, c];
-        let config = EngineConfig { five_minutes: five, epochs_ahead_max: 500, ..EngineConfig::default() };
+        let config = EngineConfig { five_minutes: five, epochs_ahead_max: 500, rules: rules(), ..EngineConfig::default() };
         let one = run(&Log::of(&partitions, step), &config);
         check(&one, &partitions, &config);
         for threads in [2, 4] {
@@ -32,7 +33,7 @@ proptest! {
     fn without_quantiles_hours_and_horizon(a in partition(0), step in 1..60usize) {
         let config = EngineConfig {
             quantiles: false, hour: false, five_minutes: false, correction_horizon_ms: 0, drop_duplicates: false,
-            epochs_ahead_max: 500, ..EngineConfig::default()
+            epochs_ahead_max: 500, rules: rules(), ..EngineConfig::default()
         };
         let partitions = [a];
         check(&run(&Log::of(&partitions, step), &config), &partitions, &config);

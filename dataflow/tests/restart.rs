@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::anomalies::rules;
 use common::logs::{check_rows, partition, same};
 use common::script::{Growing, HandClock, Put, Run};
 use common::{Log, Msg, Outcome};
@@ -26,6 +27,7 @@ fn config(threads: usize) -> EngineConfig {
         poll_records_max: 3,
         epochs_ahead_max: 500,
         stored_ms: Some(i64::MAX),
+        rules: rules(),
         ..EngineConfig::default()
     }
 }
@@ -82,6 +84,8 @@ fn keep(outcome: &mut Outcome, run: &mut Run, through: Epoch) {
         .extend(run.rows.drain(..).filter(|(epoch, _)| kept(*epoch)).map(|(_, row)| row));
     let stragglers = run.stragglers.drain(..).filter(|(epoch, _)| kept(*epoch));
     outcome.stragglers.extend(stragglers);
+    let anomalies = run.anomalies.drain(..).filter(|(epoch, _)| kept(*epoch));
+    outcome.anomalies.extend(anomalies.map(|(_, anomaly)| anomaly));
     outcome.rejects.extend(
         run.rejects
             .drain(..)

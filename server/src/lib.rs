@@ -6,6 +6,7 @@ pub mod config;
 pub mod metrics;
 pub mod reference;
 pub mod registry;
+pub mod rules;
 pub mod run;
 pub mod supervise;
 pub mod table;

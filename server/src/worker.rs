@@ -34,6 +34,7 @@ fn place(settings: &Settings, index: usize, of: usize) -> Result<Place, ConfigEr
     let mut agreement = DefaultHasher::new();
     (of, settings.engine.threads, settings.engine.fingerprint()).hash(&mut agreement);
     settings.registry.rollups.hash(&mut agreement);
+    format!("{:?}", settings.engine.rules).hash(&mut agreement);
     Ok(Place {
         index,
         addresses: cluster.addresses.clone(),

@@ -177,6 +177,7 @@ fn fields() -> BTreeMap<&'static str, (Vec<&'static str>, String)> {
         ("fleet.faults", of::<FaultConfig>("fleet.faults")),
         ("engine", of::<parsed::EngineSection>("engine")),
         ("engine.limits", of::<parsed::LimitsSection>("engine.limits")),
+        ("rules", of::<parsed::RulesSection>("rules")),
         ("registry", of::<parsed::RegistrySection>("registry")),
         ("metrics", of::<parsed::MetricsSection>("metrics")),
         ("output", of::<parsed::OutputSection>("output")),
@@ -270,7 +271,11 @@ fn settings(environment: &[(&str, &str)]) -> Settings {
 
 #[test]
 fn the_defaults_are_the_engines() {
-    assert_eq!(settings(&[]).engine, EngineConfig::default());
+    let engine = EngineConfig {
+        rules: tidewatch::rules::defaults(true).into(),
+        ..EngineConfig::default()
+    };
+    assert_eq!(settings(&[]).engine, engine);
 }
 
 #[test]

@@ -9,9 +9,11 @@ import json
 import math
 import pathlib
 import sys
+import tomllib
 
 import duckdb
 
+import anomalies
 from archive import Archive
 
 LATENESS_MS = 10_000
@@ -45,7 +47,9 @@ class Oracle:
         self.problems = []
         self.letters = {}
         self.counts = dict.fromkeys(
-            ["records", "accepted", "late", "stragglers", "duplicates", "dead_letters", "heartbeats", "windows", "rows"], 0)
+            ["records", "accepted", "late", "stragglers", "duplicates", "dead_letters", "heartbeats", "windows", "rows",
+             "anomalies"], 0)
+        self.minutes, self.clocks, self.homes = anomalies.Minutes(), {}, {}
 
     def wrong(self, text):
         self.problems.append(text)
@@ -58,7 +62,7 @@ class Oracle:
 
     def read_ledger(self):
         """Applies the rules of the log, record by record, and writes what is accepted as readings."""
-        clocks, expected, remembered = {}, {}, {}
+        clocks, expected, remembered = self.clocks, {}, {}
         sums = {}
         counts = self.counts
         with open(self.folder / "ledger.tsv") as ledger, open(self.folder / "readings.tsv", "w") as out:
@@ -90,9 +94,12 @@ class Oracle:
                 is_straggler = (minute + REACH_MINUTES) * MINUTE_MS <= watermark - HORIZON_MS
                 counts["stragglers" if is_straggler else "accepted"] += 1
                 counts["late"] += (minute + 1) * MINUTE_MS <= watermark and not is_straggler
+                self.homes[device] = partition
                 for metric in metrics.split(";"):
                     name, text = metric.split("=")
                     value = float(text)
+                    if not is_straggler:
+                        self.minutes.add(device, name, minute, value)
                     if math.isfinite(value):
                         key = (device, name, minute * MINUTE_MS)
                         sums[key] = sums[key] + value if key in sums else value
@@ -279,6 +286,15 @@ class Oracle:
         self.none_of("archive: what is no telemetry has no bytes",
                      'SELECT "partition", "offset" FROM archived WHERE device_id IS NULL AND payload IS NULL')
 
+    def compare_anomalies(self):
+        """What rules have found against what they must have found."""
+        closed = {partition: (clock - LATENESS_MS) // MINUTE_MS - 1 for partition, clock in self.clocks.items()}
+        with open(self.folder / "rules.toml", "rb") as file:
+            rules = tomllib.load(file)
+        wanted = anomalies.expected(self.minutes, rules, lambda device: closed[self.homes[device]])
+        self.counts["anomalies"] = len(wanted)
+        self.problems.extend(anomalies.problems(wanted, anomalies.stored(self.folder / "anomalies.csv")))
+
     def hash(self):
         """Of all stored rows, without what depends on when they were published."""
         digest = hashlib.sha256()
@@ -298,6 +314,7 @@ class Oracle:
             self.compare_stages(job)
         self.conserve(self.compare_letters())
         self.compare_archive()
+        self.compare_anomalies()
         return {"problems": self.problems, "hash": self.hash(), **self.counts}
 
 

@@ -18,6 +18,7 @@ use tidewatch_dataflow::capture::{Captured, reject_bytes};
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Engine, EngineConfig};
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::EventTime;
@@ -65,6 +66,10 @@ pub fn run(shape: Shape, config: EngineConfig, every_ms: i64, mut seen: impl FnM
             }
             Captured::Stragglers(_, list) => {
                 let bytes: i64 = list.iter().map(Straggler::bytes).sum();
+                handle.stats.outbox_bytes.add(-bytes);
+            }
+            Captured::Anomalies(_, list) => {
+                let bytes: i64 = list.iter().map(Anomaly::bytes).sum();
                 handle.stats.outbox_bytes.add(-bytes);
             }
             Captured::Through { epoch, .. } => {

@@ -1,7 +1,7 @@
 //! The writer on stores that fail, are damaged or belong to somebody else by now.
 
 use super::*;
-use crate::{Checkpoints, Folder, load, load_with};
+use crate::{Brought, Checkpoints, Folder, load, load_with};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tidewatch_dataflow::capture::StateSlice;
@@ -164,7 +164,11 @@ impl Bench {
             workers: 1,
             ..Meta::default()
         };
-        checkpoints.seal(meta, &[row], &[], &[], epoch);
+        let brought = Brought {
+            rows: &[row],
+            ..Brought::default()
+        };
+        checkpoints.seal(meta, &brought, epoch);
     }
 
     /// Lets the writer do what it was given; nothing more can be given afterwards.

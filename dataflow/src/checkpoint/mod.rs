@@ -23,6 +23,7 @@ use crate::batch::Position;
 use crate::capture::StateSlice;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tidewatch_proto::anomaly::{Anomaly, Rule};
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
@@ -39,6 +40,8 @@ pub struct Meta {
     pub workers: usize,
     /// What the settings came to that the state depends on: see [`crate::EngineConfig::fingerprint`].
     pub settings: u64,
+    /// What was looked for: the journal is done again with these.
+    pub rules: Vec<Rule>,
     /// The names of the source's partitions: the numbers elsewhere are places in this list.
     pub partition_names: Vec<String>,
     /// Which log the positions are of, as its source tells it from one of the same name: a topic's id. Empty when the
@@ -65,6 +68,8 @@ pub enum Part {
     Rejects(Epoch, Vec<Reject>),
     /// Readings that a store is to add to its rows.
     Stragglers(Epoch, Vec<Straggler>),
+    /// What rules have found.
+    Anomalies(Epoch, Vec<Anomaly>),
 }
 
 /// A part of a worker's journal.
@@ -97,4 +102,6 @@ pub struct Outbox {
     pub rejects: BTreeMap<Epoch, Vec<Reject>>,
     /// Readings for the storing sink.
     pub stragglers: BTreeMap<Epoch, Vec<Straggler>>,
+    /// What rules have found.
+    pub anomalies: BTreeMap<Epoch, Vec<Anomaly>>,
 }

@@ -139,12 +139,18 @@ impl Saved {
                 Part::Stragglers(epoch, stragglers) if undelivered(epoch) => {
                     outbox.stragglers.entry(epoch).or_default().extend(stragglers);
                 }
-                Part::Rows(..) | Part::Rejects(..) | Part::Stragglers(..) => {}
+                Part::Anomalies(epoch, anomalies) if undelivered(epoch) => {
+                    outbox.anomalies.entry(epoch).or_default().extend(anomalies);
+                }
+                Part::Rows(..) | Part::Rejects(..) | Part::Stragglers(..) | Part::Anomalies(..) => {}
             }
         }
         now.outbox(outbox)?;
         restored.positions = now.positions(self.meta.positions)?;
-        let config = Arc::new(config.clone());
+        let config = Arc::new(EngineConfig {
+            rules: self.meta.rules.into(),
+            ..config.clone()
+        });
         let of = (&now, self.meta.epoch, &config);
         let recovered = std::thread::scope(|scope| {
             let recover = |(worker, saved)| scope.spawn(move || recover(worker, saved, of));

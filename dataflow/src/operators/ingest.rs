@@ -97,7 +97,7 @@ pub fn ingest<'scope>(
             }
             let full = behind > config.epochs_ahead_max
                 || epoch_bytes >= config.epoch_bytes_max
-                || stats.outbox_bytes.get() >= config.outbox_bytes_max as i64;
+                || stats.outbox_bytes.get() + stats.unpublished_bytes.get() >= config.outbox_bytes_max as i64;
             let polled = if stopped || full {
                 reader.hold_back(Epoch(now));
                 Ok((Polled::Idle, 0))

@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::reject::Reject;
@@ -227,15 +228,18 @@ impl Applied {
         self.write(Entry::Applied(Epoch(epoch), Box::new(batch)));
     }
 
-    /// Gives out what a store is to add to its rows.
-    fn hand_over(&self, epoch: Epoch, stragglers: Vec<Straggler>) {
-        if stragglers.is_empty() {
-            return;
-        }
-        let bytes = stragglers.iter().map(Straggler::bytes).sum();
-        self.keeper.stats.outbox_bytes.add(bytes);
+    /// Gives out what a store is to add to its rows, and what rules have found.
+    fn hand_over(&self, epoch: Epoch, stragglers: Vec<Straggler>, anomalies: Vec<Anomaly>) {
+        let (outbox, capture) = (&self.keeper.stats.outbox_bytes, &self.keeper.capture);
         // Without a receiver nobody wants it.
-        let _ = self.keeper.capture.send(Captured::Stragglers(epoch, stragglers));
+        if !stragglers.is_empty() {
+            outbox.add(stragglers.iter().map(Straggler::bytes).sum());
+            let _ = capture.send(Captured::Stragglers(epoch, stragglers));
+        }
+        if !anomalies.is_empty() {
+            outbox.add(anomalies.iter().map(Anomaly::bytes).sum());
+            let _ = capture.send(Captured::Anomalies(epoch, anomalies));
+        }
     }
 
     /// Gives out an entry of the journal, and the slices that are due with it.
@@ -351,6 +355,7 @@ impl Applied {
         let completion = state.completion(epoch, last);
         let rows = state.complete(&completion);
         let (rejects, stragglers) = (state.take_rejects(), state.take_stragglers());
+        let anomalies = state.take_anomalies();
         let bounds = Bounds {
             closed: state.closed_everywhere(),
             expired: state.feed().flushed(),
@@ -360,7 +365,7 @@ impl Applied {
         bus.advance(epoch, state.feed().take(), bounds, next);
         state.report();
         drop((state, bus));
-        self.hand_over(epoch, stragglers);
+        self.hand_over(epoch, stragglers, anomalies);
         self.completed = Some(epoch);
         if self.keeper.borders.is_some() {
             self.write(Entry::Completed(completion));

@@ -91,6 +91,7 @@ impl SeriesState {
         let devices = self.names.devices.len();
         self.devices.resize(devices, DeviceState::UNSEEN);
         self.fingerprints.grow(devices);
+        self.anomalies.grow(devices);
     }
 
     fn fetch(&self, batch: &Batch, messages: std::ops::Range<usize>) {
@@ -216,6 +217,7 @@ impl SeriesState {
     fn close(&mut self, home: Partition, through: PaneNo) {
         let partition = &mut self.partitions[home.index()];
         let (hours, config) = (&mut self.hours, &self.config);
+        let mut closed = 0;
         while let Some((number, slots)) = partition.opened.take(through) {
             let block = partition.blocks.entry(number).or_insert_with(|| Block::new(number));
             for slot in slots.map(|local| self.slots.global(home, local)) {
@@ -226,9 +228,13 @@ impl SeriesState {
                     hours.add_pane(slot, &pane.0, pane.1.as_deref(), config.quantiles);
                 }
                 block.insert(slot, pane);
+                closed += 1;
             }
         }
         partition.closed = through;
+        let bytes = closed * config.row_bytes_per_pane();
+        partition.unpublished_bytes += bytes;
+        self.stats.unpublished_bytes.add(bytes);
     }
 
     /// Adds a reading of a closed pane.

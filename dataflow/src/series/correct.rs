@@ -44,6 +44,7 @@ impl SeriesState {
         let corrected = rows.corrected() - before.1;
         self.stats.rows_corrected.add(corrected as u64);
         self.stats.rows_final.add((rows.len() - before.0 - corrected) as u64);
+        self.judge_again(&changes, epoch);
         self.give_again(&changes);
     }
 

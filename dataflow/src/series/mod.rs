@@ -7,8 +7,10 @@
 //! * `give`, `feed`, `minutes`: published panes as differences, for what crosses series.
 //! * `fingerprints`: what of messages was seen before.
 //! * `stragglers`: readings for a store, until the windows that cover them can't change here any more.
+//! * `judge`, `anomalies`, `track`: rules over published minutes, and what they know.
 //! * `live`: open windows as they stand, and those that have changed.
 
+mod anomalies;
 mod apply;
 mod bits;
 mod closed;
@@ -19,6 +21,7 @@ mod feed;
 mod fingerprints;
 mod give;
 mod hours;
+mod judge;
 mod live;
 mod minutes;
 mod names;
@@ -34,6 +37,7 @@ mod shapes;
 mod slots;
 mod snapshot;
 mod stragglers;
+mod track;
 mod walk;
 
 pub use feed::{Feed, PaneChange};
@@ -46,6 +50,7 @@ pub use snapshot::{DeviceSnapshot, Devices, KnownDevice, PartitionSnapshot, Seri
 use crate::checkpoint::Stateful;
 use crate::config::EngineConfig;
 use crate::stats::Stats;
+use anomalies::Anomalies;
 use bits::Bits;
 use closed::Block;
 use dirty::Dirty;
@@ -87,6 +92,7 @@ pub struct SeriesState {
     feed: Feed,
     rejects: Vec<Reject>,
     stragglers: Stragglers,
+    anomalies: Anomalies,
     corrected_at: Epoch,
     /// Slots that have taken readings since open windows were pushed, while somebody listens.
     touched: Option<Bits>,
@@ -117,6 +123,8 @@ struct PartitionState {
     published: PaneNo,
     /// The last pane that can't change any more.
     expired: PaneNo,
+    /// What the rows take at most of panes that are closed and not published.
+    unpublished_bytes: i64,
     /// Which of its slots have open panes.
     opened: Opened,
     blocks: BTreeMap<PaneNo, Block>,
@@ -131,6 +139,7 @@ impl Default for PartitionState {
             due: PaneNo::NONE,
             published: PaneNo::NONE,
             expired: PaneNo::NONE,
+            unpublished_bytes: 0,
             opened: Opened::default(),
             blocks: BTreeMap::new(),
         }
@@ -151,6 +160,7 @@ impl SeriesState {
     pub fn new(config: Arc<EngineConfig>, stats: Arc<Stats>, partitions: usize) -> SeriesState {
         SeriesState {
             open: OpenPanes::new(config.quantiles),
+            anomalies: Anomalies::new(&config.rules),
             config,
             stats,
             names: Names::default(),
@@ -173,12 +183,12 @@ impl SeriesState {
     }
 
     /// What checkpoints hold of devices beside their series: every operator that keeps anything of them is here.
-    fn stateful(&self) -> [&dyn Stateful; 2] {
-        [&self.fingerprints, &self.stragglers]
+    fn stateful(&self) -> [&dyn Stateful; 3] {
+        [&self.fingerprints, &self.stragglers, &self.anomalies]
     }
 
-    fn stateful_mut(&mut self) -> [&mut dyn Stateful; 2] {
-        [&mut self.fingerprints, &mut self.stragglers]
+    fn stateful_mut(&mut self) -> [&mut dyn Stateful; 3] {
+        [&mut self.fingerprints, &mut self.stragglers, &mut self.anomalies]
     }
 
     /// The closed panes as differences.

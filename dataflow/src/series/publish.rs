@@ -70,16 +70,21 @@ impl SeriesState {
         let mut rows = Rows::default();
         let epoch = completion.epoch;
         let everywhere = self.expired_everywhere();
+        if std::mem::take(&mut self.anomalies.has_orphans) {
+            self.end_orphaned_anomalies(epoch);
+        }
         if completion.corrections {
             self.publish_corrections(epoch, &mut rows);
         }
         for partition in 0..self.partitions.len() {
             self.publish_due(Partition(partition as u32), epoch, &mut rows);
         }
+        self.look_for_silence(epoch);
         self.give_published();
         self.stats.rollup_panes_missed.add(self.feed.take_missed());
         self.feed.flush(everywhere);
         if self.is_expiring(&completion.expired) {
+            self.settle_anomalies(&completion.expired);
             self.expire(&completion.expired);
         }
         self.release_stragglers();
@@ -87,7 +92,11 @@ impl SeriesState {
     }
 
     fn publish_due(&mut self, partition: Partition, epoch: Epoch, rows: &mut Rows) {
-        let state = &self.partitions[partition.index()];
+        let state = &mut self.partitions[partition.index()];
+        // Behind this nothing that is closed is not published.
+        self.stats
+            .unpublished_bytes
+            .add(-std::mem::take(&mut state.unpublished_bytes));
         let (published, closed, due) = (state.published, state.closed, state.due);
         if due <= published {
             return;
@@ -99,6 +108,7 @@ impl SeriesState {
             self.publish_open(partition, closed.max(published), due, epoch, rows);
         }
         self.partitions[partition.index()].published = due;
+        self.judge(partition, (published, due), epoch);
     }
 
     /// Publishes the closed windows that end after `published`, through `closed`.

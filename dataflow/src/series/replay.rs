@@ -98,7 +98,11 @@ impl Replay {
             }
         }
         // Those that can't be used were given out when it was done first.
-        drop((self.state.take_rejects(), self.state.take_stragglers()));
+        drop((
+            self.state.take_rejects(),
+            self.state.take_stragglers(),
+            self.state.take_anomalies(),
+        ));
         self.entries += 1;
         true
     }

@@ -216,8 +216,12 @@ impl SeriesState {
         self.config = config;
         self.stats = stats;
         self.reported = Reported::default();
+        self.anomalies.adopt(&self.config.rules);
+        self.anomalies.grow(self.devices.len());
         self.origins.clear();
         self.partitions.iter_mut().for_each(|partition| partition.idle = false);
+        let unpublished = self.partitions.iter().map(|partition| partition.unpublished_bytes);
+        self.stats.unpublished_bytes.add(unpublished.sum());
     }
 
     /// Takes back how far the partitions had come.

@@ -1,6 +1,7 @@
 //! Random logs, and what runs over them should yield.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+use super::anomalies::check_anomalies;
 use super::oracle::{Stray, answer, check_row};
 use super::{Msg, Outcome};
 use proptest::prelude::*;
@@ -70,6 +71,7 @@ pub fn check_rows(outcome: &Outcome, partitions: &[Vec<Msg>], config: &EngineCon
     for key in want.windows.keys() {
         assert!(got.contains_key(key), "there is no {key:?}");
     }
+    check_anomalies(outcome, partitions, &config.rules, config.lateness_ms);
     let beyond = outcome
         .rejects
         .iter()

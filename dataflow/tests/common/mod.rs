@@ -1,6 +1,7 @@
 //! What the engine's tests share: a log in memory, a quick clock, an oracle that knows nothing of the engine.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod anomalies;
 pub mod logs;
 pub mod oracle;
 pub mod script;
@@ -13,6 +14,7 @@ use std::time::Instant;
 use tidewatch_dataflow::capture::Captured;
 use tidewatch_dataflow::checkpoint::{Meta, Part};
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Restored, Saved};
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Job, Row, Status};
@@ -162,6 +164,7 @@ pub struct Outcome {
     pub rows: Vec<Row>,
     pub rejects: Vec<Reject>,
     pub stragglers: Vec<(Epoch, Straggler)>,
+    pub anomalies: Vec<Anomaly>,
     pub parts: Vec<Part>,
     pub partitions: usize,
     pub workers: usize,
@@ -198,6 +201,7 @@ impl Outcome {
                 epoch: Epoch(self.through),
                 workers: self.workers,
                 settings: 42,
+                rules: Vec::new(),
                 partition_names: (0..self.partitions).map(|p| format!("log/{p}")).collect(),
                 log: String::new(),
                 positions: self.positions.values().copied().collect(),
@@ -225,6 +229,7 @@ pub fn drain(captured: &std::sync::mpsc::Receiver<Captured>, threads: usize, out
             Captured::Rows(_, list) => outcome.rows.extend(list.into_rows()),
             Captured::Rejects(_, rejects) => outcome.rejects.extend(rejects),
             Captured::Stragglers(epoch, list) => outcome.stragglers.extend(list.into_iter().map(|one| (epoch, one))),
+            Captured::Anomalies(_, list) => outcome.anomalies.extend(list),
             Captured::Positions(_, list) => list.into_iter().for_each(|p| {
                 outcome.positions.insert(p.partition, p);
             }),

@@ -10,6 +10,7 @@ use tidewatch_dataflow::capture::Captured;
 use tidewatch_dataflow::checkpoint::{Meta, Part, Recorder};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Handle, Restored, Saved};
+use tidewatch_proto::anomaly::{Anomaly, Rule};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
@@ -151,9 +152,11 @@ pub struct Run {
     captured: mpsc::Receiver<Captured>,
     through: Vec<u64>,
     pub threads: usize,
+    rules: Arc<[Rule]>,
     pub rows: Vec<(Epoch, Row)>,
     pub rejects: Vec<(Epoch, Reject)>,
     pub stragglers: Vec<(Epoch, Straggler)>,
+    pub anomalies: Vec<(Epoch, Anomaly)>,
     pub positions: BTreeMap<Partition, BTreeMap<Epoch, Position>>,
     pub parts: Vec<Part>,
     recorder: Recorder,
@@ -203,9 +206,11 @@ impl Run {
             captured,
             through: vec![0; config.threads],
             threads: config.threads,
+            rules: config.rules.clone(),
             rows: Vec::new(),
             rejects: Vec::new(),
             stragglers: Vec::new(),
+            anomalies: Vec::new(),
             positions: BTreeMap::new(),
             parts: Vec::new(),
             recorder: Recorder::default(),
@@ -265,6 +270,7 @@ impl Run {
             Captured::Rows(epoch, list) => self.rows.extend(list.into_rows().into_iter().map(|row| (epoch, row))),
             Captured::Rejects(epoch, list) => self.rejects.extend(list.into_iter().map(|reject| (epoch, reject))),
             Captured::Stragglers(epoch, list) => self.stragglers.extend(list.into_iter().map(|one| (epoch, one))),
+            Captured::Anomalies(epoch, list) => self.anomalies.extend(list.into_iter().map(|one| (epoch, one))),
             Captured::Positions(epoch, list) => list.into_iter().for_each(|position| {
                 self.positions
                     .entry(position.partition)
@@ -335,6 +341,7 @@ impl Run {
                 epoch,
                 workers: self.threads,
                 settings: 0,
+                rules: self.rules.to_vec(),
                 partition_names: self.log.names.clone(),
                 log: String::new(),
                 positions: self.positions.values().filter_map(last).collect(),

@@ -35,6 +35,8 @@ pub struct Config {
     pub fleet: FleetConfig,
     /// The engine.
     pub engine: EngineSection,
+    /// Which anomalies are looked for.
+    pub rules: RulesSection,
     /// Sites and fleets.
     pub registry: RegistrySection,
     /// What people should know about metrics.
@@ -242,6 +244,14 @@ impl From<&LimitsSection> for Limits {
             series_per_worker_max: section.series_per_worker_max,
         }
     }
+}
+
+/// The section `[rules]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RulesSection {
+    /// What is looked for.
+    pub file: Option<PathBuf>,
 }
 
 /// The section `[registry]`.

@@ -6,11 +6,13 @@ use super::parsed::{Config, DeadLetterKind, Duplicates, EngineSection, SourceKin
 use super::written::Written;
 use crate::metrics::{Metrics, MetricsFile};
 use crate::registry::RegistryFile;
+use crate::rules;
 use std::path::PathBuf;
 use tidewatch_checkpoints::S3Settings;
 use tidewatch_cluster::Tls;
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_dataflow::rollup::Level;
+use tidewatch_proto::anomaly::Rule;
 use tidewatch_proto::row::Job;
 use tidewatch_settings::Secret;
 use tidewatch_sinks::SinkError;
@@ -248,7 +250,17 @@ impl Resolver<'_> {
                 "is more than series_per_worker_max",
             ));
         }
-        Ok(engine_config(engine))
+        Ok(EngineConfig {
+            rules: self.rules()?.into(),
+            ..engine_config(engine)
+        })
+    }
+
+    fn rules(&self) -> Result<Vec<Rule>, ConfigError> {
+        match &self.config.rules.file {
+            Some(file) => rules::read(file).map_err(|problem| self.wrong("rules.file", problem)),
+            None => Ok(rules::defaults(self.config.has_fleet())),
+        }
     }
 
     fn source(&self) -> Result<SourceSettings, ConfigError> {

@@ -129,6 +129,7 @@ impl Begun {
             epoch: self.was.as_ref().map_or(Epoch(0), |was| was.epoch),
             workers: member.processes * member.threads,
             settings: settings.engine.fingerprint(),
+            rules: settings.engine.rules.to_vec(),
             partition_names: self.source.factory.partitions().to_vec(),
             log: self.source.log.id(),
             positions: restored.map_or_else(Vec::new, |restored| restored.positions.clone()),

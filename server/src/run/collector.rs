@@ -16,6 +16,7 @@ use tidewatch_dataflow::checkpoint::Meta;
 use tidewatch_dataflow::journal::Entry;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_failpoints::{Bug, Point, has_bug, pass};
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::block::RowList;
 use tidewatch_proto::ids::{Epoch, Partition};
 use tidewatch_proto::reject::Reject;
@@ -38,6 +39,7 @@ pub struct Collector {
     rows: BTreeMap<Epoch, Vec<RowList>>,
     rejects: BTreeMap<Epoch, Vec<Reject>>,
     stragglers: BTreeMap<Epoch, Vec<Straggler>>,
+    anomalies: BTreeMap<Epoch, Vec<Anomaly>>,
     positions: BTreeMap<Epoch, Vec<Position>>,
     /// By partition where reading stood at the last checkpoint.
     stood: BTreeMap<Partition, Position>,
@@ -86,6 +88,7 @@ impl Collector {
             rows: BTreeMap::new(),
             rejects: BTreeMap::new(),
             stragglers: BTreeMap::new(),
+            anomalies: BTreeMap::new(),
             positions: BTreeMap::new(),
             stood,
             state_of: Epoch(0),
@@ -159,6 +162,7 @@ impl Collector {
             Captured::Rows(epoch, list) => self.rows.entry(epoch).or_default().push(list),
             Captured::Rejects(epoch, rejects) => self.rejects.entry(epoch).or_default().extend(rejects),
             Captured::Stragglers(epoch, list) => self.stragglers.entry(epoch).or_default().extend(list),
+            Captured::Anomalies(epoch, list) => self.anomalies.entry(epoch).or_default().extend(list),
             Captured::Positions(epoch, positions) => self.positions.entry(epoch).or_default().extend(positions),
             Captured::Through { worker, epoch } => self.through[worker - self.first_worker] = Some(epoch),
             Captured::Journal { worker, entry } => self.checkpoints.journal(worker, &entry),
@@ -216,19 +220,16 @@ impl Collector {
         self.meta.epoch = through;
         self.meta.positions = before.unwrap_or_else(|| stood(self));
         let whole = (self.meta.generation, through, &self.stats);
-        let cargo = (
-            Parcel::new(whole, rows, row_bytes),
-            Parcel::new(whole, rejects, rejects_bytes),
-            Parcel::new(whole, stragglers, straggler_bytes),
-        );
-        let (rows, rejects, stragglers) = cargo.clone();
-        self.checkpoints.seal(
-            self.meta.clone(),
-            &rows.delivery.items,
-            &rejects.delivery.items,
-            &stragglers.delivery.items,
-            cargo,
-        );
+        let anomalies = taken(&mut self.anomalies, through);
+        let anomaly_bytes = anomalies.iter().map(Anomaly::bytes).sum();
+        let cargo = Cargo {
+            rows: Parcel::new(whole, rows, row_bytes),
+            rejects: Parcel::new(whole, rejects, rejects_bytes),
+            stragglers: Parcel::new(whole, stragglers, straggler_bytes),
+            anomalies: Parcel::new(whole, anomalies, anomaly_bytes),
+        };
+        let brought = cargo.clone();
+        self.checkpoints.seal(self.meta.clone(), &brought.brought(), cargo);
         pass(Point::SealDone);
         self.sealing.made();
     }
@@ -237,7 +238,10 @@ impl Collector {
 /// The epoch that has brought what a message says, if it says more than that time goes on.
 fn brought(message: &Captured) -> Epoch {
     match message {
-        Captured::Rows(epoch, _) | Captured::Rejects(epoch, _) | Captured::Stragglers(epoch, _) => *epoch,
+        Captured::Rows(epoch, _)
+        | Captured::Rejects(epoch, _)
+        | Captured::Stragglers(epoch, _)
+        | Captured::Anomalies(epoch, _) => *epoch,
         Captured::Journal { entry, .. } => match *entry {
             Entry::Applied(epoch, _) => epoch,
             Entry::Completed(_) => Epoch(0),
@@ -312,7 +316,7 @@ mod tests {
         let collector = Collector::new((meta, Epoch(3)), stats.clone(), checkpoints, sealing, 0..2, (2, true));
         let collecting = std::thread::spawn(move || collector.run(&captured, |_| {}));
         let first = jobs.iter().find_map(|job| match job {
-            Job::Seal(meta, cargo) => Some((meta.epoch, cargo.0.delivery.items.len())),
+            Job::Seal(meta, cargo) => Some((meta.epoch, cargo.rows.delivery.items.len())),
             _ => None,
         });
         assert_eq!(first, Some((Epoch(4), 2)));

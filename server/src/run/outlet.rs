@@ -44,7 +44,8 @@ impl Owner for Outlet {
 
     fn durable(&mut self, meta: &Meta, cargo: Cargo) {
         self.to.give(&cargo);
-        let rows: SharedRows = cargo.0;
+        self.tap.anomalies(&cargo.anomalies.delivery.items, meta.epoch);
+        let rows: SharedRows = cargo.rows;
         self.tap.durable(&rows, meta.epoch);
         if !matches!(self.log, Log::None) {
             pass(Point::PositionsCommit);

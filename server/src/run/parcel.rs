@@ -1,9 +1,11 @@
 //! What sinks are given: parcels of rows, rejects and stragglers, and what an earlier run had not delivered of them.
 
 use std::sync::{Arc, mpsc};
+use tidewatch_checkpoints::Brought;
 use tidewatch_dataflow::capture::{letter_of, reject_bytes};
 use tidewatch_dataflow::checkpoint::Outbox;
 use tidewatch_dataflow::stats::Stats;
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::{Delivery, Row};
@@ -71,8 +73,30 @@ impl<T> Parcel<T> {
     }
 }
 
-/// What comes with a checkpoint: its rows, its rejects, and readings for the storing sink.
-pub type Cargo = (Arc<Parcel<Row>>, Arc<Parcel<Reject>>, Arc<Parcel<Straggler>>);
+/// What comes with a checkpoint.
+#[derive(Clone)]
+pub struct Cargo {
+    /// Its rows.
+    pub rows: Arc<Parcel<Row>>,
+    /// Its rejects.
+    pub rejects: Arc<Parcel<Reject>>,
+    /// Readings for the storing sink.
+    pub stragglers: Arc<Parcel<Straggler>>,
+    /// What rules have found.
+    pub anomalies: Arc<Parcel<Anomaly>>,
+}
+
+impl Cargo {
+    /// All of it, for the checkpoint.
+    pub fn brought(&self) -> Brought<'_> {
+        Brought {
+            rows: &self.rows.delivery.items,
+            rejects: &self.rejects.delivery.items,
+            stragglers: &self.stragglers.delivery.items,
+            anomalies: &self.anomalies.delivery.items,
+        }
+    }
+}
 
 /// Rows, and readings that a store adds to its rows.
 pub type Stored = (Arc<Parcel<Row>>, Arc<Parcel<Straggler>>);
@@ -84,18 +108,24 @@ pub struct Inboxes {
     pub rows: Vec<Inbox<Row>>,
     /// Where rejects go.
     pub rejects: Vec<Inbox<Reject>>,
+    /// Where anomalies go.
+    pub anomalies: Vec<Inbox<Anomaly>>,
     /// The storing sink, which gives the others the rows that it has mended.
     pub storing: Option<mpsc::Sender<Stored>>,
 }
 
 impl Inboxes {
     /// Gives every sink what is for it.
-    pub fn give(&self, (rows, rejects, stragglers): &Cargo) {
+    pub fn give(&self, cargo: &Cargo) {
         // A sink that has ended has said why.
-        self.rows.iter().for_each(|inbox| drop(inbox.send(rows.clone())));
-        self.rejects.iter().for_each(|inbox| drop(inbox.send(rejects.clone())));
+        fn to<T>(inboxes: &[Inbox<T>], parcel: &Arc<Parcel<T>>) {
+            inboxes.iter().for_each(|inbox| drop(inbox.send(parcel.clone())));
+        }
+        to(&self.rows, &cargo.rows);
+        to(&self.rejects, &cargo.rejects);
+        to(&self.anomalies, &cargo.anomalies);
         if let Some(storing) = &self.storing {
-            let _ = storing.send((rows.clone(), stragglers.clone()));
+            let _ = storing.send((cargo.rows.clone(), cargo.stragglers.clone()));
         }
     }
 }
@@ -110,6 +140,8 @@ pub fn own(outbox: &mut Outbox, parts: &Parts) {
     rejects.for_each(|rejects| rejects.retain(|reject| parts.contains(reject.part())));
     let stragglers = outbox.stragglers.values_mut();
     stragglers.for_each(|stragglers| stragglers.retain(|straggler| parts.contains(straggler.part())));
+    let anomalies = outbox.anomalies.values_mut();
+    anomalies.for_each(|anomalies| anomalies.retain(|anomaly| parts.contains(anomaly.part())));
 }
 
 /// What an earlier run had not delivered, as of the epoch at which it was saved. Without a store that takes stragglers
@@ -129,13 +161,17 @@ pub fn inherited(
     let row_bytes = (rows.len() * size_of::<Row>()) as i64;
     let reject_bytes = rejects.iter().map(reject_bytes).sum();
     let straggler_bytes = stragglers.iter().map(Straggler::bytes).sum();
-    stats.outbox_bytes.add(row_bytes + reject_bytes + straggler_bytes);
+    let anomalies: Vec<Anomaly> = outbox.anomalies.into_values().flatten().collect();
+    let anomaly_bytes = anomalies.iter().map(Anomaly::bytes).sum();
+    let bytes = row_bytes + reject_bytes + straggler_bytes + anomaly_bytes;
+    stats.outbox_bytes.add(bytes);
     let whole = (generation, through, stats);
-    (
-        Parcel::new(whole, rows, row_bytes),
-        Parcel::new(whole, rejects, reject_bytes),
-        Parcel::new(whole, stragglers, straggler_bytes),
-    )
+    Cargo {
+        rows: Parcel::new(whole, rows, row_bytes),
+        rejects: Parcel::new(whole, rejects, reject_bytes),
+        stragglers: Parcel::new(whole, stragglers, straggler_bytes),
+        anomalies: Parcel::new(whole, anomalies, anomaly_bytes),
+    }
 }
 
 /// Stragglers as dead letters.

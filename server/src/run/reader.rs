@@ -5,13 +5,14 @@ use super::talk::Talk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tidewatch_api::{DeviceReader, LetterReader, LiveFeed, ReadError, ReadErrorKind, SeriesReader};
+use tidewatch_api::{AnomalyReader, DeviceReader, LetterReader, LiveFeed, ReadError, ReadErrorKind, SeriesReader};
 use tidewatch_dataflow::{Handle, Live, Watch};
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, KeyGroup, Name};
-use tidewatch_proto::query::{DeviceQuery, DeviceSummary, Letter, LetterQuery, Order, SeriesQuery};
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, Order, SeriesQuery};
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
-use tidewatch_sinks::hot::{HotStore, LetterStore};
+use tidewatch_sinks::hot::{AnomalyStore, HotStore, LetterStore};
 use tidewatch_sinks::{ErrorKind, SinkError};
 
 /// How long the engine, or the process that has it, may take to show a series' open windows.
@@ -89,6 +90,19 @@ pub struct Stored(pub Arc<dyn LetterStore>);
 impl LetterReader for Stored {
     fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, ReadError> {
         self.0.letters(query).map_err(read_error)
+    }
+}
+
+/// Reads anomalies where they are stored.
+pub struct Found(pub Arc<dyn AnomalyStore>);
+
+impl AnomalyReader for Found {
+    fn anomalies(&self, query: &AnomalyQuery) -> Result<Vec<Anomaly>, ReadError> {
+        self.0.anomalies(query).map_err(read_error)
+    }
+
+    fn raised(&self) -> Result<u64, ReadError> {
+        self.0.raised().map_err(read_error)
     }
 }
 

@@ -10,16 +10,20 @@ use std::time::{Duration, Instant};
 use tidewatch_api::{Places, SinkStats};
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_failpoints::{Point, pass};
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, Generation};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Delivery, Row};
 use tidewatch_sinks::discard::Discard;
 use tidewatch_sinks::fence::Fence;
-use tidewatch_sinks::hot::{HotStore, LetterStore};
+use tidewatch_sinks::hot::{AnomalyStore, HotStore, LetterStore};
 use tidewatch_sinks::kafka::{KafkaDeadLetters, KafkaSink};
-use tidewatch_sinks::memory::{MemoryDeadLetters, MemorySink};
+use tidewatch_sinks::memory::{MemoryAnomalies, MemoryDeadLetters, MemorySink};
 use tidewatch_sinks::parts::Parts;
-use tidewatch_sinks::postgres::{Mending, PostgresDeadLetters, PostgresHotStore, PostgresLetterStore, PostgresSink};
+use tidewatch_sinks::postgres::{
+    Mending, PostgresAnomalies, PostgresAnomalyStore, PostgresDeadLetters, PostgresHotStore, PostgresLetterStore,
+    PostgresSink,
+};
 use tidewatch_sinks::retry::{Backoff, Retrying, SinkEvent};
 use tidewatch_sinks::sqlite::{Sqlite, SqliteSettings};
 use tidewatch_sinks::{ErrorKind, Sink, SinkError, Storing};
@@ -34,6 +38,8 @@ pub struct Sinks {
     pub store: Arc<dyn HotStore>,
     /// Where dead letters are read, or where else they go.
     pub letters: Result<Arc<dyn LetterStore>, String>,
+    /// Where anomalies are read, or why nowhere.
+    pub anomalies: Result<Arc<dyn AnomalyStore>, String>,
     /// What they have taken.
     pub confirmed: Confirmed,
     generation: Generation,
@@ -136,6 +142,7 @@ impl Sinks {
             stats: Vec::new(),
             store: Arc::new(MemorySink::new(&output.memory)),
             letters: Err("dead letters are discarded: they are counted and not kept (dead_letter.kind)".to_owned()),
+            anomalies: Err("output.store is \"discard\": anomalies are not kept".to_owned()),
             threads: Vec::new(),
             confirmed: Confirmed::default(),
             generation,
@@ -147,6 +154,7 @@ impl Sinks {
         };
         sinks.start_rows((output, &embedded), mending, (parts, fence), around)?;
         sinks.start_letters((output, &embedded), (partitions, parts, fence), around)?;
+        sinks.start_anomalies((output, &embedded), parts, around)?;
         Ok(sinks)
     }
 
@@ -181,6 +189,36 @@ impl Sinks {
                     "dead letters go to the topic {topic} of Kafka: read them there"
                 ));
                 self.add_letters(KafkaDeadLetters::new(kafka.clone(), partitions, fence.clone()), around)
+            }
+        }
+    }
+
+    /// Starts the sinks for anomalies: each store that keeps rows keeps them too.
+    fn start_anomalies(
+        &mut self,
+        (output, embedded): (&OutputSettings, &Option<Sqlite>),
+        parts: &Parts,
+        around: &Surroundings,
+    ) -> Result<(), SinkError> {
+        if let Some(postgres) = &output.postgres {
+            let mut sink = PostgresAnomalies::new(postgres.clone(), parts.clone());
+            sink.check()?;
+            self.add_anomalies(sink, around)?;
+        }
+        match (output.store, &output.postgres, embedded) {
+            (StoreKind::Postgres, Some(postgres), _) => {
+                self.anomalies = Ok(Arc::new(PostgresAnomalyStore::new(postgres.clone())));
+                Ok(())
+            }
+            (StoreKind::Embedded, _, Some(embedded)) => {
+                self.anomalies = Ok(Arc::new(embedded.reader()));
+                self.add_anomalies(embedded.anomalies(parts.clone()), around)
+            }
+            (StoreKind::Discard, ..) => self.add_anomalies(Discard::new(), around),
+            _ => {
+                let anomalies = MemoryAnomalies::new(&output.memory);
+                self.anomalies = Ok(Arc::new(anomalies.clone()));
+                self.add_anomalies(anomalies, around)
             }
         }
     }
@@ -238,6 +276,13 @@ impl Sinks {
         let stats = SinkStats::new(format!("dead_letter_{}", sink.name()));
         let inbox = self.add(sink, stats, around, None)?;
         self.inboxes.rejects.push(inbox);
+        Ok(())
+    }
+
+    fn add_anomalies(&mut self, sink: impl Sink<Anomaly> + 'static, around: &Surroundings) -> Result<(), SinkError> {
+        let stats = SinkStats::new(format!("anomaly_{}", sink.name()));
+        let inbox = self.add(sink, stats, around, None)?;
+        self.inboxes.anomalies.push(inbox);
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Engine, Handle};
 use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::Epoch;
-use tidewatch_sinks::hot::{HotStore, LetterStore};
+use tidewatch_sinks::hot::{AnomalyStore, HotStore, LetterStore};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -65,6 +65,7 @@ pub struct Serving {
     /// The last one to hold a store lets go of it outside of the runtime: its connection blocks to close.
     store: Arc<dyn HotStore>,
     letters: Option<Arc<dyn LetterStore>>,
+    anomalies: Option<Arc<dyn AnomalyStore>>,
 }
 
 impl Wired {
@@ -289,7 +290,10 @@ impl Serving {
                 Ok(store) => Letters::Here(Arc::new(reader::Stored(store.clone()))),
                 Err(place) => Letters::Elsewhere(place.clone()),
             },
-            anomalies: Anomalies::Elsewhere("no rule looks for anomalies".to_owned()),
+            anomalies: match &sinks.anomalies {
+                Ok(store) => Anomalies::Here(Arc::new(reader::Found(store.clone()))),
+                Err(place) => Anomalies::Elsewhere(place.clone()),
+            },
             live: Arc::new(reader::Open(engine.clone())),
             tap,
             run,
@@ -317,6 +321,7 @@ impl Serving {
             close,
             store: sinks.store.clone(),
             letters: sinks.letters.as_ref().ok().cloned(),
+            anomalies: sinks.anomalies.as_ref().ok().cloned(),
         }
     }
 
@@ -325,6 +330,6 @@ impl Serving {
         // Nobody may be listening any more.
         let _ = self.close.send(true);
         self.api.stopped().await;
-        tokio::task::block_in_place(|| drop((self.store, self.letters)));
+        tokio::task::block_in_place(|| drop((self.store, self.letters, self.anomalies)));
     }
 }

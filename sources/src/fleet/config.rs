@@ -72,7 +72,7 @@ pub struct FaultConfig {
     pub spike: f64,
     /// The share of the time in which a device's temperature drifts away for half an hour, then comes back.
     pub drift: f64,
-    /// The share of the time in which a device is silent, three minutes at a time.
+    /// The share of the time in which a device is silent, twenty minutes at a time.
     pub silence: f64,
     /// The share of devices whose clock is hours ahead.
     pub fast_clock: f64,

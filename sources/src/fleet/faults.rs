@@ -8,7 +8,7 @@ pub(super) const LATE_TICKS: i64 = 16;
 /// How many messages a flood has.
 pub(super) const FLOOD_MESSAGES: i64 = 50;
 
-const SILENCE_MS: i64 = 3 * 60_000;
+const SILENCE_MS: i64 = 20 * 60_000;
 const DRIFT_MS: i64 = 30 * 60_000;
 /// How far a drift goes, in degrees.
 const DRIFT_MAX: f64 = 15.0;

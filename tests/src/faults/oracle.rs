@@ -31,6 +31,8 @@ pub struct Verdict {
     pub windows: u64,
     /// Rows in the topic of rows, of all revisions.
     pub rows: u64,
+    /// Anomalies that rules have found.
+    pub anomalies: u64,
 }
 
 /// The program, as it is found before anything is run that it is to judge.

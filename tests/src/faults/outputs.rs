@@ -41,6 +41,20 @@ pub fn postgres(database: &Database, folder: &Path, stage: &str) {
     }
 }
 
+/// Writes what rules have found into `anomalies.csv`.
+///
+/// # Panics
+/// When the database or the file fails.
+pub fn postgres_anomalies(database: &Database, folder: &Path) {
+    let columns = "rule, device_id, metric, (extract(epoch FROM started_at) * 1000)::bigint AS started_at, \
+                   (extract(epoch FROM ended_at) * 1000)::bigint AS ended_at, status, evidence";
+    let copy = format!("COPY (SELECT {columns} FROM anomalies) TO STDOUT (FORMAT csv, HEADER)");
+    let mut client = database.client();
+    let mut rows = client.copy_out(copy.as_str()).expect("a copy");
+    let mut file = File::create(folder.join("anomalies.csv")).expect("a file");
+    std::io::copy(&mut rows, &mut file).expect("copied");
+}
+
 /// Writes every message of the topic of rows into `kafka-rows.jsonl`: where it lies, whose it is, and the row.
 ///
 /// # Panics

@@ -13,6 +13,28 @@ use std::path::{Path, PathBuf};
 /// Where processes of a cluster listen: nothing else takes a port of it, since connections go out from 127.0.0.1.
 const HOST: &str = "127.0.0.2";
 
+/// What is looked for: each finds something in every workload, some of it only until late readings come.
+const RULES: &str = r#"
+[hot]
+detector = "threshold"
+metric = "temperature"
+of = "mean"
+above = 700.0
+hysteresis = 300.0
+
+[pressed]
+detector = "threshold"
+severity = "critical"
+metric = "pressure"
+of = "max"
+above = 60000.0
+for = "2m"
+
+[silent]
+detector = "dead_man"
+for = "2m"
+"#;
+
 /// A group, topics, a schema and a place for checkpoints that nobody else uses.
 pub struct Own {
     /// The consumer group.
@@ -31,6 +53,7 @@ pub struct Own {
     pub embedded: PathBuf,
     bucket: Option<Bucket>,
     secret: PathBuf,
+    rules: PathBuf,
     store: StoreKind,
     letters_to: Letters,
     outbox_bytes: Option<u64>,
@@ -44,6 +67,8 @@ impl Own {
     pub fn new(folder: &Path, database: &str, store: StoreKind, letters_to: Letters) -> Own {
         let secret = folder.join("secret");
         std::fs::write(&secret, unique("known-to-processes-of-one-cluster")).expect("written");
+        let rules = folder.join("rules.toml");
+        std::fs::write(&rules, RULES).expect("written");
         Own {
             group: unique("faults"),
             rows: unique("rows"),
@@ -54,6 +79,7 @@ impl Own {
             embedded: folder.join("embedded"),
             bucket: (store == StoreKind::Bucket).then(Bucket::default),
             secret,
+            rules,
             store,
             letters_to,
             outbox_bytes: None,
@@ -106,6 +132,7 @@ impl Own {
             ("OUTPUT__KAFKA__CREATE_TOPICS", "true".to_owned()),
             ("ENGINE__THREADS", shape.threads.to_string()),
             ("API__LISTEN", "127.0.0.1:0".to_owned()),
+            ("RULES__FILE", self.rules.display().to_string()),
         ];
         keys.extend(match self.letters_to {
             Letters::Kafka => vec![

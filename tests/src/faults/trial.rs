@@ -187,6 +187,7 @@ impl Trial {
         self.feed.close_ledger()?;
         let (brokers, folder) = (&self.services.direct.kafka, self.folder.path());
         outputs::postgres(&self.own.database, folder, "final");
+        outputs::postgres_anomalies(&self.own.database, folder);
         self.own.archive.copy(folder)?;
         outputs::kafka_rows(brokers, &self.own.rows, folder);
         match self.plan.letters {

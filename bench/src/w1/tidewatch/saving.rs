@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tidewatch_checkpoints::{Checkpoints, Event, Folder, Job, Member, Owner, Pace, Writer};
+use tidewatch_checkpoints::{Brought, Checkpoints, Event, Folder, Job, Member, Owner, Pace, Writer};
 use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::capture::Captured;
 use tidewatch_dataflow::checkpoint::Meta;
@@ -133,7 +133,11 @@ impl Saving {
             let lists = std::mem::replace(held, later).into_values().flatten();
             lists.for_each(|list| list.append_to(&mut rows));
         }
-        self.checkpoints.seal(self.meta.clone(), &rows, &[], &[], ());
+        let brought = Brought {
+            rows: &rows,
+            ..Brought::default()
+        };
+        self.checkpoints.seal(self.meta.clone(), &brought, ());
         self.pace.made();
     }
 

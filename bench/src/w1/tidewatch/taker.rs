@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tidewatch_dataflow::batch::Position;
 use tidewatch_dataflow::capture::{Captured, reject_bytes};
 use tidewatch_dataflow::stats::Stats;
+use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, Offset, Partition};
 use tidewatch_proto::straggler::Straggler;
 
@@ -120,6 +121,10 @@ impl<'a> Taker<'a> {
             }
             Captured::Stragglers(_, list) => {
                 let bytes: i64 = list.iter().map(Straggler::bytes).sum();
+                self.stats.outbox_bytes.add(-bytes);
+            }
+            Captured::Anomalies(_, list) => {
+                let bytes: i64 = list.iter().map(Anomaly::bytes).sum();
                 self.stats.outbox_bytes.add(-bytes);
             }
             Captured::Positions(_, positions) => {

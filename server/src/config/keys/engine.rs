@@ -1,4 +1,4 @@
-//! The keys of `[engine]` and `[engine.limits]`.
+//! The keys of `[engine]`, `[engine.limits]` and `[rules]`.
 
 use super::super::key::{Key, Kind, Section};
 use super::{COUNT_MAX, DAY, GIB, HOUR, KIB, MIB, SECOND};
@@ -128,4 +128,21 @@ pub(super) const LIMITS: Section = Section {
             about: "How many series a thread takes in; each takes memory for as long as it runs.",
         },
     ],
+};
+
+/// `[rules]`
+pub(super) const RULES: Section = Section {
+    name: "rules",
+    about: "Which anomalies are looked for, in published one-minute windows.",
+    keys: &[Key {
+        name: "file",
+        kind: Kind::Path,
+        default: "",
+        about: "A TOML file with a table a rule, named by it: `detector` is `threshold` or `dead_man`, `severity` is `info`, \
+                `warning` (the default) or `critical`. A threshold has `metric`, `above` or `below` or both, `of` \
+                (`mean`, the default, `min`, `max` or `last` of a minute), `for` how long (`1m` unless said) it has to \
+                be beyond the limit, and `hysteresis`: how far within the limit a minute has to be to end it. A dead man \
+                has `for`: how long a device has to be silent. Without a file: devices that are silent for 15 minutes, \
+                and a temperature above 38 in the simulated fleet. Read at the start.",
+    }],
 };

@@ -32,7 +32,7 @@ pub(super) const GIB: i64 = 1 << 30;
 pub(super) const COUNT_MAX: i64 = u32::MAX as i64;
 
 /// Every section.
-pub const SECTIONS: [&Section; 23] = [
+pub const SECTIONS: [&Section; 24] = [
     &sources::SOURCE,
     &sources::LOG,
     &kafka::KAFKA,
@@ -42,6 +42,7 @@ pub const SECTIONS: [&Section; 23] = [
     &sources::FAULTS,
     &engine::ENGINE,
     &engine::LIMITS,
+    &engine::RULES,
     &stores::REGISTRY,
     &stores::METRICS,
     &stores::OUTPUT,

@@ -232,7 +232,7 @@ pub(super) const FAULTS: Section = Section {
         share(
             "silence",
             "0.002",
-            "The share of the time in which a device is silent, three minutes at a time.",
+            "The share of the time in which a device is silent, twenty minutes at a time.",
         ),
         share(
             "fast_clock",
