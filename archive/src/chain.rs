@@ -95,6 +95,19 @@ impl Chain {
     /// # Errors
     /// When the place is away, or a record is missing or damaged.
     pub fn load(tree: &dyn Tree, log: &str, partition: Partition) -> Result<Chain, ArchiveError> {
+        Chain::load_with(tree, log, partition, |_, _| {})
+    }
+
+    /// The same; `note` gets the name and the bytes of each record that says what is there.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load_with(
+        tree: &dyn Tree,
+        log: &str,
+        partition: Partition,
+        mut note: impl FnMut(String, Vec<u8>),
+    ) -> Result<Chain, ArchiveError> {
         let mut chain = Chain {
             log: log.to_owned(),
             partition,
@@ -120,6 +133,7 @@ impl Chain {
                 ));
             }
             chain.apply(manifest);
+            note(name, bytes);
         }
         Ok(chain)
     }

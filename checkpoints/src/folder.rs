@@ -12,6 +12,8 @@ use tidewatch_failpoints::{Bug, Point, check, has_bug};
 
 /// The name of the file that a run keeps locked.
 const LOCK: &str = "lock";
+/// The name of a file that is there while a backup is restored.
+pub const RESTORING: &str = "restoring";
 /// What a file that is being written is called until it is whole.
 const FRESH: &str = "new";
 /// From so many bytes on a file is written past the page cache.
@@ -59,6 +61,10 @@ impl Folder {
     pub fn shared(folder: &Path) -> Result<Folder, String> {
         let made = fs::create_dir_all(folder);
         made.map_err(|error| format!("state.folder {}: {error}", folder.display()))?;
+        if folder.join(RESTORING).exists() {
+            let problem = "a restore into it was not finished: empty it, and restore again";
+            return Err(format!("state.folder {}: {problem}", folder.display()));
+        }
         Ok(Folder {
             folder: folder.to_owned(),
             direct: Mutex::default(),

@@ -3,7 +3,7 @@
 //!
 //! * [`Checkpoints`] fills segments.
 //! * [`Writer`], on a thread of its own, makes them durable, one after the other, then manifests.
-//! * [`load()`] finds the newest whole checkpoint.
+//! * [`load()`] finds the newest whole checkpoint; [`Pinned`] holds its files for a copy.
 //! * [`Store`] is where they are kept: a [`Folder`], or [`S3`].
 //! * [`claim()`] makes a run the newest one: an older one's writer stops.
 
@@ -16,6 +16,7 @@ mod kept;
 mod load;
 mod names;
 mod pace;
+mod pinned;
 mod s3;
 mod share;
 mod store;
@@ -24,10 +25,11 @@ mod writer;
 pub use buffers::Buffer;
 use buffers::Buffers;
 pub use claim::{Claimed, Replaced, claim, replaced};
-pub use folder::Folder;
+pub use folder::{Folder, RESTORING};
 pub use kept::Contents;
 pub use load::{Found, load, load_chosen, load_with};
 pub use pace::Pace;
+pub use pinned::{Pinned, beside};
 pub use s3::{S3, S3Error, S3Settings};
 pub use share::{Member, Share};
 pub use store::{Store, StoreError, Tree};

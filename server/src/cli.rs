@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::config::{ConfigError, EXIT_CONFIG, Input};
-use crate::{check, reference, supervise, topics, worker};
+use crate::{backup, check, reference, supervise, topics, worker};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -46,6 +46,21 @@ pub enum Command {
         #[arg(long, value_name = "N")]
         of: usize,
     },
+    /// Copy all that is in folders to one file, as of one moment, also while it runs
+    Backup {
+        /// The file to write, or a folder in which it gets a name by the time
+        #[arg(value_name = "FILE|FOLDER")]
+        to: PathBuf,
+        /// Leave the archive of raw telemetry out
+        #[arg(long)]
+        without_archive: bool,
+    },
+    /// Bring a backup back, into folders that are empty
+    Restore {
+        /// The backup
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
     /// Check the configuration, and connect to what it names
     Check,
     /// Print all sections and keys of the configuration, as Markdown
@@ -81,6 +96,8 @@ impl Command {
         let done = match self {
             Command::Run { processes } => return supervise::run(cli, input, usize::from(*processes)),
             Command::Worker { process, of } => return worker::run_one_of(cli, input, *process, *of),
+            Command::Backup { to, without_archive } => return backup::back_up(input, to, *without_archive),
+            Command::Restore { from } => return backup::restore(input, from),
             Command::Check => return check::run(input, &mut out),
             Command::Reference => {
                 // Whoever closed the pipe has read enough.

@@ -1,5 +1,6 @@
 //! The library behind the binary.
 
+pub mod backup;
 pub mod check;
 pub mod cli;
 pub mod config;

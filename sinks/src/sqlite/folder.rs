@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The name of the file that a process keeps locked.
 const LOCK: &str = "lock";
 /// The name of the store's file.
-const STORE: &str = "store.sqlite";
+pub(super) const STORE: &str = "store.sqlite";
 
 /// Is told what a user should know: that something leaves early.
 pub type News = Arc<dyn Fn(&str) + Send + Sync>;
@@ -43,7 +43,7 @@ impl Drop for Writer {
 }
 
 /// The store's file of a folder.
-fn file(folder: &Path) -> PathBuf {
+pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join(STORE)
 }
 

@@ -38,10 +38,11 @@
 //! * `numbers`, `pack`, `packing`: values in few bytes; rows as bytes; fresh rows into packed ones.
 //! * `retention`: what leaves, and when.
 //! * `progress`, `sink`, `mend`, `dead_letters`, `anomalies`: what is written.
-//! * `hot`, `stored`, `devices`, `letters`, `found`: what is read.
+//! * `hot`, `stored`, `devices`, `letters`, `found`: what is read; `copy`: a copy as of one moment.
 
 mod anomalies;
 pub mod config;
+mod copy;
 mod dead_letters;
 mod devices;
 mod failure;

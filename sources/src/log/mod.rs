@@ -17,6 +17,7 @@
 
 mod begin;
 pub mod config;
+pub mod copy;
 mod frame;
 mod open;
 mod partition;

@@ -17,7 +17,7 @@ use tidewatch_proto::source::SourceError;
 /// The name of the file that is locked while the log is open.
 const LOCK: &str = "lock";
 /// The name of the file that says which log it is.
-const ID: &str = "id";
+pub const ID: &str = "id";
 /// What the file begins with.
 const FORMAT: &str = "tidewatch log 1 ";
 
@@ -82,12 +82,7 @@ fn id(settings: &LogSettings) -> Result<Id, SourceError> {
     let path = settings.folder.join(ID);
     let at = |problem: &str| SourceError::new(path.display().to_string(), problem);
     match fs::read_to_string(&path) {
-        Ok(text) => {
-            let digits = text.strip_prefix(FORMAT).map(str::trim_end);
-            let id = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
-            let problem = "it doesn't say which log this is, or in a form that this version doesn't know";
-            id.map(u128::to_be_bytes).ok_or_else(|| at(problem))
-        }
+        Ok(text) => known_id(&path, &text),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if folder(settings, Partition(0)).exists() {
                 return Err(at(&format!(
@@ -101,6 +96,18 @@ fn id(settings: &LogSettings) -> Result<Id, SourceError> {
         }
         Err(error) => Err(at(&error.to_string())),
     }
+}
+
+/// The id that a file with this text says.
+///
+/// # Errors
+/// When it says none.
+pub(super) fn known_id(path: &Path, text: &str) -> Result<Id, SourceError> {
+    let digits = text.strip_prefix(FORMAT).map(str::trim_end);
+    let id = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+    let problem = "it doesn't say which log this is, or in a form that this version doesn't know";
+    id.map(u128::to_be_bytes)
+        .ok_or_else(|| SourceError::new(path.display().to_string(), problem))
 }
 
 fn write_id(path: &Path, id: &Id) -> io::Result<()> {

@@ -16,7 +16,7 @@ pub(super) const HEADER_BYTES: usize = 68;
 const MAGIC: [u8; 8] = *b"tidelog1";
 /// What the header's checksum is of begins here.
 const CHECKED_FROM: usize = 12;
-const ENDING: &str = ".log";
+pub(super) const ENDING: &str = ".log";
 /// What a file is called until its header is durable.
 const FRESH: &str = "new";
 
@@ -138,7 +138,17 @@ fn read_header(path: &Path, id: &Id, partition: Partition) -> Result<Tail, Sourc
     let file = File::open(path).map_err(|error| wrong(&error.to_string()))?;
     let read = std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0);
     read.map_err(|error| wrong(&format!("its header can't be read: {error}; {WAY_ON}")))?;
-    let known = parse(&bytes).ok_or_else(|| wrong(&format!("it doesn't begin as a file of a log does; {WAY_ON}")))?;
+    tail_before(path, &bytes, id, partition)
+}
+
+/// How the partition ended in front of a file, as its first bytes say.
+///
+/// # Errors
+/// When they are no such header, or of another log.
+pub(super) fn tail_before(path: &Path, bytes: &[u8], id: &Id, partition: Partition) -> Result<Tail, SourceError> {
+    let wrong = |problem: &str| SourceError::new(path.display().to_string(), problem);
+    let known = bytes.get(..HEADER_BYTES).and_then(parse);
+    let known = known.ok_or_else(|| wrong(&format!("it doesn't begin as a file of a log does; {WAY_ON}")))?;
     let name = format!("{:020}", known.2.end.0);
     if (&known.0, known.1) != (id, u64::from(partition.0)) || path.file_stem().is_none_or(|stem| stem != &name[..]) {
         return Err(wrong(
