@@ -9,13 +9,16 @@ import { marks } from "./marks.js";
 import { about, nameOf, unitOf } from "./metrics.js";
 
 const MINUTE = 60_000;
+const DAY = 1_440 * MINUTE;
 /** How far back, of which windows, and put together in which steps. */
 const RANGES = [
   { name: "15m", length: 15 * MINUTE, step: MINUTE },
   { name: "1h", length: 60 * MINUTE, step: MINUTE },
   { name: "6h", length: 360 * MINUTE, step: MINUTE },
   { name: "24h", length: 1_440 * MINUTE, step: 5 * MINUTE, asked: { step: "5m", agg: "avg,min,max,count" } },
-  { name: "7d", length: 10_080 * MINUTE, step: 60 * MINUTE, asked: { window: "1h" } },
+  { name: "7d", length: 7 * DAY, step: 60 * MINUTE, asked: { window: "1h" }, otherwise: { step: "1h" } },
+  { name: "30d", length: 30 * DAY, step: 60 * MINUTE, asked: { window: "1h" }, otherwise: { window: "1d" } },
+  { name: "1y", length: 366 * DAY, step: DAY, asked: { window: "1d" }, otherwise: { window: "1h", step: "1day" } },
 ];
 const TABLE_ROWS = 12;
 const AGAIN_MS = 60_000;
@@ -27,7 +30,7 @@ const AHEAD = 10 * MINUTE;
 const STEPS = [
   { upTo: 720 * MINUTE, step: MINUTE },
   { upTo: 4_320 * MINUTE, step: 5 * MINUTE, asked: { step: "5m", agg: "avg,min,max,count" } },
-  { upTo: Infinity, step: 60 * MINUTE, asked: { window: "1h" } },
+  { upTo: Infinity, step: 60 * MINUTE, asked: { window: "1h" }, otherwise: { step: "1h" } },
 ];
 
 let chosen = RANGES[1];
@@ -176,9 +179,12 @@ export function show(main, [device, metric, when], signal) {
       const answer = await get(path, { ...within, ...range.asked, ...(range.asked.window && { limit: 1000 }) }, signal);
       return answer.points ?? answer.rows;
     } catch (problem) {
-      // Hours may not be kept: minutes put together are.
-      if (problem.status !== 404 || !range.asked.window) throw problem;
-      return (await get(path, { ...within, step: "1h", agg: "avg,min,max,count" }, signal)).points;
+      // Windows as long may not be kept: shorter ones put together are, or longer ones.
+      const { otherwise } = range;
+      if (problem.status !== 404 || !otherwise) throw problem;
+      const more = otherwise.step ? { agg: "avg,min,max,count" } : { limit: 1000 };
+      const answer = await get(path, { ...within, ...otherwise, ...more }, signal);
+      return answer.points ?? answer.rows;
     }
   }
 

@@ -36,6 +36,7 @@ fn row(job: Job, key: &str, n: i64, revision: u64) -> Row {
         Job::Minute | Job::SiteMinute | Job::FleetMinute => (PANE_MS, PANE_MS),
         Job::FiveMinutes => (PANE_MS, 5 * PANE_MS),
         Job::Hour => (60 * PANE_MS, 60 * PANE_MS),
+        Job::Day => (24 * 60 * PANE_MS, 24 * 60 * PANE_MS),
     };
     let start = START.div_euclid(hop_ms) * hop_ms + n * hop_ms;
     let value = n as f64 + revision as f64 / 8.0;

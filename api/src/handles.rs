@@ -9,6 +9,7 @@ use crate::tap::Tap;
 use std::fmt;
 use std::sync::Arc;
 use tidewatch_dataflow::stats::Stats;
+use tidewatch_proto::calendar::Calendar;
 
 /// Says whether the process can do its work.
 pub trait Readiness: Send + Sync {
@@ -79,6 +80,8 @@ pub struct Handles {
     pub series: Arc<dyn SeriesReader>,
     /// Where devices are listed.
     pub devices: Arc<dyn DeviceReader>,
+    /// When days begin and end.
+    pub calendar: Arc<Calendar>,
     /// What is known of metrics.
     pub catalogue: Arc<Catalogue>,
     /// Where devices belong.
@@ -195,6 +198,7 @@ impl Handles {
             archive: None,
             series: reader.clone(),
             devices: reader,
+            calendar: Arc::default(),
             catalogue: Arc::default(),
             places: Arc::default(),
             letters: Letters::Elsewhere("nowhere".to_owned()),

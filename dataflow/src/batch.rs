@@ -47,9 +47,10 @@ pub struct Messages {
     pub shape: Vec<u32>,
     /// The event time in milliseconds since 1970.
     pub event_time: Vec<i64>,
-    /// The last pane that the partition's watermark had closed when the message came; [`PaneNo::NONE`] when its
-    /// windows have left memory.
+    /// The last pane that the partition's watermark had closed when the message came.
     pub closed: Vec<PaneNo>,
+    /// The places of messages whose panes have left memory, ascending.
+    pub beyond: Vec<u32>,
     /// A hash of event time, metrics and value bits, whatever their order.
     pub fingerprint: Vec<u64>,
     /// The message's place in the partition.
@@ -66,6 +67,7 @@ impl Messages {
             shape: Vec::with_capacity(messages),
             event_time: Vec::with_capacity(messages),
             closed: Vec::with_capacity(messages),
+            beyond: Vec::new(),
             fingerprint: Vec::with_capacity(messages),
             offset: Vec::with_capacity(messages),
             readings_end: Vec::with_capacity(messages),
@@ -75,6 +77,12 @@ impl Messages {
     /// How many messages there are.
     pub fn len(&self) -> usize {
         self.device.len()
+    }
+
+    /// Whether the pane of a message has left memory.
+    #[inline]
+    pub fn is_beyond(&self, message: usize) -> bool {
+        !self.beyond.is_empty() && self.beyond.binary_search(&(message as u32)).is_ok()
     }
 
     /// Whether there is none.

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 use tidewatch_proto::anomaly::Rule;
+use tidewatch_proto::calendar::{Calendar, Span};
 use tidewatch_proto::ids::{EPOCH_MS, Epoch, stable_hash};
 use tidewatch_proto::limits::Limits;
-use tidewatch_proto::row::{Job, Row};
+use tidewatch_proto::row::{Job, Jobs, Row};
 use tidewatch_proto::time::{EventTime, PANE_MS, PaneNo};
 
 /// The panes that a five-minute window is combined from.
 pub const HOP_PANES: i32 = 5;
-/// The panes of an hour.
-pub const HOUR_PANES: i32 = 60;
-
 /// The engine's settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineConfig {
@@ -40,6 +38,10 @@ pub struct EngineConfig {
     pub five_minutes: bool,
     /// Whether one-hour windows are kept.
     pub hour: bool,
+    /// Whether windows of a day are kept.
+    pub day: bool,
+    /// When days begin and end.
+    pub calendar: Arc<Calendar>,
     /// How long a store keeps rows, by the start of their windows, that adds readings beyond the horizon to them;
     /// `None`: there is no such store, and these readings are dead letters.
     pub stored_ms: Option<i64>,
@@ -79,6 +81,8 @@ impl Default for EngineConfig {
             five_minutes: true,
             stored_ms: None,
             hour: true,
+            day: true,
+            calendar: Arc::default(),
             journal: false,
             border_epochs: 1_000 / EPOCH_MS,
             slice_slots: 2_048,
@@ -95,9 +99,29 @@ impl Default for EngineConfig {
 impl EngineConfig {
     /// Whether a store has rows of the windows of an event time that are long closed, and adds readings to them.
     pub fn is_stored(&self, at: EventTime, watermark_ms: i64) -> bool {
-        let begins = at.0.saturating_sub(i64::from(HOUR_PANES) * PANE_MS);
+        let longest = self.span(if self.day { Job::Day } else { Job::Hour }, PaneNo::of(at));
+        let begins = longest.first.start().0;
         self.stored_ms
             .is_some_and(|kept| begins > watermark_ms.saturating_sub(kept))
+    }
+
+    /// The long windows that are kept: hours and days.
+    pub fn long_jobs(&self) -> impl Iterator<Item = Job> + use<> {
+        let jobs = [(Job::Hour, self.hour), (Job::Day, self.day)];
+        jobs.into_iter().filter_map(|(job, is_kept)| is_kept.then_some(job))
+    }
+
+    /// Whether there is any long window: days are made of hours.
+    pub fn has_long(&self) -> bool {
+        self.hour || self.day
+    }
+
+    /// The long window of a job that a pane lies in.
+    pub fn span(&self, job: Job, pane: PaneNo) -> Span {
+        match job {
+            Job::Day => self.calendar.day(pane),
+            _ => Span::hour(pane),
+        }
     }
 
     /// How many panes the longest window combined from panes spans.
@@ -118,6 +142,26 @@ impl EngineConfig {
         closed.plus(1 - self.panes_per_window_max())
     }
 
+    /// The last pane that surely can't change any more when a partition has closed panes through `closed`: it is not before
+    /// that of [`EngineConfig::expired_by`], and goes by panes alone.
+    pub fn expired_by_closed(&self, closed: PaneNo) -> PaneNo {
+        let horizon = self
+            .correction_horizon_ms
+            .div_euclid(PANE_MS)
+            .clamp(0, i64::from(i32::MAX)) as i32;
+        closed.plus(-horizon).plus(1 - self.panes_per_window_max())
+    }
+
+    /// Which long windows take a reading when a partition has closed and let expire panes through these.
+    pub fn late(&self, pane: PaneNo, closed: PaneNo, expired: PaneNo) -> Late {
+        let last = |job| self.span(job, pane).last;
+        Late {
+            hour: self.has_long() && last(Job::Hour) > expired,
+            day: self.day && last(Job::Day) > expired,
+            hour_closed: last(Job::Hour) <= closed,
+        }
+    }
+
     /// The last pane that no window needs any more when panes until `expired` can't change: a correction of the
     /// next one still combines it with those before.
     pub fn forgotten_by(&self, expired: PaneNo) -> PaneNo {
@@ -135,6 +179,7 @@ impl EngineConfig {
                 self.age_max_ms,
             ),
             (self.drop_duplicates, self.quantiles, self.five_minutes, self.hour),
+            self.day.then_some(&self.calendar),
         );
         stable_hash(format!("{settings:?}").as_bytes())
     }
@@ -143,8 +188,28 @@ impl EngineConfig {
     pub fn jobs(&self) -> Vec<Job> {
         let mut jobs = vec![Job::Minute];
         jobs.extend(self.five_minutes.then_some(Job::FiveMinutes));
-        jobs.extend(self.hour.then_some(Job::Hour));
+        jobs.extend(self.long_jobs());
         jobs
+    }
+}
+
+/// Which long windows a reading enters that came after its pane had closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Whether its hour is in memory.
+    pub hour: bool,
+    /// Whether its day is in memory.
+    pub day: bool,
+    /// Whether the hour had closed.
+    pub hour_closed: bool,
+}
+
+impl Late {
+    /// The jobs whose windows take it.
+    pub fn jobs(self) -> Jobs {
+        let own = [(Job::Hour, self.hour), (Job::Day, self.day)];
+        let taking = own.into_iter().filter(|own| own.1);
+        taking.fold(Jobs::default(), |jobs, own| jobs.with(own.0))
     }
 }
 

@@ -172,6 +172,7 @@ fn write_columns(out: &mut Vec<u8>, batch: &Batch) {
     put(out, &(messages.len(), batch.value.len()));
     runs(out, messages.shape.iter().copied());
     runs(out, messages.closed.iter().map(|pane| pane.0));
+    put(out, &messages.beyond);
     runs(
         out,
         (0..messages.len()).map(|message| batch.readings(message).len() as u32),
@@ -284,6 +285,7 @@ impl ChunkReader<'_> {
         }
         let shape: Vec<u32> = self.runs(count)?;
         let closed: Vec<i32> = self.runs(count)?;
+        let beyond: Vec<u32> = self.take()?;
         let readings: Vec<u32> = self.runs(count)?;
         let mut end = 0_u32;
         let ends = readings.iter().map(|readings| {
@@ -301,6 +303,7 @@ impl ChunkReader<'_> {
                 shape,
                 event_time: read_integers(&mut self.rest, count)?,
                 closed: closed.into_iter().map(PaneNo).collect(),
+                beyond,
                 offset: self.offsets(count)?,
                 device: self.numbers(count)?,
                 fingerprint: self.fingerprints(count)?,
@@ -395,6 +398,9 @@ mod tests {
             batch.messages.device.push(*device);
             batch.messages.shape.push(if *shaped { shape as u32 } else { NO_SHAPE });
             batch.messages.event_time.push(*time);
+            if closed % 3 == 0 {
+                batch.messages.beyond.push(batch.messages.len() as u32);
+            }
             batch.messages.closed.push(PaneNo(closed));
             batch.messages.fingerprint.push(time.unsigned_abs());
             batch.messages.offset.push(match time % 3 {

@@ -24,6 +24,7 @@ fn start(threads: usize) -> Run {
     let config = EngineConfig {
         threads,
         hour: false,
+        day: false,
         five_minutes: false,
         ..EngineConfig::default()
     };

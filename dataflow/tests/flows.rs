@@ -27,6 +27,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_dataflow::{EngineConfig, Live, Saved, Watch};
+use tidewatch_proto::calendar::Calendar;
 use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::row::{Job, Row};
 use tidewatch_proto::time::EventTime;
@@ -83,6 +84,7 @@ fn check(script: &str) -> String {
     let config = EngineConfig {
         five_minutes: false,
         hour: false,
+        day: false,
         // A tick may be of many epochs without holding the source back.
         epochs_ahead_max: 1_000,
         ..EngineConfig::default()
@@ -317,6 +319,9 @@ fn set(config: &mut EngineConfig, item: &str) {
         "drop_duplicates" => config.drop_duplicates = value == "true",
         "five_minutes" => config.five_minutes = value == "true",
         "hour" => config.hour = value == "true",
+        "day" => config.day = value == "true",
+        "ahead" => config.calendar = Arc::new(Calendar::new(number() as i32, [])),
+        "stored" => config.stored_ms = (value == "true").then_some(i64::MAX),
         "series_per_worker_max" => config.limits.series_per_worker_max = number() as usize,
         "correction_bytes_max" => config.correction_bytes_max = number() as usize,
         _ => panic!("no setting {key}"),
@@ -331,7 +336,7 @@ fn name(word: &str) -> String {
 }
 
 fn job(name: &str) -> Job {
-    let all = [Job::Minute, Job::FiveMinutes, Job::Hour];
+    let all = [Job::Minute, Job::FiveMinutes, Job::Hour, Job::Day];
     all.into_iter().find(|job| job.as_str() == name).unwrap()
 }
 

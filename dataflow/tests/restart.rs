@@ -5,6 +5,7 @@ mod common;
 
 use common::anomalies::rules;
 use common::logs::{check_rows, partition, same};
+use common::oracle::calendar;
 use common::script::{Growing, HandClock, Put, Run};
 use common::{Log, Msg, Outcome};
 use proptest::prelude::*;
@@ -28,6 +29,7 @@ fn config(threads: usize) -> EngineConfig {
         epochs_ahead_max: 500,
         stored_ms: Some(i64::MAX),
         rules: rules(),
+        calendar: calendar(1),
         ..EngineConfig::default()
     }
 }

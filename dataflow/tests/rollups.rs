@@ -169,6 +169,7 @@ fn run(steps: &[Step], threads: usize, late_start: bool) -> (Run, Vec<Vec<Msg>>,
     let config = EngineConfig {
         threads,
         hour: false,
+        day: false,
         five_minutes: false,
         idle_ms: 3_600_000_000,
         ..EngineConfig::default()
@@ -254,7 +255,7 @@ proptest! {
             let (mut run, logs, history) = run(&steps, threads, false);
             run.finish();
             prop_assert_eq!(&run.errors, &Vec::<String>::new());
-            let config = EngineConfig { hour: false, five_minutes: false, ..EngineConfig::default() };
+            let config = EngineConfig { hour: false, day: false, five_minutes: false, ..EngineConfig::default() };
             let minutes = answer(&logs, &config).windows;
             // A window holds what the registry said when the window expired.
             let mut want = BTreeMap::new();
@@ -278,7 +279,7 @@ proptest! {
     fn a_job_that_is_started_later_is_filled_from_memory(steps in steps()) {
         let still: Vec<Step> = steps.into_iter().filter(|step| !matches!(step, Step::Move(..))).collect();
         let (mut run, logs, history) = run(&still, 2, true);
-        let config = EngineConfig { hour: false, five_minutes: false, ..EngineConfig::default() };
+        let config = EngineConfig { hour: false, day: false, five_minutes: false, ..EngineConfig::default() };
         run.finish();
         let minutes = answer(&logs, &config).windows;
         let want = groups(&minutes, &history[0].1);

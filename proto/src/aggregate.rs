@@ -62,19 +62,36 @@ impl Aggregate {
             return;
         }
         let start = pane.number.start().0;
-        let (a, b) = (self.count as f64, f64::from(pane.count));
-        self.squares = match self.count {
-            0 => pane.squares,
-            _ => {
-                let apart = pane.sum / b - self.sum / a;
-                self.squares + pane.squares + apart * apart * (a * b / (a + b))
-            }
-        };
-        self.count += u64::from(pane.count);
-        self.sum += pane.sum;
+        self.sums(u64::from(pane.count), pane.sum, pane.squares);
         self.bounds(pane.min, pane.max);
         self.begins((EventTime(start + i64::from(pane.first_at)), pane.first));
         self.ends((EventTime(start + i64::from(pane.last_at)), pane.last));
+    }
+
+    /// Takes all of another window.
+    pub fn combine(&mut self, other: &Aggregate) {
+        self.invalid += other.invalid;
+        if other.count == 0 {
+            return;
+        }
+        self.sums(other.count, other.sum, other.squares);
+        self.bounds(other.min, other.max);
+        self.begins(other.first);
+        self.ends(other.last);
+    }
+
+    #[inline]
+    fn sums(&mut self, count: u64, sum: f64, squares: f64) {
+        let (a, b) = (self.count as f64, count as f64);
+        self.squares = match self.count {
+            0 => squares,
+            _ => {
+                let apart = sum / b - self.sum / a;
+                self.squares + squares + apart * apart * (a * b / (a + b))
+            }
+        };
+        self.count += count;
+        self.sum += sum;
     }
 
     /// Takes one reading.

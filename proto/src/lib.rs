@@ -5,7 +5,7 @@
 //! * [`ids`], [`time`]: positions and times as types, never bare integers.
 //! * [`source`]: the contract between whatever holds a log and the engine.
 //! * [`limits`], [`reject`]: what is accepted, and why a record is not; [`straggler`]: what came too late for memory.
-//! * [`pane`], [`aggregate`], [`sketch`], [`together`]: what readings become.
+//! * [`pane`], [`aggregate`], [`sketch`], [`together`]: what readings become; [`calendar`]: which windows cover a time.
 //! * [`anomaly`]: what is looked for, and what was found.
 //! * [`registry`]: which site and fleet a device belongs to, and since when; [`metric`]: what people should know about a metric.
 //! * [`row`], [`block`]: what the engine yields, and how it leaves; [`names`]: the names in it; [`query`]: what is asked of whoever keeps rows.
@@ -13,6 +13,7 @@
 pub mod aggregate;
 pub mod anomaly;
 pub mod block;
+pub mod calendar;
 pub mod ids;
 pub mod limits;
 pub mod metric;

@@ -37,6 +37,8 @@ pub enum Job {
     FiveMinutes,
     /// One hour, tumbling, per device and metric.
     Hour,
+    /// One day of a calendar, per device and metric.
+    Day,
     /// One minute, tumbling, per site and metric.
     SiteMinute,
     /// One minute, tumbling, per fleet and metric.
@@ -45,10 +47,11 @@ pub enum Job {
 
 impl Job {
     /// Every built-in job.
-    pub const ALL: [Job; 5] = [
+    pub const ALL: [Job; 6] = [
         Job::Minute,
         Job::FiveMinutes,
         Job::Hour,
+        Job::Day,
         Job::SiteMinute,
         Job::FleetMinute,
     ];
@@ -59,33 +62,42 @@ impl Job {
             Job::Minute => "minute",
             Job::FiveMinutes => "five_minutes",
             Job::Hour => "hour",
+            Job::Day => "day",
             Job::SiteMinute => "site_minute",
             Job::FleetMinute => "fleet_minute",
         }
     }
 
-    /// How long its windows are, in milliseconds.
+    /// How long its windows are, in milliseconds; a day on which clocks are changed is longer or shorter.
     pub fn length_ms(self) -> i64 {
         match self {
             Job::Minute | Job::SiteMinute | Job::FleetMinute => PANE_MS,
             Job::FiveMinutes => 5 * PANE_MS,
             Job::Hour => 60 * PANE_MS,
+            Job::Day => 24 * 60 * PANE_MS,
         }
-    }
-
-    /// The starts of its windows that cover an event time, the latest first.
-    pub fn starts(self, at: EventTime) -> impl Iterator<Item = EventTime> {
-        let every = match self {
-            Job::Hour => self.length_ms(),
-            _ => PANE_MS,
-        };
-        let last = at.0.div_euclid(every) * every;
-        (0..self.length_ms() / every).map(move |by| EventTime(last - by * every))
     }
 
     /// Whether rows are keyed by a device (otherwise by a site or fleet).
     pub fn is_per_series(self) -> bool {
-        matches!(self, Job::Minute | Job::FiveMinutes | Job::Hour)
+        matches!(self, Job::Minute | Job::FiveMinutes | Job::Hour | Job::Day)
+    }
+}
+
+/// Some of the jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jobs(u8);
+
+impl Jobs {
+    /// The same with one more.
+    #[must_use]
+    pub fn with(self, job: Job) -> Jobs {
+        Jobs(self.0 | 1 << job as u8)
+    }
+
+    /// Whether it is one of them.
+    pub fn has(self, job: Job) -> bool {
+        self.0 & 1 << job as u8 != 0
     }
 }
 

@@ -1,10 +1,11 @@
 //! A message that came too late for memory: a store adds its readings to the rows that it keeps.
 
 use crate::ids::{KeyGroup, Name, Offset, Partition};
+use crate::row::Jobs;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 
-/// The readings of a message whose windows have left memory, on their way to a store that keeps these windows' rows.
+/// The readings of a message some of whose windows have left memory, on their way to a store that keeps these windows' rows.
 ///
 /// Stragglers of one device and partition come in the order of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Straggler {
     pub at: EventTime,
     /// Metrics and values, in the message's order.
     pub readings: Vec<(Name, f64)>,
+    /// The jobs whose windows were still in memory and have taken it there: a store leaves their rows alone.
+    pub taken: Jobs,
 }
 
 impl Straggler {

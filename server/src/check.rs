@@ -2,7 +2,7 @@
 
 use crate::config::{
     ArchivePlace, ArchiveSettings, ConfigError, DeadLetterSettings, EXIT_CONFIG, Input, Loaded, Settings,
-    SourceSettings, StateSettings, load,
+    SourceSettings, StateSettings, load, tiers,
 };
 use crate::metrics::MetricsFile;
 use crate::topics::creating;
@@ -86,6 +86,7 @@ fn check(input: &Input, loaded: Loaded, tell: &mut dyn FnMut(Finding)) {
     if let Some(postgres) = &output.postgres {
         tell(check_postgres(postgres));
     }
+    tiers(&config).into_iter().map(Finding::Good).for_each(&mut *tell);
     let creates = config.output.kafka.as_ref().is_some_and(|output| output.create_topics);
     // Checking changes nothing: topics are looked for, not made.
     if let (true, Ok(looking)) = (creates, load(&creating(input, false))) {

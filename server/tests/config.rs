@@ -15,6 +15,7 @@ use tidewatch::config::written::variable_name;
 use tidewatch::config::{Config, Input, Settings, StateSettings, load, parsed};
 use tidewatch_dataflow::config::EngineConfig;
 use tidewatch_proto::row::Job;
+use tidewatch_proto::time::{EventTime, PaneNo};
 use tidewatch_settings::kafka::KafkaConnection;
 use tidewatch_sinks::{kafka::KafkaSinkConfig, memory::MemoryConfig, postgres::PostgresConfig, sqlite::SqliteConfig};
 use tidewatch_sources::file::{CsvConfig, FileConfig};
@@ -284,6 +285,7 @@ fn what_is_written_arrives() {
         ("TIDEWATCH__ENGINE__THREADS", "3"),
         ("TIDEWATCH__ENGINE__LATENESS", "1m 30s"),
         ("TIDEWATCH__ENGINE__WINDOWS", "1m,1h"),
+        ("TIDEWATCH__ENGINE__TIME_ZONE", "Europe/Berlin"),
         ("TIDEWATCH__ENGINE__DUPLICATES", "count"),
         ("TIDEWATCH__ENGINE__AGE_MAX", "2days"),
         ("TIDEWATCH__ENGINE__OUTBOX_BYTES", "2GiB"),
@@ -300,8 +302,14 @@ fn what_is_written_arrives() {
         (3, 90_000, Some(172_800_000))
     );
     assert_eq!(
-        (engine.five_minutes, engine.hour, engine.drop_duplicates),
-        (false, true, false)
+        (engine.five_minutes, engine.hour, engine.day, engine.drop_duplicates),
+        (false, true, false, false)
+    );
+    let day = engine.calendar.day(PaneNo::of(EventTime(1_743_292_800_000)));
+    assert_eq!(
+        day.last.0 - day.first.0 + 1,
+        23 * 60,
+        "clocks were put forward in Berlin"
     );
     assert_eq!(
         (engine.outbox_bytes_max, engine.limits.raw_bytes_max),

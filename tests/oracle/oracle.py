@@ -23,7 +23,7 @@ REMEMBERED = 8
 MINUTE_MS = 60_000
 # The longest window that is combined from minutes; until it is closed and beyond the horizon a minute can change.
 REACH_MINUTES = 5
-JOBS = {"minute": 1, "five_minutes": 5, "hour": 60}
+JOBS = {"minute": 1, "five_minutes": 5, "hour": 60, "day": 24 * 60}
 COLUMNS = {
     "device_id": "VARCHAR", "metric": "VARCHAR", "window_start": "BIGINT", "count": "BIGINT", "sum": "DOUBLE",
     "min": "DOUBLE", "max": "DOUBLE", "first": "DOUBLE", "last": "DOUBLE", "mean": "DOUBLE", "stddev": "DOUBLE",
@@ -105,7 +105,7 @@ class Oracle:
                         sums[key] = sums[key] + value if key in sums else value
                     else:
                         text = ""
-                    out.write(f"{device}\t{name}\t{ts}\t{offset}\t{text}\t{is_straggler}\n")
+                    out.write(f"{device}\t{name}\t{ts}\t{offset}\t{text}\t{watermark}\n")
         with open(self.folder / "sums.tsv", "w") as out:
             for (device, name, start), value in sums.items():
                 out.write(f"{device}\t{name}\t{start}\t{value!r}\n")
@@ -116,7 +116,7 @@ class Oracle:
         db, folder = self.db, self.folder
         db.execute(f"""CREATE TABLE readings AS FROM read_csv('{folder}/readings.tsv', delim='\t', header=false,
             columns={{'device_id': 'VARCHAR', 'metric': 'VARCHAR', 'ts': 'BIGINT', 'log_order': 'BIGINT',
-                      'value': 'DOUBLE', 'is_straggler': 'BOOLEAN'}})""")
+                      'value': 'DOUBLE', 'watermark': 'BIGINT'}})""")
         db.execute(f"""CREATE TABLE sums AS FROM read_csv('{folder}/sums.tsv', delim='\t', header=false,
             columns={{'device_id': 'VARCHAR', 'metric': 'VARCHAR', 'window_start': 'BIGINT', 'sum': 'DOUBLE'}})""")
         body = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
@@ -136,10 +136,13 @@ class Oracle:
         """The table of a job's windows as they must be.
 
         Stragglers are added to rows of which the values are known, not the readings: when the first and the last one
-        were is not known, nor are quantiles of more than two.
+        were is not known, nor are quantiles of more than two. An hour and a day take in memory what comes until their
+        last minute is beyond the horizon.
         """
         hops = minutes if job == "five_minutes" else 1
         length = MINUTE_MS if hops > 1 else minutes * MINUTE_MS
+        last_minute = f"ts // {MINUTE_MS}" if hops > 1 else f"(ts // {length} + 1) * {minutes} - 1"
+        straggler = f"({last_minute} + {REACH_MINUTES}) * {MINUTE_MS} <= watermark - {HORIZON_MS}"
         quantiles = ", ".join(
             f"if(stragglers > 0 AND known > 2, NULL, sorted[greatest(1, ceil({rank} * count)::BIGINT)]) AS {name}"
             for name, rank in QUANTILES.items())
@@ -147,7 +150,7 @@ class Oracle:
         self.db.execute(f"""CREATE TABLE expected_{job} AS
             WITH placed AS (
                 SELECT device_id, metric, (ts // {length} - hop) * {length} AS window_start, ts, log_order, value,
-                    is_straggler
+                    {straggler} AS is_straggler
                 FROM readings, range({hops}) AS hops(hop)
             ), grouped AS (
                 SELECT {KEY}, count(value) AS count, coalesce(sum(value), 0) AS sum, min(value) AS min, max(value) AS max,

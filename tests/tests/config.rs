@@ -199,6 +199,10 @@ fn a_database_that_is_there() {
     let said = tidewatch(&["check"], &variables);
     let line = said.only(0, "ok: postgres: ");
     assert!(line.ends_with("the start will make its tables"), "{line}");
+    said.only(
+        0,
+        "ok: retention: postgres keeps minutes for 30days, five minutes for 30days, hours for 730days, days for ever, rollups",
+    );
     let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = $1";
     let made: i64 = client.query_one(schemas, &[&schema]).expect("asked").get(0);
     assert_eq!(made, 0, "checking changes nothing");

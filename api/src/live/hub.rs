@@ -272,7 +272,7 @@ impl Work {
         if !rested || !self.subscribers.values().any(Subscriber::waits) {
             return;
         }
-        let all = [Job::Minute, Job::FiveMinutes, Job::Hour];
+        let all = [Job::Minute, Job::FiveMinutes, Job::Hour, Job::Day];
         let wanted = |job: &Job| self.subscribers.values().any(|one| one.wants.jobs.contains(job));
         let watch = Watch {
             jobs: all.into_iter().filter(wanted).collect(),

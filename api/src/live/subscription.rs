@@ -134,13 +134,14 @@ pub(crate) fn window(job: Job) -> &'static str {
         Job::Minute | Job::SiteMinute | Job::FleetMinute => "1m",
         Job::FiveMinutes => "5m",
         Job::Hour => "1h",
+        Job::Day => "1d",
     }
 }
 
 fn job(name: &str) -> Result<Job, Problem> {
-    let jobs = [Job::Minute, Job::FiveMinutes, Job::Hour];
+    let jobs = [Job::Minute, Job::FiveMinutes, Job::Hour, Job::Day];
     let found = jobs.into_iter().find(|job| window(*job) == name);
-    found.ok_or_else(|| bad("jobs: 1m, 5m, 1h".to_owned()))
+    found.ok_or_else(|| bad("jobs: 1m, 5m, 1h, 1d".to_owned()))
 }
 
 fn names(texts: Vec<String>) -> HashSet<Name> {
@@ -193,7 +194,7 @@ mod tests {
             ("[]", "subscription"),
             (r#"{"device":["a"]}"#, "device"),
             (r#"{"devices":["a"],"search":""}"#, "one of them"),
-            (r#"{"jobs":["1d"]}"#, "1m, 5m, 1h"),
+            (r#"{"jobs":["2d"]}"#, "1m, 5m, 1h, 1d"),
             (r#"{"throttle_ms":99}"#, "throttle_ms"),
         ] {
             let problem = Subscription::parse(text).expect_err("it is not good");

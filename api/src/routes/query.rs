@@ -7,6 +7,8 @@ use crate::rfc3339;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::sync::Arc;
+use tidewatch_proto::calendar::Calendar;
 use tidewatch_proto::ids::Name;
 use tidewatch_proto::query::{Order, SeriesQuery};
 use tidewatch_proto::row::Job;
@@ -39,7 +41,12 @@ impl Scope {
     /// The windows it has, and the job of each; the first one is the default.
     pub(super) fn windows(self) -> &'static [(&'static str, Job)] {
         match self {
-            Scope::Device => &[("1m", Job::Minute), ("5m", Job::FiveMinutes), ("1h", Job::Hour)],
+            Scope::Device => &[
+                ("1m", Job::Minute),
+                ("5m", Job::FiveMinutes),
+                ("1h", Job::Hour),
+                ("1d", Job::Day),
+            ],
             Scope::Site => &[("1m", Job::SiteMinute)],
             Scope::Fleet => &[("1m", Job::FleetMinute)],
         }
@@ -114,7 +121,12 @@ impl Asked {
     /// Checks the path's two names, still percent-encoded, and the query string.
     ///
     /// With `from` rows are taken from there on; without it the newest are.
-    pub(super) fn parse(scope: Scope, key: &str, metric: &str, query: &str) -> Result<Asked, Problem> {
+    pub(super) fn parse(
+        scope: Scope,
+        (key, metric): (&str, &str),
+        query: &str,
+        calendar: &Arc<Calendar>,
+    ) -> Result<Asked, Problem> {
         let params: Params<'_> = parameters(query)?;
         let (window, job) = window(scope, params.window.as_deref())?;
         if params.step.is_some() && (params.limit.is_some() || params.cursor.is_some()) {
@@ -153,7 +165,7 @@ impl Asked {
             (None, None) => None,
             (None, Some(_)) => return Err(bad("agg: only with step".to_owned())),
             (Some(_), _) if !is_range => return Err(bad("step: needs from and to".to_owned())),
-            (Some(step), agg) => Some(Steps::parse(step, agg, &mut query)?),
+            (Some(step), agg) => Some(Steps::parse(step, agg, &mut query, calendar)?),
         };
         Ok(Asked {
             scope,

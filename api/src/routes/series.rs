@@ -27,7 +27,10 @@ pub(super) fn route(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
         .and(path::full())
         .and(with(shared))
         .then(|(scope, key, metric): (Scope, String, String), query: String, path: FullPath, shared: Arc<Shared>| {
-            async move { reply(rows(&shared, path.as_str(), Asked::parse(scope, &key, &metric, &query)).await) }
+            async move {
+                let asked = Asked::parse(scope, (&key, &metric), &query, &shared.handles.calendar);
+                reply(rows(&shared, path.as_str(), asked).await)
+            }
         })
         .boxed()
 }
@@ -56,7 +59,7 @@ async fn rows(shared: &Shared, path: &str, asked: Result<Asked, Problem>) -> Res
 }
 
 const DESCRIPTION: &str = "\
-One-minute, five-minute (every minute) and one-hour windows, ascending, the open one included as `live`. With `step` and `agg` \
+One-minute, five-minute (every minute) and one-hour windows and those of a day, ascending, the open one included as `live`. With `step` and `agg` \
 they are put together into steps; a step without rows isn't there.";
 const ROLLUP_DESCRIPTION: &str = "\
 One-minute windows of all devices that belong there, as of event time, ascending. With `step` and `agg` they are put together \

@@ -5,9 +5,11 @@ use crate::problem::Problem;
 use crate::rfc3339;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::sync::Arc;
+use tidewatch_proto::calendar::Calendar;
 use tidewatch_proto::query::SeriesQuery;
 use tidewatch_proto::row::{Job, Row, Status};
-use tidewatch_proto::time::EventTime;
+use tidewatch_proto::time::{EventTime, PaneNo};
 use utoipa::ToSchema;
 
 /// Steps of an answer at most.
@@ -43,8 +45,30 @@ const AGGS: [(&str, Agg); 7] = [
 pub(super) struct Steps {
     /// As it was asked for.
     pub(super) text: String,
-    step_ms: i64,
+    each: Each,
     aggs: Vec<(&'static str, Agg)>,
+}
+
+/// How long a step is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Each {
+    /// So many milliseconds, counted from 1970.
+    Ms(i64),
+    /// So many days of the calendar, counted from 1970 too.
+    Days(i64, Arc<Calendar>),
+}
+
+impl Each {
+    /// The start of the step that a time lies in.
+    fn start(&self, at: EventTime) -> EventTime {
+        match self {
+            Each::Ms(ms) => EventTime(at.0.div_euclid(*ms) * ms),
+            Each::Days(days, calendar) => {
+                let date = calendar.date(PaneNo::of(at));
+                calendar.first(date.div_euclid(*days) * days).start()
+            }
+        }
+    }
 }
 
 /// One step that has rows.
@@ -84,7 +108,12 @@ pub(super) fn agg_names() -> [&'static str; 7] {
 
 impl Steps {
     /// Checks step, aggregates and range, and asks for all rows of whole steps.
-    pub(super) fn parse(step: &str, agg: Option<&str>, query: &mut SeriesQuery) -> Result<Steps, Problem> {
+    pub(super) fn parse(
+        step: &str,
+        agg: Option<&str>,
+        query: &mut SeriesQuery,
+        calendar: &Arc<Calendar>,
+    ) -> Result<Steps, Problem> {
         if query.job == Job::FiveMinutes {
             return Err(bad("step: windows of 5m overlap; put 1m or 1h together".to_owned()));
         }
@@ -108,11 +137,15 @@ impl Steps {
         let known = |name: &str| AGGS.into_iter().find(|(known, _)| *known == name);
         let aggs: Option<Vec<_>> = names.map(|name| known(name.trim())).collect();
         let aggs = aggs.ok_or_else(|| bad(format!("agg: {}", agg_names().join(", "))))?;
-        query.from = EventTime(query.from.0.div_euclid(step_ms) * step_ms);
+        let each = match query.job {
+            Job::Day => Each::Days(step_ms / length_ms, calendar.clone()),
+            _ => Each::Ms(step_ms),
+        };
+        query.from = each.start(query.from);
         query.limit = ROWS_MAX;
         Ok(Steps {
             text: step.to_owned(),
-            step_ms,
+            each,
             aggs,
         })
     }
@@ -129,7 +162,7 @@ impl Steps {
 
     /// The steps that have rows, which are ascending.
     pub(super) fn points(&self, rows: &[Row]) -> Vec<Point> {
-        let step = |row: &Row| row.window_start.0.div_euclid(self.step_ms);
+        let step = |row: &Row| self.each.start(row.window_start);
         rows.chunk_by(|one, other| step(one) == step(other))
             .map(|rows| self.point(rows))
             .collect()
@@ -139,11 +172,9 @@ impl Steps {
         let with = |status: Status| rows.iter().filter(|row| row.status == status).count();
         let start = rows
             .first()
-            .map_or(0, |row| row.window_start.0)
-            .div_euclid(self.step_ms)
-            * self.step_ms;
+            .map_or(EventTime(0), |row| self.each.start(row.window_start));
         Point {
-            start: rfc3339::format(EventTime(start)),
+            start: rfc3339::format(start),
             windows: rows.len(),
             corrected: with(Status::Corrected),
             live: with(Status::Live),
@@ -192,6 +223,10 @@ mod tests {
         }
     }
 
+    fn parse(step: &str, agg: Option<&str>, query: &mut SeriesQuery) -> Result<Steps, Problem> {
+        Steps::parse(step, agg, query, &Arc::default())
+    }
+
     fn row(minute: i64, count: u64, mean: f64, status: Status) -> Row {
         Row {
             job: Job::Minute,
@@ -216,7 +251,7 @@ mod tests {
     #[test]
     fn means_are_weighted_and_steps_begin_at_their_multiples() {
         let mut query = query(7 * 60_000, 20 * 60_000);
-        let steps = Steps::parse("5m", Some("avg,min,max,count,first,last"), &mut query).expect("it is good");
+        let steps = parse("5m", Some("avg,min,max,count,first,last"), &mut query).expect("it is good");
         assert_eq!((query.from, query.limit), (EventTime(5 * 60_000), ROWS_MAX));
         let rows = [
             row(8, 1, 10.0, Status::Final),
@@ -237,6 +272,36 @@ mod tests {
     }
 
     #[test]
+    fn steps_of_days_are_the_calendars() {
+        const HOUR: i64 = 3_600_000;
+        // Clocks go forward at one in the morning, UTC, of the third of January.
+        let calendar = Arc::new(Calendar::new(60, [(PaneNo(49 * 60), 120)]));
+        let mut query = SeriesQuery {
+            job: Job::Day,
+            ..query(30 * HOUR, 100 * HOUR)
+        };
+        let steps = Steps::parse("1day", Some("count"), &mut query, &calendar).expect("it is good");
+        assert_eq!(query.from, EventTime(23 * HOUR));
+        let day = |hour: i64| Row {
+            job: Job::Day,
+            window_start: EventTime(hour * HOUR),
+            ..row(0, 1, 1.0, Status::Final)
+        };
+        let starts = |steps: &Steps| {
+            let points = steps.points(&[day(23), day(47), day(70)]);
+            points
+                .into_iter()
+                .map(|point| (point.start, point.windows))
+                .collect::<Vec<_>>()
+        };
+        let start = |hour: i64| rfc3339::format(EventTime(hour * HOUR));
+        assert_eq!(starts(&steps), [(start(23), 1), (start(47), 1), (start(70), 1)]);
+        let steps = Steps::parse("2days", None, &mut query, &calendar).expect("it is good");
+        assert_eq!(starts(&steps), [(start(-1), 1), (start(47), 2)]);
+        assert!(Steps::parse("36h", None, &mut query, &calendar).is_err());
+    }
+
+    #[test]
     fn what_cant_be_put_together_is_refused() {
         for (step, agg) in [
             ("90s", None),
@@ -246,18 +311,15 @@ mod tests {
             ("5m", Some("p95")),
             ("5m", Some("")),
         ] {
-            assert!(
-                Steps::parse(step, agg, &mut query(0, 60_000)).is_err(),
-                "{step} {agg:?}"
-            );
+            assert!(parse(step, agg, &mut query(0, 60_000)).is_err(), "{step} {agg:?}");
         }
         let days = 24 * 60 * 60_000;
-        assert!(Steps::parse("1m", None, &mut query(0, days)).is_err(), "1,440 points");
-        assert!(Steps::parse("5m", None, &mut query(0, days)).is_ok());
+        assert!(parse("1m", None, &mut query(0, days)).is_err(), "1,440 points");
+        assert!(parse("5m", None, &mut query(0, days)).is_ok());
         let mut overlapping = SeriesQuery {
             job: Job::FiveMinutes,
             ..query(0, days)
         };
-        assert!(Steps::parse("5m", None, &mut overlapping).is_err());
+        assert!(parse("5m", None, &mut overlapping).is_err());
     }
 }

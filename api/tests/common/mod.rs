@@ -287,6 +287,7 @@ pub(crate) fn handles(not_ready: &[&str], events: Arc<Mutex<Vec<String>>>) -> Ha
         archive: None,
         series: Arc::new(Fake(MemoryReader::new(rows()))),
         devices: Arc::new(Fake(MemoryReader::new(rows()))),
+        calendar: Arc::default(),
         catalogue: Arc::new(catalogue()),
         places: Arc::new(places()),
         letters: Letters::Here(Arc::new(Kept)),

@@ -14,7 +14,7 @@ use tidewatch_proto::row::Row;
 /// The first bytes of every file.
 const MAGIC: [u8; 8] = *b"TIDEWCKP";
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 9;
+pub const FORMAT_VERSION: u32 = 10;
 /// Magic, version, kind, CRC32C of these.
 const HEADER_BYTES: usize = 8 + 4 + 4 + 4;
 /// Section number, length of its content, CRC32C of the content, CRC32C of these.

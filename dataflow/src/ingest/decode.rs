@@ -211,7 +211,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes the record's times, and says which pane the log has closed with it: none when it is for a store.
+    /// Takes the record's times, and says which pane the log has closed with it, and whether it is for a store.
     #[inline]
     fn admit(
         &mut self,
@@ -219,17 +219,17 @@ impl Decoder {
         record: &Record<'_>,
         event_time: EventTime,
         has_metrics: bool,
-    ) -> Result<PaneNo, Refusal> {
+    ) -> Result<(PaneNo, bool), Refusal> {
         refusal::check_time(event_time, record, &self.config)?;
         let clock = &mut self.clocks[partition.index()];
         clock.advance(event_time, record.log_time, &self.config);
         if has_metrics && PaneNo::of(event_time) <= clock.expired() {
             return match self.config.is_stored(event_time, clock.watermark_ms()) {
-                true => Ok(PaneNo::NONE),
+                true => Ok((clock.closed(), true)),
                 false => Err(refusal::beyond_horizon(clock.watermark_ms())),
             };
         }
-        Ok(clock.closed())
+        Ok((clock.closed(), false))
     }
 
     /// Puts a message of the shape that was resolved last into the batch for its worker.
@@ -238,7 +238,7 @@ impl Decoder {
         &mut self,
         device: Resolved,
         record: &Record<'_>,
-        (event_time, closed): (EventTime, PaneNo),
+        (event_time, (closed, is_beyond)): (EventTime, (PaneNo, bool)),
         values: impl ExactSizeIterator<Item = f64> + Clone,
     ) {
         let event_time = match has_bug(Bug::WindowEdge) && event_time.0 % PANE_MS == 0 {
@@ -247,7 +247,7 @@ impl Decoder {
         };
         self.taken.messages += 1;
         self.taken.readings += values.len() as u64;
-        self.taken.late += u64::from(PaneNo::of(event_time) <= closed);
+        self.taken.late += u64::from(PaneNo::of(event_time) <= closed && !is_beyond);
         let (shape, number) = (self.known.shape(), self.known.shape_number());
         let mut fingerprint = 0_u64;
         for (hash, value) in shape.hashes.iter().zip(values.clone()) {
@@ -259,6 +259,9 @@ impl Decoder {
         }
         batch.value.extend(values);
         let messages = &mut batch.messages;
+        if is_beyond {
+            messages.beyond.push(messages.len() as u32);
+        }
         messages.device.push(device.number);
         messages.shape.push(number);
         messages.event_time.push(event_time.0);

@@ -1,14 +1,18 @@
 //! Batches in: panes take readings and close, record by record as the log says.
 
 use super::closed::Block;
+use super::long::LongWindows;
 use super::open::Added;
 use super::slots::DeviceState;
 use super::{Origin, SeriesState};
 use crate::batch::{Batch, NO_SHAPE};
 use crate::capture::letter_of;
+use crate::config::Late;
 use crate::prefetch::prefetch;
+use tidewatch_proto::calendar::Span;
 use tidewatch_proto::ids::Partition;
 use tidewatch_proto::reject::Reason;
+use tidewatch_proto::row::Jobs;
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::{EventTime, PaneNo};
 
@@ -158,10 +162,16 @@ impl SeriesState {
         let at = EventTime(batch.messages.event_time[place]);
         let pane = PaneNo::of(at);
         let home = &self.partitions[device.home.index()];
-        let is_beyond = batch.messages.closed[place] == PaneNo::NONE && batch.partition == device.home;
+        let is_beyond = batch.messages.is_beyond(place) && batch.partition == device.home;
         if is_beyond || pane <= home.expired {
-            match self.config.is_stored(at, home.watermark_ms) || is_beyond {
-                true => self.set_aside(message),
+            match is_beyond || self.config.is_stored(at, home.watermark_ms) {
+                true => {
+                    // By the log alone, unless memory has become too small.
+                    let expired = self.config.expired_by_closed(home.closed);
+                    let expired = if is_beyond { expired } else { expired.max(home.expired) };
+                    let late = self.config.late(pane, home.closed, expired);
+                    self.set_aside(message, device, late);
+                }
                 false => self.refuse(message),
             }
             return;
@@ -213,24 +223,34 @@ impl SeriesState {
         message.metrics.iter().map(|metric| known[*metric as usize]).collect()
     }
 
-    /// Closes a partition's panes through `through`, minute by minute in the order of their slots.
+    /// Closes a partition's panes through `through`, minute by minute in the order of their slots, and each hour when its
+    /// last minute has closed.
     fn close(&mut self, home: Partition, through: PaneNo) {
         let partition = &mut self.partitions[home.index()];
-        let (hours, config) = (&mut self.hours, &self.config);
+        let (long, config, slots_of) = (&mut self.long, &self.config, &self.slots);
+        let mut hours_closed = partition.closed;
+        let mut close_hours = |long: &mut LongWindows, through: PaneNo| {
+            if config.day {
+                long.close_hours((hours_closed, through), || slots_of.of(home), config);
+            }
+            hours_closed = hours_closed.max(through);
+        };
         let mut closed = 0;
         while let Some((number, slots)) = partition.opened.take(through) {
+            close_hours(long, number.plus(-1));
             let block = partition.blocks.entry(number).or_insert_with(|| Block::new(number));
             for slot in slots.map(|local| self.slots.global(home, local)) {
                 let Some(pane) = self.open.take(slot, number) else {
                     continue;
                 };
-                if config.hour {
-                    hours.add_pane(slot, &pane.0, pane.1.as_deref(), config.quantiles);
+                if config.has_long() {
+                    long.add_pane(slot, &pane.0, pane.1.as_deref(), config);
                 }
                 block.insert(slot, pane);
                 closed += 1;
             }
         }
+        close_hours(long, through);
         partition.closed = through;
         let bytes = closed * config.row_bytes_per_pane();
         partition.unpublished_bytes += bytes;
@@ -240,8 +260,13 @@ impl SeriesState {
     /// Adds a reading of a closed pane.
     fn add_late(&mut self, home: Partition, slot: usize, pane: PaneNo, at: EventTime, value: f64) -> Added {
         let config = &self.config;
-        if config.hour {
-            self.hours.add_reading(slot, at, value, config.quantiles);
+        if config.has_long() {
+            let late = Late {
+                hour: true,
+                day: config.day,
+                hour_closed: Span::hour(pane).last <= self.partitions[home.index()].closed,
+            };
+            self.long.add_reading(slot, (at, value), late, config);
         }
         let block = self.partitions[home.index()].blocks.entry(pane);
         let block = block.or_insert_with(|| Block::new(pane));
@@ -254,11 +279,38 @@ impl SeriesState {
         Added::First
     }
 
-    /// A message for a store.
-    fn set_aside(&mut self, message: Incoming<'_>) {
-        let straggler = self.straggler(message);
+    /// A message for a store; the long windows that are in memory take it here.
+    fn set_aside(&mut self, message: Incoming<'_>, device: DeviceState, late: Late) {
+        let mut straggler = self.straggler(message);
+        straggler.taken = late.jobs();
+        if late.hour || late.day {
+            self.add_beyond(message, device, late);
+        }
         self.stats.stragglers.add(1);
         self.stragglers.wait(message.device, straggler);
+    }
+
+    /// Adds the readings of a message whose panes have left memory to the long windows that haven't.
+    fn add_beyond(&mut self, message: Incoming<'_>, device: DeviceState, late: Late) {
+        let Incoming { batch, at: place, .. } = message;
+        let at = EventTime(batch.messages.event_time[place]);
+        let published = self.partitions[device.home.index()].published;
+        let metrics = self.metrics(message);
+        let values = &batch.value[batch.readings(place)];
+        for ((place, metric), value) in metrics.into_iter().enumerate().zip(values) {
+            let slot = self.slots.slot(message.device, &device, metric, place);
+            self.open.grow(self.slots.capacity());
+            self.long.add_reading(slot, (at, *value), late, &self.config);
+            if let Some(touched) = &mut self.touched {
+                touched.set(slot);
+            }
+            for job in self.config.long_jobs().filter(|job| late.jobs().has(*job)) {
+                let span = self.config.span(job, PaneNo::of(at));
+                if span.last <= published {
+                    self.dirty.note_long(slot, job, span.first);
+                }
+            }
+        }
     }
 
     /// A message of a device that came on another partition than its home, which has left it far behind.
@@ -282,6 +334,7 @@ impl SeriesState {
             readings: metrics
                 .zip(batch.value[batch.readings(place)].iter().copied())
                 .collect(),
+            taken: Jobs::default(),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::SeriesState;
 use super::dirty::{Change, Dirty};
-use super::hours::{hour_of, last_pane};
 use super::rows::Rows;
 use crate::config::{HOP_PANES, epochs_of};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,15 +21,15 @@ impl SeriesState {
         self.corrected_at = epoch;
         let changes = self.dirty.take();
         let mut ends: BTreeSet<(u32, PaneNo, Job)> = BTreeSet::new();
-        let mut hours: BTreeSet<(u32, i32)> = BTreeSet::new();
+        let mut longs = self.dirty.take_longs();
         for ((slot, pane), change) in &changes {
             ends.insert((*slot, *pane, Job::Minute));
             let reach = if self.config.five_minutes { HOP_PANES } else { 0 };
             let hops = (0..reach).map(|by| pane.plus(by)).filter(|end| *end <= change.through);
             ends.extend(hops.map(|end| (*slot, end, Job::FiveMinutes)));
-            if self.config.hour && last_pane(hour_of(*pane)) <= change.through {
-                hours.insert((*slot, hour_of(*pane)));
-            }
+            let spans = self.config.long_jobs().map(|job| (job, self.config.span(job, *pane)));
+            let published = spans.filter(|(_, span)| span.last <= change.through);
+            longs.extend(published.map(|(job, span)| (*slot, job, span.first)));
         }
         let before = (rows.len(), rows.corrected());
         for (slot, end, job) in ends {
@@ -38,8 +37,8 @@ impl SeriesState {
             let status = self.status(&changes, home, slot as usize, end, job);
             rows.extend(self.combined(job, home, slot as usize, end, status, epoch));
         }
-        for (slot, hour) in hours {
-            self.publish_hour(slot as usize, hour, epoch, rows);
+        for (slot, job, first) in longs {
+            self.publish_long(slot as usize, job, self.config.span(job, first), epoch, rows);
         }
         let corrected = rows.corrected() - before.1;
         self.stats.rows_corrected.add(corrected as u64);

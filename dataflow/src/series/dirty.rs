@@ -1,7 +1,8 @@
 //! Panes that changed after a window with them was published, until the correction is.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use tidewatch_proto::row::Job;
 use tidewatch_proto::time::PaneNo;
 
 /// What a published pane's change means for the windows that it is part of.
@@ -17,6 +18,8 @@ pub struct Change {
 #[derive(Debug, Default)]
 pub struct Dirty {
     panes: BTreeMap<(u32, PaneNo), Change>,
+    /// Long windows that took a reading when its pane had left memory, by their first pane.
+    longs: BTreeSet<(u32, Job, PaneNo)>,
 }
 
 impl Dirty {
@@ -28,6 +31,25 @@ impl Dirty {
             fresh_through,
         });
         change.through = published;
+    }
+
+    /// Notes a reading for a published long window alone.
+    pub fn note_long(&mut self, slot: usize, job: Job, first: PaneNo) {
+        self.longs.insert((slot as u32, job, first));
+    }
+
+    /// The changed long windows of a slot.
+    pub fn longs_of(&self, slot: usize) -> Vec<(Job, PaneNo)> {
+        let of_slot = (slot as u32, Job::Minute, PaneNo::NONE)..(slot as u32 + 1, Job::Minute, PaneNo::NONE);
+        self.longs
+            .range(of_slot)
+            .map(|(_, job, first)| (*job, *first))
+            .collect()
+    }
+
+    /// Takes all changed long windows.
+    pub fn take_longs(&mut self) -> BTreeSet<(u32, Job, PaneNo)> {
+        std::mem::take(&mut self.longs)
     }
 
     /// Whether the window that ends with `end` was published when this pane had no reading.
@@ -52,13 +74,13 @@ impl Dirty {
         self.panes.insert((slot as u32, pane), change);
     }
 
-    /// Takes all of it.
+    /// Takes all changed panes.
     pub fn take(&mut self) -> BTreeMap<(u32, PaneNo), Change> {
         std::mem::take(&mut self.panes)
     }
 
     /// Whether nothing is changed.
     pub fn is_empty(&self) -> bool {
-        self.panes.is_empty()
+        self.panes.is_empty() && self.longs.is_empty()
     }
 }

@@ -46,7 +46,7 @@ impl SeriesState {
             let forgotten = self.config.forgotten_by(*bound);
             state.blocks = state.blocks.split_off(&forgotten.plus(1));
             let slots = || self.slots.of(Partition(partition as u32));
-            self.hours.expire(*bound, slots);
+            self.long.expire(*bound, slots);
         }
     }
 }

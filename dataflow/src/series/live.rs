@@ -2,9 +2,8 @@
 
 use super::SeriesState;
 use super::bits::Bits;
-use super::hours::{first_pane, hour_of, last_pane};
 use super::rows::Rows;
-use crate::config::{HOP_PANES, HOUR_PANES};
+use crate::config::HOP_PANES;
 use std::collections::{BTreeMap, BTreeSet};
 use tidewatch_proto::aggregate::{Aggregate, pane_quantiles};
 use tidewatch_proto::block::RowList;
@@ -112,13 +111,12 @@ impl SeriesState {
                 rows.extend(self.combined(Job::FiveMinutes, home, slot, end, Status::Live, as_of));
             }
         }
-        if jobs.contains(&Job::Hour) {
-            let mut hours: BTreeSet<i32> = panes.iter().map(|number| hour_of(*number)).collect();
-            hours.extend(self.hours.numbers());
-            for hour in hours.into_iter().filter(|hour| open(&last_pane(*hour))) {
-                if let Some(window) = self.hour_so_far(slot, hour) {
-                    let panes = (first_pane(hour), first_pane(hour).plus(HOUR_PANES - 1));
-                    rows.push(self.window_row(Job::Hour, slot, panes, &window, Status::Live, as_of));
+        for job in self.config.long_jobs().filter(|job| jobs.contains(job)) {
+            let spans = self.long_spans(job, &panes);
+            for span in spans.into_iter().filter(|span| open(&span.last)) {
+                if let Some(window) = self.long_so_far(slot, job, span) {
+                    let panes = (span.first, span.last);
+                    rows.push(self.window_row(job, slot, panes, &window, Status::Live, as_of));
                 }
             }
         }

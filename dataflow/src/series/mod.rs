@@ -20,9 +20,9 @@ mod expire;
 mod feed;
 mod fingerprints;
 mod give;
-mod hours;
 mod judge;
 mod live;
+mod long;
 mod minutes;
 mod names;
 mod open;
@@ -55,7 +55,7 @@ use bits::Bits;
 use closed::Block;
 use dirty::Dirty;
 use fingerprints::Fingerprints;
-use hours::Hours;
+use long::LongWindows;
 use open::OpenPanes;
 use opened::Opened;
 use shapes::Shapes;
@@ -87,7 +87,7 @@ pub struct SeriesState {
     slots: Slots,
     open: OpenPanes,
     partitions: Vec<PartitionState>,
-    hours: Hours,
+    long: LongWindows,
     dirty: Dirty,
     feed: Feed,
     rejects: Vec<Reject>,
@@ -171,7 +171,7 @@ impl SeriesState {
             fingerprints: Fingerprints::default(),
             slots: Slots::default(),
             partitions: (0..partitions).map(|_| PartitionState::default()).collect(),
-            hours: Hours::default(),
+            long: LongWindows::default(),
             dirty: Dirty::default(),
             feed: Feed::default(),
             rejects: Vec::new(),

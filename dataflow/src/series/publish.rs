@@ -2,7 +2,7 @@
 
 use super::SeriesState;
 use super::closed::Block;
-use super::hours::{first_pane, hour_of, last_pane};
+use super::long::LongWindow;
 use super::rows::Rows;
 use super::walk::together;
 use crate::config::HOP_PANES;
@@ -10,6 +10,7 @@ use crate::journal::Completion;
 use std::collections::BTreeSet;
 use tidewatch_proto::aggregate::{Aggregate, add_pane_to, pane_quantiles};
 use tidewatch_proto::block::BlockHead;
+use tidewatch_proto::calendar::Span;
 use tidewatch_proto::ids::{Epoch, Partition};
 use tidewatch_proto::pane::Pane;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status};
@@ -131,9 +132,13 @@ impl SeriesState {
         for end in ends.into_iter().filter(|end| *end > published && *end <= closed) {
             self.publish_closed(partition, end, epoch, rows);
         }
-        for hour in self.hours.numbers() {
-            if last_pane(hour) > published && last_pane(hour) <= closed {
-                self.publish_hours(partition, hour, epoch, rows);
+        for job in self.config.long_jobs() {
+            let spans = self.long.of(job).spans();
+            let ended: Vec<Span> = spans
+                .filter(|span| span.last > published && span.last <= closed)
+                .collect();
+            for span in ended {
+                self.publish_longs(partition, job, span, epoch, rows);
             }
         }
     }
@@ -176,10 +181,10 @@ impl SeriesState {
         self.stats.rows_final.add((rows.len() - before) as u64);
     }
 
-    fn publish_hours(&mut self, partition: Partition, hour: i32, epoch: Epoch, rows: &mut Rows) {
+    fn publish_longs(&mut self, partition: Partition, job: Job, span: Span, epoch: Epoch, rows: &mut Rows) {
         let before = rows.len();
         for slot in self.slots.of(partition) {
-            self.publish_hour(slot, hour, epoch, rows);
+            self.publish_long(slot, job, span, epoch, rows);
         }
         self.stats.rows_final.add((rows.len() - before) as u64);
     }
@@ -212,14 +217,10 @@ impl SeriesState {
                     rows.extend(self.combined(Job::FiveMinutes, partition, slot, end, Status::Final, epoch));
                 }
             }
-            if self.config.hour {
-                let mut hours: BTreeSet<i32> = panes.iter().map(|n| hour_of(*n)).collect();
-                hours.extend(self.hours.numbers());
-                for hour in hours
-                    .into_iter()
-                    .filter(|h| last_pane(*h) > after && last_pane(*h) <= due)
-                {
-                    self.publish_hour(slot, hour, epoch, rows);
+            for job in self.config.long_jobs() {
+                let spans = self.long_spans(job, &panes).into_iter();
+                for span in spans.filter(|span| span.last > after && span.last <= due) {
+                    self.publish_long(slot, job, span, epoch, rows);
                 }
             }
         }
@@ -250,35 +251,78 @@ impl SeriesState {
         (window.aggregate.readings() > 0).then(|| self.window_row(job, slot, (first, end), &window, status, epoch))
     }
 
-    pub(super) fn publish_hour(&mut self, slot: usize, hour: i32, epoch: Epoch, rows: &mut Rows) {
+    /// The long windows of a job in which there may be something, open or closed.
+    pub(super) fn long_spans(&self, job: Job, panes: &BTreeSet<PaneNo>) -> BTreeSet<Span> {
+        let mut spans: BTreeSet<Span> = panes.iter().map(|pane| self.config.span(job, *pane)).collect();
+        spans.extend(self.long.of(job).spans());
+        if job == Job::Day {
+            // A day may have nothing but hours that haven't closed.
+            let hours = self.long.of(Job::Hour).spans();
+            spans.extend(hours.map(|hour| self.config.span(job, hour.first)));
+        }
+        spans
+    }
+
+    pub(super) fn publish_long(&mut self, slot: usize, job: Job, span: Span, epoch: Epoch, rows: &mut Rows) {
         if !self.slots.is_used(slot) {
             return;
         }
-        let Some(window) = self.hour_so_far(slot, hour) else {
+        let Some(window) = self.long_so_far(slot, job, span) else {
             return;
         };
-        let published = std::mem::replace(&mut self.hours.window(hour, slot).published, true);
-        let status = if published { Status::Corrected } else { Status::Final };
-        let panes = (first_pane(hour), last_pane(hour));
-        rows.push(self.window_row(Job::Hour, slot, panes, &window, status, epoch));
+        let published = &mut self.long.of_mut(job).window(span, slot).published;
+        let status = if std::mem::replace(published, true) {
+            Status::Corrected
+        } else {
+            Status::Final
+        };
+        rows.push(self.window_row(job, slot, (span.first, span.last), &window, status, epoch));
     }
 
-    /// What an hour holds now: its accumulator, then the panes still open, in their order.
-    pub(super) fn hour_so_far(&self, slot: usize, hour: i32) -> Option<Window> {
-        let so_far = self.hours.get(hour, slot);
-        let mut window = so_far.map_or_else(Window::default, |hour| Window {
-            aggregate: hour.aggregate.clone(),
-            sketch: hour.sketch().into_owned(),
+    /// What an hour or a day holds now: its accumulator, then what has not closed, in its order.
+    pub(super) fn long_so_far(&self, slot: usize, job: Job, span: Span) -> Option<Window> {
+        let so_far = self.long.of(job).get(span.first, slot);
+        let mut window = so_far.map_or_else(Window::default, |long| Window {
+            aggregate: long.aggregate.clone(),
+            sketch: long.sketch().into_owned(),
         });
-        let open = self
-            .open
-            .numbers(slot)
-            .into_iter()
-            .filter(|number| hour_of(*number) == hour);
-        for (pane, sketch) in open.filter_map(|number| self.open.get(slot, number)) {
-            window.merge(&pane, sketch, self.config.quantiles);
+        let is_within = |pane: &PaneNo| span.first <= *pane && *pane <= span.last;
+        let open: BTreeSet<PaneNo> = self.open.numbers(slot).into_iter().filter(is_within).collect();
+        match job {
+            Job::Day => self.add_open_hours(&mut window, slot, span, &open),
+            _ => self.add_open(&mut window, slot, open),
         }
         (window.aggregate.readings() > 0).then_some(window)
+    }
+
+    fn add_open(&self, window: &mut Window, slot: usize, panes: BTreeSet<PaneNo>) {
+        for (pane, sketch) in panes.into_iter().filter_map(|number| self.open.get(slot, number)) {
+            window.merge(&pane, sketch, self.config.quantiles);
+        }
+    }
+
+    /// Adds the hours of a day that have not closed; of one that midnight divides the panes.
+    fn add_open_hours(&self, window: &mut Window, slot: usize, day: Span, open: &BTreeSet<PaneNo>) {
+        let hours = self.long.of(Job::Hour).spans();
+        let touches = |hour: &Span| hour.last >= day.first && hour.first <= day.last;
+        let mut hours: BTreeSet<Span> = hours.filter(touches).collect();
+        hours.extend(open.iter().map(|pane| Span::hour(*pane)));
+        for hour in hours {
+            if day.first <= hour.first && hour.last <= day.last {
+                let known = self.long.of(Job::Hour).get(hour.first, slot);
+                if known.is_some_and(LongWindow::is_folded) {
+                    continue;
+                }
+                if let Some(hour) = self.long_so_far(slot, Job::Hour, hour) {
+                    window.aggregate.combine(&hour.aggregate);
+                    if self.config.quantiles {
+                        window.sketch.merge(&hour.sketch);
+                    }
+                }
+            } else {
+                self.add_open(window, slot, open.range(hour.first..=hour.last).copied().collect());
+            }
+        }
     }
 
     /// What the rows of a window have in common.

@@ -138,6 +138,9 @@ fn filtered(batch: &Batch, is_wanted: impl Fn(&u32) -> bool) -> Batch {
         }
         metric.extend_from_slice(own);
         value.extend_from_slice(&batch.value[readings]);
+        if all.is_beyond(at) {
+            kept.beyond.push(kept.len() as u32);
+        }
         kept.device.push(all.device[at]);
         kept.shape.push(all.shape[at]);
         kept.event_time.push(all.event_time[at]);

@@ -2,7 +2,7 @@
 //! where it lies.
 
 use super::closed::Block;
-use super::hours::HourWindow;
+use super::long::LongWindow;
 use super::snapshot::PartitionSnapshot;
 use super::walk::{Found, Walk};
 use super::{FINGERPRINTS, PartitionState, SeriesState};
@@ -11,6 +11,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tidewatch_proto::ids::{KeyGroup, Name, Partition};
 use tidewatch_proto::pane::Pane;
+use tidewatch_proto::row::Job;
+use tidewatch_proto::time::PaneNo;
 
 /// What postcard writes, one thing after the other: structs have no frame, sequences have their length before them.
 #[derive(Default)]
@@ -37,7 +39,8 @@ struct Source<'a> {
     state: &'a SeriesState,
     /// By partition its blocks, each walked once: slots come in their order and so do the panes of a block.
     walks: Vec<Vec<Walk<'a>>>,
-    hours: Vec<i32>,
+    /// The long windows in memory.
+    longs: [(Job, Vec<PaneNo>); 2],
     /// The closed panes of one series.
     closed: Vec<Found<'a>>,
     room: Vec<u8>,
@@ -70,7 +73,7 @@ impl SeriesState {
         let mut source = Source {
             state: self,
             walks: self.partitions.iter().map(|partition| walks(partition, from)).collect(),
-            hours: self.hours.numbers(),
+            longs: [Job::Hour, Job::Day].map(|job| (job, self.long.of(job).spans().map(|span| span.first).collect())),
             closed: Vec::new(),
             room: Vec::new(),
             ends: Vec::new(),
@@ -193,11 +196,14 @@ impl Source<'_> {
         for found in &self.closed {
             out.closed(found, &mut self.room);
         }
-        let hours = self.hours.iter();
-        let hours: Vec<(i32, &HourWindow)> = hours
-            .filter_map(|hour| Some((*hour, state.hours.get(*hour, slot)?)))
-            .collect();
-        out.put(&hours);
+        for (job, firsts) in &self.longs {
+            let windows = firsts.iter();
+            let windows: Vec<(PaneNo, &LongWindow)> = windows
+                .filter_map(|first| Some((*first, state.long.of(*job).get(*first, slot)?)))
+                .collect();
+            out.put(&windows);
+        }
         out.put(&state.dirty.of(slot));
+        out.put(&state.dirty.longs_of(slot));
     }
 }

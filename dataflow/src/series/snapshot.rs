@@ -2,7 +2,7 @@
 
 use super::closed::Block;
 use super::dirty::Change;
-use super::hours::{HourWindow, hour_of};
+use super::long::LongWindow;
 use super::open::Sketched;
 use super::packed;
 use super::{Reported, SeriesState};
@@ -14,6 +14,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 use tidewatch_proto::ids::{KeyGroup, Name, Partition};
+use tidewatch_proto::row::Job;
 use tidewatch_proto::sketch::Sketch;
 use tidewatch_proto::time::PaneNo;
 
@@ -49,10 +50,14 @@ pub struct SeriesSnapshot {
     pub open: Vec<Sketched>,
     /// Panes that the log has closed.
     pub closed: Vec<ClosedPane>,
-    /// Hours.
-    pub hours: Vec<(i32, HourWindow)>,
+    /// Hours, by their first panes.
+    pub hours: Vec<(PaneNo, LongWindow)>,
+    /// Days, by their first panes.
+    pub days: Vec<(PaneNo, LongWindow)>,
     /// Corrections that are not published yet.
     pub changes: Vec<(PaneNo, Change)>,
+    /// Corrections of long windows alone.
+    pub longs: Vec<(Job, PaneNo)>,
 }
 
 /// A closed pane with its sketch, in few bytes.
@@ -185,8 +190,10 @@ pub struct KnownDevice {
 pub(super) enum Pending {
     /// Corrections of the windows that a pane is part of.
     Change(usize, PaneNo, Change),
-    /// The first row of an hour.
-    Hour(usize, i32),
+    /// The correction of a long window alone.
+    Long(usize, Job, PaneNo),
+    /// The first row of a long window.
+    First(usize, Job, PaneNo),
 }
 
 impl SeriesState {
@@ -301,17 +308,25 @@ impl SeriesState {
                     self.dirty.restore(slot, pane, change);
                 }
             }
-            Pending::Hour(slot, hour) => self.hours.unpublish(hour, slot),
+            Pending::Long(slot, job, first) => self.dirty.note_long(slot, job, first),
+            Pending::First(slot, job, first) => self.long.unpublish(job, first, slot),
         }
     }
 
     fn restore_series(&mut self, home: Partition, slot: usize, series: SeriesSnapshot, pending: &mut Vec<Pending>) {
-        let published = series.hours.iter().filter(|(_, window)| window.published);
-        let published: Vec<i32> = published.map(|(hour, _)| *hour).collect();
-        let hours = series.open.iter().map(|pane| hour_of(pane.0.number));
-        let hours = hours.chain(series.hours.iter().map(|(hour, _)| *hour));
-        let unpublished = hours.filter(|hour| !published.contains(hour));
-        pending.extend(unpublished.map(|hour| Pending::Hour(slot, hour)));
+        let longs = [(Job::Hour, series.hours), (Job::Day, series.days)];
+        for (job, windows) in &longs {
+            let published = windows.iter().filter(|(_, window)| window.published);
+            let published: Vec<PaneNo> = published.map(|(first, _)| *first).collect();
+            let firsts = series
+                .open
+                .iter()
+                .map(|pane| self.config.span(*job, pane.0.number).first);
+            let hours = longs[0].1.iter().map(|(hour, _)| self.config.span(*job, *hour).first);
+            let firsts = firsts.chain(hours).chain(windows.iter().map(|(first, _)| *first));
+            let unpublished = firsts.filter(|first| !published.contains(first));
+            pending.extend(unpublished.map(|first| Pending::First(slot, *job, first)));
+        }
         for pane in series.open {
             let opened = &mut self.partitions[home.index()].opened;
             opened.note(pane.0.number, self.slots.local(slot));
@@ -327,11 +342,19 @@ impl SeriesState {
                 .or_insert_with(|| Block::new(pane.0.number))
                 .insert(slot, pane);
         }
-        for (hour, window) in series.hours {
-            *self.hours.window(hour, slot) = window;
+        for (job, windows) in longs {
+            for (first, window) in windows {
+                let span = self.config.span(job, first);
+                // A day that was begun in another zone is none here.
+                if span.first == first {
+                    *self.long.of_mut(job).window(span, slot) = window;
+                }
+            }
         }
         let changes = series.changes.into_iter();
         pending.extend(changes.map(|(pane, change)| Pending::Change(slot, pane, change)));
+        let longs = series.longs.into_iter();
+        pending.extend(longs.map(|(job, first)| Pending::Long(slot, job, first)));
     }
 }
 

@@ -1,7 +1,6 @@
 //! Messages for a store: they wait here until no window that covers them can change any more.
 
 use super::SeriesState;
-use super::hours::{hour_of, last_pane};
 use crate::checkpoint::{Partitions, Stateful};
 use crate::config::EngineConfig;
 use std::collections::{BTreeMap, VecDeque};
@@ -72,14 +71,12 @@ impl SeriesState {
     }
 }
 
-/// The last pane of all windows that cover a straggler.
+/// The last pane of all windows that cover a straggler and haven't taken it in memory.
 fn settles(config: &EngineConfig, straggler: &Straggler) -> PaneNo {
     let pane = PaneNo::of(straggler.at);
     let hop = pane.plus(config.panes_per_window_max() - 1);
-    match config.hour {
-        true => hop.max(last_pane(hour_of(pane))),
-        false => hop,
-    }
+    let longs = config.long_jobs().filter(|job| !straggler.taken.has(*job));
+    longs.map(|job| config.span(job, pane).last).fold(hop, PaneNo::max)
 }
 
 #[cfg(test)]
@@ -87,6 +84,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::Renamed;
     use tidewatch_proto::ids::{Offset, Partition};
+    use tidewatch_proto::row::{Job, Jobs};
     use tidewatch_proto::time::EventTime;
 
     #[test]
@@ -97,6 +95,7 @@ mod tests {
             device: "d".into(),
             at: EventTime(60_000),
             readings: vec![("a".into(), 1.5)],
+            taken: Jobs::default().with(Job::Day),
         };
         let (mut before, mut after, mut saved) = (Stragglers::default(), Stragglers::default(), Vec::new());
         before.save(3, &mut saved);

@@ -1,11 +1,56 @@
 //! The right answer, recomputed from the log in the plainest way.
 
+use super::logs::START;
 use super::{Key, Msg};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use tidewatch_dataflow::EngineConfig;
+use tidewatch_proto::calendar::Calendar;
 use tidewatch_proto::row::{Job, Row};
+use tidewatch_proto::time::PaneNo;
 
 const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// How clocks go around [`START`], 16:00 UTC: minutes ahead at first, from how many minutes after it on how many then, and
+/// when two days begin there, in minutes after it; before and after, days are alike.
+const ZONES: [(i32, Option<(i32, i32)>, [i64; 2]); 5] = [
+    (0, None, [480, 480 + 1_440]),
+    // Clocks go forward at one in the morning, UTC: a day of 23 hours.
+    (60, Some((540, 120)), [420, 420 + 1_380]),
+    // Back: a day of 25 hours.
+    (120, Some((540, 60)), [360, 360 + 1_500]),
+    // Half an hour divides hours.
+    (330, None, [150, 150 + 1_440]),
+    // Forward at midnight, which is missing.
+    (0, Some((480, 60)), [480, 480 + 1_380]),
+];
+
+/// One of the zones.
+pub fn calendar(zone: usize) -> Arc<Calendar> {
+    let (first, change, _) = ZONES[zone % ZONES.len()];
+    let start = (START / MINUTE) as i32;
+    let changes = change.map(|(after, ahead)| (PaneNo(start + after), ahead));
+    Arc::new(Calendar::new(first, changes))
+}
+
+/// When a day begins and ends, by when the two days begin that are known.
+fn day(config: &EngineConfig, ts: i64) -> (i64, i64) {
+    let zone = (0..ZONES.len()).find(|zone| calendar(*zone) == config.calendar);
+    let [first, second] = ZONES[zone.unwrap()].2.map(|minutes| START + minutes * MINUTE);
+    if (first..second).contains(&ts) {
+        return (first, second);
+    }
+    let from = if ts < first { first } else { second };
+    let start = from + (ts - from).div_euclid(DAY) * DAY;
+    (start, start + DAY)
+}
+
+/// The hour of a time, and whether it lies within one day.
+fn hour(config: &EngineConfig, ts: i64) -> (i64, bool) {
+    let start = ts.div_euclid(60 * MINUTE) * 60 * MINUTE;
+    (start, day(config, start) == day(config, start + 59 * MINUTE))
+}
 
 /// An offset, an event time, and metrics with their values' bits.
 pub type Stray = (i64, i64, Vec<(String, u64)>);
@@ -36,22 +81,68 @@ pub struct Answer {
 #[derive(Default)]
 struct Series {
     panes: BTreeMap<i64, Want>,
+    /// Hours by their first instant, and which minutes they have.
     hours: BTreeMap<i64, Want>,
     in_hour: HashSet<i64>,
+    /// Days by their first instant, and which hours they have.
+    days: BTreeMap<i64, Want>,
+    in_day: HashSet<i64>,
+}
+
+impl Want {
+    fn merge(&mut self, other: &Want) {
+        let was_empty = self.values.is_empty();
+        self.values.extend(&other.values);
+        self.invalid += other.invalid;
+        if !other.values.is_empty() {
+            self.sum = if was_empty { other.sum } else { self.sum + other.sum };
+        }
+    }
 }
 
 impl Series {
-    fn close(&mut self, closed_ms: i64) {
-        for (minute, pane) in &self.panes {
-            if (minute + 1) * MINUTE <= closed_ms && self.in_hour.insert(*minute) {
-                let hour = self.hours.entry(minute.div_euclid(60)).or_default();
-                let was_empty = hour.values.is_empty();
-                hour.values.extend(&pane.values);
-                hour.invalid += pane.invalid;
-                if !pane.values.is_empty() {
-                    hour.sum = if was_empty { pane.sum } else { hour.sum + pane.sum };
-                }
+    /// Gives minutes to their hours and hours to their days, in the order in which the log closes them.
+    fn close(&mut self, config: &EngineConfig, closed_ms: i64) {
+        let minutes: Vec<i64> = self.panes.keys().copied().collect();
+        for minute in minutes {
+            let ts = minute * MINUTE;
+            if ts + MINUTE > closed_ms || self.in_hour.contains(&minute) {
+                continue;
             }
+            self.close_hours(config, ts);
+            self.in_hour.insert(minute);
+            let (start, is_whole) = hour(config, ts);
+            self.hours.entry(start).or_default().merge(&self.panes[&minute]);
+            if !is_whole {
+                let day = self.days.entry(day(config, ts).0).or_default();
+                day.merge(&self.panes[&minute]);
+            }
+        }
+        self.close_hours(config, closed_ms);
+    }
+
+    fn close_hours(&mut self, config: &EngineConfig, closed_ms: i64) {
+        for (start, want) in &self.hours {
+            if start + 60 * MINUTE <= closed_ms && self.in_day.insert(*start) && hour(config, *start).1 {
+                self.days.entry(day(config, *start).0).or_default().merge(want);
+            }
+        }
+    }
+
+    /// Gives a reading that came late to the hour and the day that it may enter.
+    fn late(&mut self, config: &EngineConfig, closed_ms: i64, (ts, value): (i64, f64), enters: impl Fn(i64) -> bool) {
+        self.close(config, closed_ms);
+        let (start, is_whole) = hour(config, ts);
+        let has_closed = start + 60 * MINUTE <= closed_ms;
+        if enters(start + 60 * MINUTE) {
+            put(self.hours.entry(start).or_default(), ts, value);
+            if has_closed {
+                self.in_day.insert(start);
+            }
+        }
+        let (day, end) = day(config, ts);
+        if enters(end) && (has_closed || !is_whole) {
+            put(self.days.entry(day).or_default(), ts, value);
         }
     }
 }
@@ -100,6 +191,13 @@ pub fn answer(partitions: &[Vec<Msg>], config: &EngineConfig) -> Answer {
             }
             seen.push((msg.ts, content));
             if is_beyond {
+                for (metric, value) in &msg.metrics {
+                    let own = series.entry((msg.device.clone(), metric.clone())).or_default();
+                    // The last minute's window is the last one that has to have left, by whole minutes.
+                    let horizon = config.correction_horizon_ms.div_euclid(MINUTE) * MINUTE;
+                    let enters = |end| end + (reach - 1) * MINUTE > closed.div_euclid(MINUTE) * MINUTE - horizon;
+                    own.late(config, closed, (msg.ts, *value), enters);
+                }
                 let metrics = msg.metrics.iter();
                 let metrics = metrics.map(|(name, value)| (name.clone(), (value + 0.0).to_bits()));
                 let mut metrics: Vec<(String, u64)> = metrics.collect();
@@ -111,8 +209,7 @@ pub fn answer(partitions: &[Vec<Msg>], config: &EngineConfig) -> Answer {
             for (metric, value) in &msg.metrics {
                 let own = series.entry((msg.device.clone(), metric.clone())).or_default();
                 if late {
-                    own.close(closed);
-                    put(own.hours.entry(minute.div_euclid(60)).or_default(), msg.ts, *value);
+                    own.late(config, closed, (msg.ts, *value), |_| true);
                     own.in_hour.insert(minute);
                 }
                 put(own.panes.entry(minute).or_default(), msg.ts, *value);
@@ -120,7 +217,7 @@ pub fn answer(partitions: &[Vec<Msg>], config: &EngineConfig) -> Answer {
         }
     }
     for ((device, metric), mut own) in series {
-        own.close(i64::MAX);
+        own.close(config, i64::MAX);
         collect(&mut answer.windows, config, &device, &metric, &own);
     }
     answer
@@ -133,22 +230,14 @@ fn collect(windows: &mut BTreeMap<Key, Want>, config: &EngineConfig, device: &st
         if config.five_minutes {
             for first in minute - 4..=*minute {
                 let mut want = Want::default();
-                for (_, part) in own.panes.range(first..first + 5) {
-                    let was_empty = want.values.is_empty();
-                    want.values.extend(&part.values);
-                    want.invalid += part.invalid;
-                    if !part.values.is_empty() {
-                        want.sum = if was_empty { part.sum } else { want.sum + part.sum };
-                    }
-                }
+                own.panes.range(first..first + 5).for_each(|(_, part)| want.merge(part));
                 windows.insert(key(Job::FiveMinutes, first * MINUTE), want);
             }
         }
     }
-    if config.hour {
-        for (hour, want) in &own.hours {
-            windows.insert(key(Job::Hour, hour * 60 * MINUTE), want.clone());
-        }
+    let longs = [(Job::Hour, config.hour, &own.hours), (Job::Day, config.day, &own.days)];
+    for (job, _, own) in longs.into_iter().filter(|long| long.1) {
+        windows.extend(own.iter().map(|(start, want)| (key(job, *start), want.clone())));
     }
 }
 

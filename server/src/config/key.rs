@@ -239,7 +239,7 @@ fn range(min: i64, max: i64, show: impl Fn(i64) -> String) -> String {
 }
 
 /// In days when it is so many: years and months have no fixed length.
-fn span(ms: i64) -> String {
+pub(super) fn span(ms: i64) -> String {
     match (ms / DAY, ms % DAY) {
         (days, 0) if days > 1 => format!("{days}days"),
         _ => format_duration(Duration::from_millis(ms.unsigned_abs())).to_string(),

@@ -14,7 +14,9 @@ mod nearest;
 pub mod parsed;
 pub mod settings;
 mod state;
+mod tiers;
 pub mod written;
+mod zone;
 
 pub use error::{ConfigError, EXIT_CONFIG, Origin};
 pub use parsed::{Config, StoreKind};
@@ -22,6 +24,8 @@ pub use settings::{
     ArchivePlace, ArchiveSettings, DeadLetterSettings, MetricsSettings, OutputSettings, RegistrySettings, Settings,
     SourceSettings, StateSettings,
 };
+
+pub use tiers::tiers;
 
 use serde::Deserialize;
 use std::io::ErrorKind;

@@ -149,6 +149,8 @@ pub struct EngineSection {
     pub quantiles: bool,
     /// The windows of each series.
     pub windows: Vec<Window>,
+    /// The time zone that days are of.
+    pub time_zone: String,
     /// How many bytes a thread takes into one epoch.
     pub epoch_bytes: Size,
     /// How many bytes sinks may have left to confirm.
@@ -179,6 +181,9 @@ pub enum Window {
     /// One hour, tumbling.
     #[serde(rename = "1h")]
     Hour,
+    /// One day of the time zone.
+    #[serde(rename = "1d")]
+    Day,
 }
 
 impl Default for EngineSection {
@@ -193,7 +198,8 @@ impl Default for EngineSection {
             age_max: None,
             duplicates: Duplicates::Drop,
             quantiles: true,
-            windows: vec![Window::Minute, Window::FiveMinutes, Window::Hour],
+            windows: vec![Window::Minute, Window::FiveMinutes, Window::Hour, Window::Day],
+            time_zone: "UTC".to_owned(),
             epoch_bytes: Size(256 << 20),
             outbox_bytes: Size(512 << 20),
             limits: LimitsSection::default(),

@@ -8,6 +8,7 @@ use crate::metrics::{Metrics, MetricsFile};
 use crate::registry::RegistryFile;
 use crate::rules;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tidewatch_checkpoints::S3Settings;
 use tidewatch_cluster::Tls;
 use tidewatch_dataflow::config::EngineConfig;
@@ -144,8 +145,8 @@ impl OutputSettings {
     /// `None` when there is no such sink.
     pub fn stored_ms(&self, jobs: &[Job]) -> Option<i64> {
         if let Some(postgres) = &self.postgres {
-            let kept = postgres.retention().map(|kept| i64::try_from(kept.as_millis()));
-            return Some(kept.and_then(Result::ok).unwrap_or(i64::MAX));
+            let kept = jobs.iter().map(|job| postgres.retention(*job).as_millis());
+            return kept.max().map(|kept| i64::try_from(kept).unwrap_or(i64::MAX));
         }
         let embedded = self.embedded.as_ref().filter(|_| self.store == StoreKind::Embedded)?;
         jobs.iter().map(|job| embedded.retention_ms(*job)).max()
@@ -179,6 +180,7 @@ pub(super) fn resolve(config: &Config, written: &Written, insecure: bool) -> Res
         .as_ref()
         .map(|postgres| resolver.sink("postgres", postgres.resolve()));
     let postgres = postgres.transpose()?;
+    super::tiers::check(config, |key, problem| resolver.wrong(key, problem))?;
     Ok(Settings {
         engine: resolver.engine()?,
         source: resolver.source()?,
@@ -250,8 +252,11 @@ impl Resolver<'_> {
                 "is more than series_per_worker_max",
             ));
         }
+        let calendar = super::zone::calendar(&engine.time_zone);
+        let calendar = calendar.map_err(|problem| self.wrong("engine.time_zone", problem))?;
         Ok(EngineConfig {
             rules: self.rules()?.into(),
+            calendar: Arc::new(calendar),
             ..engine_config(engine)
         })
     }
@@ -394,7 +399,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The engine's own settings; what can't be configured stays as it is by default.
+/// The engine's own settings; what can't be configured stays as it is by default, and so do the days.
 pub(super) fn engine_config(engine: &EngineSection) -> EngineConfig {
     let bytes = |size: tidewatch_settings::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     EngineConfig {
@@ -409,6 +414,7 @@ pub(super) fn engine_config(engine: &EngineSection) -> EngineConfig {
         quantiles: engine.quantiles,
         five_minutes: engine.windows.contains(&Window::FiveMinutes),
         hour: engine.windows.contains(&Window::Hour),
+        day: engine.windows.contains(&Window::Day),
         limits: (&engine.limits).into(),
         epoch_bytes_max: bytes(engine.epoch_bytes),
         outbox_bytes_max: bytes(engine.outbox_bytes),

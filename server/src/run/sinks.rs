@@ -151,6 +151,7 @@ impl Sinks {
             jobs: engine.jobs(),
             quantiles: engine.quantiles,
             partitions: partitions.to_vec(),
+            calendar: engine.calendar.clone(),
         };
         sinks.start_rows((output, &embedded), mending, (parts, fence), around)?;
         sinks.start_letters((output, &embedded), (partitions, parts, fence), around)?;

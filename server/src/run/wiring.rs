@@ -23,6 +23,7 @@ use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::stats::Stats;
 use tidewatch_dataflow::{Engine, Handle};
 use tidewatch_failpoints::{Point, check};
+use tidewatch_proto::calendar::Calendar;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_sinks::hot::{AnomalyStore, HotStore, LetterStore};
 use tokio::sync::{Notify, watch};
@@ -99,6 +100,7 @@ impl Wired {
         let Opened { factory, log, feed } = begun.source;
         let sinks = begun.sinks;
         let partitions = factory.partitions().to_vec();
+        let calendar = settings.engine.calendar.clone();
         let (engine, captured) =
             Engine::start_with(settings.engine, factory, clock.clone(), begun.restored, first, peers);
         let handle = engine.handle();
@@ -160,7 +162,8 @@ impl Wired {
             (&handle, &talk),
             &sinks,
             around,
-            (settings.api, port, catalogue),
+            (settings.api, port),
+            (calendar, catalogue),
             (&as_of, partitions),
             (tap, run, archiving.as_ref()),
         );
@@ -266,7 +269,8 @@ impl Serving {
         (engine, talk): (&Handle, &Talk),
         sinks: &Sinks,
         around: &Surroundings,
-        (settings, port, catalogue): (tidewatch_api::Settings, Port, Arc<Catalogue>),
+        (settings, port): (tidewatch_api::Settings, Port),
+        (calendar, catalogue): (Arc<Calendar>, Arc<Catalogue>),
         (as_of, partition_names): (&Arc<AtomicU64>, Vec<String>),
         (tap, run, archiving): (Arc<Tap>, RunInfo, Option<&Archiving>),
     ) -> Serving {
@@ -284,6 +288,7 @@ impl Serving {
             archive: archiving.map(Archiving::counts),
             series: reader.clone(),
             devices: reader,
+            calendar,
             catalogue,
             places: around.places.clone(),
             letters: match &sinks.letters {

@@ -35,6 +35,7 @@ pub fn row(job: Job, key: &str, minute: i64, revision: u64) -> Row {
     let length = match job {
         Job::FiveMinutes => 5,
         Job::Hour => 60,
+        Job::Day => 24 * 60,
         Job::Minute | Job::SiteMinute | Job::FleetMinute => 1,
     };
     Row {

@@ -5,9 +5,10 @@ use crate::Storing;
 use crate::hot::HotStore;
 use crate::mending::Mending;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidewatch_proto::ids::{Epoch, Generation, Name, Offset, Partition};
 use tidewatch_proto::query::{Order, SeriesQuery};
-use tidewatch_proto::row::{Delivery, Job, Row, Status, Values};
+use tidewatch_proto::row::{Delivery, Job, Jobs, Row, Status, Values};
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::EventTime;
 
@@ -25,12 +26,18 @@ pub fn mending() -> Mending {
         jobs: JOBS.map(|own| own.0).to_vec(),
         quantiles: true,
         partitions: vec!["log/0".into(), "log/1".into()],
+        calendar: Arc::default(),
     }
 }
 
 const START: i64 = 1_750_003_200_000;
 const MINUTE: i64 = 60_000;
-const JOBS: [(Job, i64, i64); 3] = [(Job::Minute, 1, 1), (Job::FiveMinutes, 5, 1), (Job::Hour, 60, 60)];
+const JOBS: [(Job, i64, i64); 4] = [
+    (Job::Minute, 1, 1),
+    (Job::FiveMinutes, 5, 1),
+    (Job::Hour, 60, 60),
+    (Job::Day, 1_440, 1_440),
+];
 
 /// A reading of the only metric: its device, event time and value.
 type Read = (usize, i64, f64);
@@ -124,6 +131,7 @@ fn stragglers(readings: &[Read]) -> Vec<Straggler> {
         device: device(*number),
         at: EventTime(*at),
         readings: vec![("load".into(), *value)],
+        taken: Jobs::default(),
     };
     (100..).zip(readings).map(straggler).collect()
 }

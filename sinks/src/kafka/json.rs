@@ -45,7 +45,7 @@ pub(super) fn value(out: &mut Vec<u8>, row: &Row, as_of: Epoch) -> serde_json::R
 /// What the key of a row is, as the name of a field that follows another.
 fn name_of_key(job: Job) -> &'static str {
     match job {
-        Job::Minute | Job::FiveMinutes | Job::Hour => ",\"device_id\":",
+        Job::Minute | Job::FiveMinutes | Job::Hour | Job::Day => ",\"device_id\":",
         Job::SiteMinute => ",\"site\":",
         Job::FleetMinute => ",\"fleet\":",
     }

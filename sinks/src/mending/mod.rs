@@ -5,6 +5,8 @@ mod mended;
 pub(crate) use mended::{Mended, Reading, mend};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidewatch_proto::calendar::Calendar;
 use tidewatch_proto::ids::Name;
 use tidewatch_proto::row::Job;
 use tidewatch_proto::straggler::Straggler;
@@ -19,10 +21,19 @@ pub struct Mending {
     pub quantiles: bool,
     /// The names of the source's partitions, by their numbers.
     pub partitions: Vec<String>,
+    /// When days begin and end.
+    pub calendar: Arc<Calendar>,
 }
 
-/// The rows of a series that readings are added to: by job and window.
-pub(crate) type Windows<'a> = BTreeMap<(Job, EventTime), Vec<Reading<'a>>>;
+/// The rows of a series that readings are added to: by job and the window's first instant.
+pub(crate) type Windows<'a> = BTreeMap<(Job, EventTime), Window<'a>>;
+
+/// A window, and what is added to its row.
+pub(crate) struct Window<'a> {
+    /// The first instant after the window.
+    pub(crate) end: EventTime,
+    pub(crate) readings: Vec<Reading<'a>>,
+}
 
 /// Readings by the rows that they are added to.
 pub(crate) struct Sorted<'a> {
@@ -38,12 +49,14 @@ impl Mending {
     pub(crate) fn sort<'a>(&'a self, stragglers: &'a [Straggler], from: impl Fn(Job) -> EventTime) -> Sorted<'a> {
         let jobs: Vec<(Job, EventTime)> = self.jobs.iter().map(|job| (*job, from(*job))).collect();
         let mut series: BTreeMap<(&Name, &Name), Windows<'a>> = BTreeMap::new();
-        let is_kept = |at: EventTime| {
-            jobs.iter()
-                .any(|(job, from)| job.starts(at).any(|start| start >= *from))
+        let is_kept = |one: &Straggler| {
+            let mut windows = jobs.iter();
+            windows.any(|(job, from)| {
+                one.taken.has(*job) || self.calendar.windows(*job, one.at).any(|window| window.0 >= *from)
+            })
         };
-        let gone = stragglers.iter().filter(|one| !is_kept(one.at)).count();
-        for straggler in stragglers.iter().filter(|one| is_kept(one.at)) {
+        let gone = stragglers.iter().filter(|one| !is_kept(one)).count();
+        for straggler in stragglers.iter().filter(|one| is_kept(one)) {
             let name = self.partitions.get(straggler.partition.index());
             for (metric, value) in &straggler.readings {
                 let reading = Reading {
@@ -53,9 +66,12 @@ impl Mending {
                     value: *value,
                 };
                 let rows = series.entry((&straggler.device, metric)).or_default();
-                for (job, from) in &jobs {
-                    for start in job.starts(straggler.at).filter(|start| start >= from) {
-                        rows.entry((*job, start)).or_default().push(reading);
+                for (job, from) in jobs.iter().filter(|own| !straggler.taken.has(own.0)) {
+                    let windows = self.calendar.windows(*job, straggler.at);
+                    for (start, end) in windows.filter(|window| window.0 >= *from) {
+                        let window = rows.entry((*job, start));
+                        let readings = Vec::new();
+                        window.or_insert(Window { end, readings }).readings.push(reading);
                     }
                 }
             }

@@ -1,16 +1,25 @@
 //! The configuration of PostgreSQL: as written, and as used.
 
+use super::tables::{Table, WINDOWED, table};
 use crate::SinkError;
 use postgres::config::Host;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
+use tidewatch_proto::row::Job;
 use tidewatch_settings::{Secret, Span};
 
 /// The default of [`PostgresConfig::schema`].
 pub const SCHEMA: &str = "public";
 /// The default of [`PostgresConfig::chunk_interval`].
 pub const CHUNK_INTERVAL: Span = Span::from_secs(24 * 60 * 60);
+/// The default of [`PostgresConfig::minute_retention`], [`PostgresConfig::five_minute_retention`] and
+/// [`PostgresConfig::rollup_retention`].
+pub const MINUTE_RETENTION: Span = Span::from_secs(30 * DAY_S);
+/// The default of [`PostgresConfig::hour_retention`].
+pub const HOUR_RETENTION: Span = Span::from_secs(2 * 365 * DAY_S);
+/// The default of [`PostgresConfig::day_retention`]: from this on nothing leaves.
+pub const FOR_EVER: Span = Span::from_secs(100 * 365 * DAY_S);
 /// The default of [`PostgresConfig::connect_timeout`].
 pub const CONNECT_TIMEOUT: Span = Span::from_secs(5);
 /// The default of [`PostgresConfig::statement_timeout`].
@@ -20,6 +29,7 @@ pub const STATEMENT_ROWS_MAX: usize = 4096;
 /// The least time that rows can be kept for: shorter is a mistake in the unit.
 const RETENTION_MIN: Duration = Duration::from_secs(24 * 60 * 60);
 const PORT: u16 = 5432;
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// Whether windows are stored in hypertables. Decided when the tables are made; existing tables stay as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +58,18 @@ pub struct PostgresConfig {
     pub timescale: Timescale,
     /// How much time a chunk of a hypertable spans.
     pub chunk_interval: Span,
-    /// How long windows are kept, by their start; without it for ever.
-    pub retention: Option<Span>,
+    /// How long one-minute windows are kept.
+    pub minute_retention: Span,
+    /// How long five-minute windows are kept.
+    pub five_minute_retention: Span,
+    /// How long one-hour windows are kept.
+    pub hour_retention: Span,
+    /// How long windows of a day are kept.
+    pub day_retention: Span,
+    /// How long the rollups of sites and fleets are kept.
+    pub rollup_retention: Span,
+    /// From which age on chunks of hypertables are compressed; without it they aren't.
+    pub compress_after: Option<Span>,
     /// How long dead letters are kept, by when they were stored; without it for ever.
     pub dead_letter_retention: Option<Span>,
     /// How long anomalies are kept that have ended or were withdrawn, by when that was stored; without it for ever.
@@ -71,7 +91,12 @@ impl Default for PostgresConfig {
             schema: SCHEMA.to_owned(),
             timescale: Timescale::Auto,
             chunk_interval: CHUNK_INTERVAL,
-            retention: None,
+            minute_retention: MINUTE_RETENTION,
+            five_minute_retention: MINUTE_RETENTION,
+            hour_retention: HOUR_RETENTION,
+            day_retention: FOR_EVER,
+            rollup_retention: MINUTE_RETENTION,
+            compress_after: None,
             dead_letter_retention: None,
             anomaly_retention: None,
             connect_timeout: CONNECT_TIMEOUT,
@@ -91,7 +116,9 @@ pub struct PostgresSettings {
     pub(super) schema: String,
     pub(super) timescale: Timescale,
     pub(super) chunk_interval: Duration,
-    pub(super) retention: Option<Duration>,
+    /// How long windows are kept, of the tables of [`WINDOWED`].
+    kept: [Duration; WINDOWED.len()],
+    pub(super) compress_after: Option<Duration>,
     pub(super) dead_letter_retention: Option<Duration>,
     pub(super) anomaly_retention: Option<Duration>,
     pub(super) statement_timeout: Duration,
@@ -99,9 +126,24 @@ pub struct PostgresSettings {
 }
 
 impl PostgresSettings {
-    /// How long windows are kept, by their start; `None`: for ever.
-    pub fn retention(&self) -> Option<Duration> {
-        self.retention
+    /// How long the rows of a job are kept, by the start of their windows.
+    pub fn retention(&self, job: Job) -> Duration {
+        let place = WINDOWED.iter().position(|one| std::ptr::eq(*one, table(job)));
+        place.map_or(FOR_EVER.0, |place| self.kept[place])
+    }
+
+    /// From which age on chunks of hypertables are compressed, if they are.
+    pub fn compress_after(&self) -> Option<Duration> {
+        self.compress_after
+    }
+
+    /// How long the rows of a table are kept; `None`: for ever.
+    pub(super) fn kept(&self, table: &Table) -> Option<Duration> {
+        let own = WINDOWED
+            .iter()
+            .zip(self.kept)
+            .find(|(one, _)| std::ptr::eq(**one, table));
+        own.map(|own| own.1).filter(|kept| *kept < FOR_EVER.0)
     }
 
     /// The database as `host:port/database`.
@@ -142,10 +184,21 @@ impl PostgresConfig {
                 "must be from 1 to 100000",
             ));
         }
-        let at_least_a_day = |key: &str, span: Option<Span>| match span {
-            Some(span) if span.0 < RETENTION_MIN => Err(SinkError::stop(key, "must be at least `1day`")),
-            _ => Ok(span.map(|span| span.0)),
+        let at_least_a_day = |key: &str, span: Span| match span.0 {
+            span if span < RETENTION_MIN => Err(SinkError::stop(key, "must be at least `1day`")),
+            span => Ok(span),
         };
+        let kept = [
+            at_least_a_day("postgres.minute_retention", self.minute_retention)?,
+            at_least_a_day("postgres.five_minute_retention", self.five_minute_retention)?,
+            at_least_a_day("postgres.hour_retention", self.hour_retention)?,
+            at_least_a_day("postgres.day_retention", self.day_retention)?,
+            at_least_a_day("postgres.rollup_retention", self.rollup_retention)?,
+        ];
+        let letters = self.dead_letter_retention;
+        let letters = letters.map(|span| at_least_a_day("postgres.dead_letter_retention", span));
+        let anomalies = self.anomaly_retention;
+        let anomalies = anomalies.map(|span| at_least_a_day("postgres.anomaly_retention", span));
         Ok(PostgresSettings {
             connect,
             user,
@@ -153,9 +206,10 @@ impl PostgresConfig {
             schema: self.schema.clone(),
             timescale: self.timescale,
             chunk_interval: self.chunk_interval.0,
-            retention: at_least_a_day("postgres.retention", self.retention)?,
-            dead_letter_retention: at_least_a_day("postgres.dead_letter_retention", self.dead_letter_retention)?,
-            anomaly_retention: at_least_a_day("postgres.anomaly_retention", self.anomaly_retention)?,
+            kept,
+            compress_after: self.compress_after.map(|span| span.0),
+            dead_letter_retention: letters.transpose()?,
+            anomaly_retention: anomalies.transpose()?,
             statement_timeout: self.statement_timeout.0,
             statement_rows_max: self.statement_rows_max,
         })
@@ -222,10 +276,10 @@ mod tests {
         assert!(problem(with_url("postgres://h/db")).contains("names no user"));
         assert!(problem(with_url("postgres://u@h/db?sslmode=require")).contains("sslmode=require"));
         let short = PostgresConfig {
-            retention: Some(Span::from_secs(60)),
+            hour_retention: Span::from_secs(60),
             ..with_url("postgres://u@h/db")
         };
-        assert!(problem(short).starts_with("postgres.retention: "));
+        assert!(problem(short).starts_with("postgres.hour_retention: "));
         let unknown = serde_json::from_str::<PostgresConfig>(r#"{"ulr": "x"}"#)
             .unwrap_err()
             .to_string();

@@ -65,7 +65,9 @@ fn sql(query: &SeriesQuery) -> String {
         Order::NewestFirst => "DESC",
     };
     let (key, own) = match query.job {
-        Job::Minute | Job::FiveMinutes | Job::Hour => ("device_id = $1", "first, last, stddev, 1::bigint AS devices"),
+        Job::Minute | Job::FiveMinutes | Job::Hour | Job::Day => {
+            ("device_id = $1", "first, last, stddev, 1::bigint AS devices")
+        }
         Job::SiteMinute | Job::FleetMinute => (
             "name = $1 AND level = $6",
             "NULL::float8 AS first, NULL::float8 AS last, NULL::float8 AS stddev, devices",

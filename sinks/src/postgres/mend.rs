@@ -1,23 +1,24 @@
 //! Adds readings that came too late for memory to the rows of the windows that cover them.
 
+use super::PostgresSettings;
 use super::failure::Failure;
 use super::hot::{COLUMNS, row_of};
 use super::session::prepared;
 use super::stamp::Stamp;
 use super::tables::{Batch, table};
-use crate::mending::{Mended, Reading, Sorted, mend};
+use crate::mending::{Mended, Sorted, Window, mend};
 use postgres::{Statement, Transaction};
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::row::{Job, Row, Status, Values};
 use tidewatch_proto::time::EventTime;
 
-/// The earliest window that the retention keeps.
-pub(super) fn kept_from(retention: Option<Duration>) -> EventTime {
-    let kept = retention.and_then(|kept| SystemTime::now().checked_sub(kept));
-    let from = kept.and_then(|from| from.duration_since(UNIX_EPOCH).ok());
-    EventTime(from.map_or(i64::MIN, |from| from.as_millis() as i64))
+/// The earliest window of a job that the retention keeps, counted back from the newest one.
+pub(super) fn kept_from(settings: &PostgresSettings, job: Job, newest: EventTime) -> EventTime {
+    let kept = settings
+        .kept(table(job))
+        .map(|kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+    EventTime(kept.map_or(i64::MIN, |kept| newest.0.saturating_sub(kept)))
 }
 
 /// Adds the readings, and gives all these rows as they are then.
@@ -30,10 +31,9 @@ pub(super) fn store(
 ) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for ((device, metric), windows) in sorted.series {
-        for job in [Job::Minute, Job::FiveMinutes, Job::Hour] {
+        for job in Job::ALL.into_iter().filter(|job| job.is_per_series()) {
             let own = windows.range((job, EventTime(i64::MIN))..=(job, EventTime(i64::MAX)));
-            let own: Vec<(EventTime, &[Reading<'_>])> =
-                own.map(|((_, start), list)| (*start, list.as_slice())).collect();
+            let own: Vec<(EventTime, &Window<'_>)> = own.map(|((_, start), window)| (*start, window)).collect();
             let mut series = Series {
                 transaction: &mut *transaction,
                 statements: &mut *statements,
@@ -65,22 +65,22 @@ impl Series<'_, '_> {
     /// Adds readings to the rows of windows, and gives these rows.
     fn add(
         &mut self,
-        windows: &[(EventTime, &[Reading<'_>])],
+        windows: &[(EventTime, &Window<'_>)],
         quantiles: bool,
         through: Epoch,
     ) -> Result<Vec<Row>, Failure> {
         let stored = self.stored(windows)?;
         let (mut rows, mut changed, mut states) = (Vec::new(), Vec::new(), Vec::new());
-        for (start, readings) in windows {
+        for (start, window) in windows {
             let before = stored.get(start);
             let known = before.and_then(|(_, mended)| mended.as_ref());
             let values = before.map_or(Values::default(), |(row, _)| row.values);
-            match (mend(&values, known, readings, quantiles), before) {
+            match (mend(&values, known, &window.readings, quantiles), before) {
                 (Some((values, mended)), before) => {
                     let after = before.map_or(0, |(row, _)| row.revision.0 + 1);
                     changed.push(rows.len());
                     states.push(mended.to_bytes());
-                    rows.push(self.row(*start, values, through.max(Epoch(after))));
+                    rows.push(self.row((*start, window.end), values, through.max(Epoch(after))));
                 }
                 // It was delivered before.
                 (None, Some((row, _))) => rows.push(row.clone()),
@@ -99,13 +99,13 @@ impl Series<'_, '_> {
         Ok(rows)
     }
 
-    fn row(&self, start: EventTime, values: Values, revision: Epoch) -> Row {
+    fn row(&self, (start, end): (EventTime, EventTime), values: Values, revision: Epoch) -> Row {
         Row {
             job: self.job,
             key: self.device.clone(),
             metric: self.metric.clone(),
             window_start: start,
-            window_end: EventTime(start.0 + self.job.length_ms()),
+            window_end: end,
             values,
             status: Status::Corrected,
             revision,
@@ -115,7 +115,7 @@ impl Series<'_, '_> {
     /// The rows that are there, and what they have taken.
     fn stored(
         &mut self,
-        windows: &[(EventTime, &[Reading<'_>])],
+        windows: &[(EventTime, &Window<'_>)],
     ) -> Result<BTreeMap<EventTime, (Row, Option<Mended>)>, Failure> {
         let starts: Vec<Stamp> = windows.iter().map(|(start, _)| Stamp(start.0)).collect();
         let (Some(first), Some(last)) = (starts.first(), starts.last()) else {

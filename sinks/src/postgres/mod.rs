@@ -15,7 +15,8 @@
 //!
 //! * [`config`]: what is configured, and what it resolves to.
 //! * `session`, `failure`: one connection, rebuilt after every error; which errors may pass.
-//! * `schema`, `days`: tables by versioned migrations; hypertables, or partitions made on demand; retention.
+//! * `schema`, `days`, `policies`: tables by versioned migrations; partitions made on demand and dropped, or hypertables with
+//!   TimescaleDB's own policies.
 //! * `order`, `tables`, `copy`, `stamp`: rows in the order of their key, as columns of arrays and as a copy.
 //! * `mend`: readings beyond the horizon; [`crate::mending`] says what they make of a row.
 //! * `series`: which series there are, noted once each, so that devices are found without looking at their rows.
@@ -32,6 +33,7 @@ mod hot;
 mod letters;
 mod mend;
 mod order;
+mod policies;
 mod progress;
 mod schema;
 mod series;

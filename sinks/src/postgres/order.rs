@@ -60,7 +60,7 @@ mod tests {
             through: Epoch(3),
             items: rows.to_vec(),
         };
-        let [minutes, _, hours, _] = WINDOWED.map(|wanted| of_table(&delivery, wanted));
+        let [minutes, _, hours, ..] = WINDOWED.map(|wanted| of_table(&delivery, wanted));
         assert_eq!(minutes, [&rows[4], &rows[0], &rows[5], &rows[3]]);
         assert_eq!(hours, [&rows[2]]);
     }

@@ -1,6 +1,7 @@
 //! The tables: made and brought up to date by versioned migrations, and kept within the retention.
 
 use super::failure::Failure;
+use super::policies;
 use super::session::Session;
 use super::tables::WINDOWED;
 use super::{PostgresSettings, Timescale};
@@ -13,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_mended.sql"),
     include_str!("migrations/0003_read_back.sql"),
     include_str!("migrations/0004_anomalies.sql"),
+    include_str!("migrations/0005_day.sql"),
 ];
 /// The advisory lock that whoever migrates holds ("tidewatc" in ASCII).
 const MIGRATION_LOCK: i64 = 0x7469_6465_7761_7463;
@@ -22,8 +24,8 @@ const MIGRATION_LOCK: i64 = 0x7469_6465_7761_7463;
 pub(super) enum Layout {
     /// TimescaleDB makes chunks by itself.
     Hypertables,
-    /// PostgreSQL's own partitions, one a day, which we make.
-    DailyPartitions,
+    /// PostgreSQL's own partitions, which we make.
+    Partitions,
 }
 
 /// A name as it stands in SQL.
@@ -102,7 +104,7 @@ pub(super) fn prepare(client: &mut Client, settings: &PostgresSettings) -> Resul
                 WHERE relname = 'aggregates_minute' AND relnamespace = current_schema()::regnamespace";
     let kind: String = client.query_one(kind, &[])?.get(0);
     Ok(if kind == "p" {
-        Layout::DailyPartitions
+        Layout::Partitions
     } else {
         Layout::Hypertables
     })
@@ -122,10 +124,16 @@ fn version(client: &mut impl postgres::GenericClient, settings: &PostgresSetting
     Ok(Some(last.unsigned_abs() as usize))
 }
 
+/// Waits until nobody else changes tables or policies.
+pub(super) fn lock(transaction: &mut Transaction<'_>) -> Result<(), Failure> {
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])?;
+    Ok(())
+}
+
 /// Applies what is missing, in one transaction; whoever else wants to, waits and then finds nothing missing.
 fn migrate(client: &mut Client, settings: &PostgresSettings) -> Result<(), Failure> {
     let mut transaction = client.transaction()?;
-    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])?;
+    lock(&mut transaction)?;
     if transaction
         .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&settings.schema])?
         .is_none()
@@ -155,13 +163,13 @@ fn apply(
     sql: &str,
 ) -> Result<(), Failure> {
     let by_window = match layout {
-        Layout::DailyPartitions => "PARTITION BY RANGE (window_start)",
+        Layout::Partitions => "PARTITION BY RANGE (window_start)",
         Layout::Hypertables => "",
     };
     transaction.batch_execute(&sql.replace("{by window}", by_window))?;
-    if version == 1 && layout == Layout::Hypertables {
+    if layout == Layout::Hypertables {
         let seconds = settings.chunk_interval.as_secs();
-        for table in WINDOWED {
+        for table in WINDOWED.into_iter().filter(|table| table.since == version) {
             transaction.batch_execute(&format!(
                 "SELECT create_hypertable('{}', 'window_start', chunk_time_interval => INTERVAL '{seconds} seconds',
                                           create_default_indexes => false)",
@@ -186,26 +194,19 @@ fn wanted_layout(transaction: &mut Transaction<'_>, settings: &PostgresSettings)
             Err(SinkError::stop(&settings.target, problem).into())
         }
         Timescale::Auto | Timescale::Require if has_extension => Ok(Layout::Hypertables),
-        _ => Ok(Layout::DailyPartitions),
+        _ => Ok(Layout::Partitions),
     }
 }
 
-/// Deletes chunks, partitions, dead letters and anomalies that are older than the retention.
+/// Deletes partitions, dead letters and anomalies that are older than the retention; of hypertables that is left to their
+/// policies, where there are any.
 pub(super) fn keep_retention(session: &mut Session, settings: &PostgresSettings) -> Result<(), Failure> {
-    if let Some(kept) = settings.retention {
-        let seconds = kept.as_secs();
-        match session.layout {
-            Layout::Hypertables => {
-                for table in WINDOWED {
-                    let sql = format!(
-                        "SELECT drop_chunks('{}', now() - INTERVAL '{seconds} seconds')",
-                        table.name
-                    );
-                    session.client.batch_execute(&sql)?;
-                }
-            }
-            Layout::DailyPartitions => session.days.drop_older(&mut session.client, seconds)?,
-        }
+    match session.layout {
+        Layout::Hypertables if session.has_policies => {}
+        Layout::Hypertables => policies::drop_chunks(session, settings)?,
+        Layout::Partitions => session
+            .days
+            .drop_older(&mut session.client, |table| settings.kept(table))?,
     }
     if let Some(kept) = settings.dead_letter_retention {
         let sql = "DELETE FROM dead_letters WHERE stored_at < now() - make_interval(secs => $1)";

@@ -1,15 +1,17 @@
 //! One connection, made when it is needed and given up after any error.
 
-use super::days::Days;
+use super::days::{self, Days};
 use super::failure::{Failure, connect_error};
+use super::policies;
 use super::schema::{self, Layout};
 use super::series::Known;
 use super::{PostgresSettings, Timescale};
 use crate::SinkError;
 use postgres::{Client, NoTls, Statement, Transaction};
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidewatch_failpoints::{Point, check};
+use tidewatch_proto::time::EventTime;
 
 /// How long to wait between two looks for what is older than the retention.
 const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -29,6 +31,8 @@ pub(super) struct Link {
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) layout: Layout,
+    /// Whether hypertables have policies of their own.
+    pub(super) has_policies: bool,
     /// The days that have a partition, as far as this session knows.
     pub(super) days: Days,
     /// The series that have been noted, as far as this session knows.
@@ -66,13 +70,7 @@ impl Link {
     /// Deletes what is older than the retention, once in a while. After an error the next look is as far away,
     /// so that deliveries go on.
     pub(super) fn keep_retention(&mut self) -> Result<(), SinkError> {
-        let settings = &self.settings;
-        let kept = [
-            settings.retention,
-            settings.dead_letter_retention,
-            settings.anomaly_retention,
-        ];
-        if kept == [None; 3] || Instant::now() < self.retention_due {
+        if Instant::now() < self.retention_due {
             return Ok(());
         }
         self.retention_due = Instant::now() + RETENTION_EVERY;
@@ -91,14 +89,33 @@ impl Session {
             client = connect(settings)?;
         }
         let layout = schema::prepare(&mut client, settings).map_err(about)?;
+        let has_policies = layout == Layout::Hypertables && policies::apply(&mut client, settings).map_err(about)?;
+        if layout == Layout::Hypertables {
+            policies::lift_limit(&mut client).map_err(about)?;
+        }
         check(Point::PostgresConnected).map_err(|injected| about(injected.into()))?;
         Ok(Session {
             client,
             layout,
+            has_policies,
             days: Days::default(),
             known: Known::default(),
             statements: HashMap::new(),
         })
+    }
+
+    /// What the retention is counted back from: the newest window, at most the clock; of hypertables the clock.
+    /// `coming` is the newest window of the delivery.
+    pub(super) fn newest(&mut self, coming: Option<EventTime>) -> Result<EventTime, Failure> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = EventTime(now.map_or(0, |now| now.as_millis() as i64));
+        match self.layout {
+            Layout::Hypertables => Ok(now),
+            Layout::Partitions => {
+                let newest = days::newest(&mut self.client)?.max(coming);
+                Ok(newest.map_or(now, |newest| newest.min(now)))
+            }
+        }
     }
 
     /// A transaction, and the statements prepared on this connection.

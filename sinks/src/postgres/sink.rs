@@ -102,14 +102,18 @@ impl Storing for PostgresSink {
         self.refuse_foreign(delivery, stragglers)?;
         self.link.keep_retention()?;
         let (parts, rows) = (&self.parts, &delivery.items);
-        let kept_from = mend::kept_from(self.link.settings().retention);
-        let mending = self.mending.as_ref();
-        let sorted = mending.map(|mending| (mending.sort(stragglers, |_| kept_from), mending.quantiles));
+        let mending = self.mending.as_ref().filter(|_| !stragglers.is_empty());
         self.link.run(|session, settings| {
-            if session.layout == Layout::DailyPartitions {
-                let windows = rows.iter().map(|row| (table(row.job).name, row.window_start.0));
+            let coming = rows.iter().map(|row| row.window_start).max();
+            let newest = mending.map(|_| session.newest(coming)).transpose()?;
+            let sorted = mending.zip(newest).map(|(mending, newest)| {
+                let from = |job| mend::kept_from(settings, job, newest);
+                (mending.sort(stragglers, from), mending.quantiles)
+            });
+            if session.layout == Layout::Partitions {
+                let windows = rows.iter().map(|row| (table(row.job), row.window_start.0));
                 let mended = sorted.iter().flat_map(|(sorted, _)| sorted.windows());
-                let mended = mended.map(|(job, start)| (table(job).name, start.0));
+                let mended = mended.map(|(job, start)| (table(job), start.0));
                 session.days.have(&mut session.client, windows.chain(mended))?;
             }
             store(session, settings, parts, delivery, sorted)
@@ -179,7 +183,7 @@ impl Write<'_, '_> {
     /// First rows of their windows are not there, unless they were delivered before or come from a replay.
     fn first_rows(&mut self, rows: &[&Row], layout: Layout) -> Result<(), Failure> {
         // TimescaleDB is left to inserts: it also comes behind proxies and in builds that have no COPY.
-        let whole = layout == Layout::DailyPartitions;
+        let whole = layout == Layout::Partitions;
         let mut rest = rows;
         while !rest.is_empty() {
             let chunk = if whole {

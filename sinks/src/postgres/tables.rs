@@ -20,11 +20,23 @@ pub(super) struct Column {
     put: Put,
 }
 
+/// How much time a partition spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Day,
+    Month,
+    Year,
+}
+
 /// A table of windows.
 pub(super) struct Table {
     pub(super) name: &'static str,
-    /// The primary key.
+    /// The migration that makes it.
+    pub(super) since: usize,
+    /// The primary key: what names a series, then the window.
     key: &'static [&'static str],
+    /// How much time a partition of PostgreSQL's own spans.
+    pub(super) step: Step,
     columns: &'static [Column],
 }
 
@@ -174,27 +186,42 @@ const ROLLUP: &[Column] = &[
 
 static MINUTE: Table = Table {
     name: "aggregates_minute",
+    since: 1,
     key: SERIES_KEY,
+    step: Step::Day,
     columns: SERIES,
 };
 static FIVE_MINUTES: Table = Table {
     name: "aggregates_five_minutes",
+    since: 1,
     key: SERIES_KEY,
+    step: Step::Day,
     columns: SERIES,
 };
 static HOUR: Table = Table {
     name: "aggregates_hour",
+    since: 1,
     key: SERIES_KEY,
+    step: Step::Month,
+    columns: SERIES,
+};
+static DAY: Table = Table {
+    name: "aggregates_day",
+    since: 5,
+    key: SERIES_KEY,
+    step: Step::Year,
     columns: SERIES,
 };
 static ROLLUPS: Table = Table {
     name: "rollups_minute",
+    since: 1,
     key: &["level", "name", "metric", "window_start"],
+    step: Step::Day,
     columns: ROLLUP,
 };
 
 /// Every table of windows.
-pub(super) static WINDOWED: [&Table; 4] = [&MINUTE, &FIVE_MINUTES, &HOUR, &ROLLUPS];
+pub(super) static WINDOWED: [&Table; 5] = [&MINUTE, &FIVE_MINUTES, &HOUR, &DAY, &ROLLUPS];
 
 /// The table of a job's rows.
 pub(super) fn table(job: Job) -> &'static Table {
@@ -202,6 +229,7 @@ pub(super) fn table(job: Job) -> &'static Table {
         Job::Minute => &MINUTE,
         Job::FiveMinutes => &FIVE_MINUTES,
         Job::Hour => &HOUR,
+        Job::Day => &DAY,
         Job::SiteMinute | Job::FleetMinute => &ROLLUPS,
     }
 }
@@ -211,11 +239,16 @@ pub(super) fn level(job: Job) -> &'static str {
     match job {
         Job::SiteMinute => "site",
         Job::FleetMinute => "fleet",
-        Job::Minute | Job::FiveMinutes | Job::Hour => "",
+        Job::Minute | Job::FiveMinutes | Job::Hour | Job::Day => "",
     }
 }
 
 impl Table {
+    /// The columns that name a series.
+    pub(super) fn series(&self) -> &'static [&'static str] {
+        &self.key[..self.key.len() - 1]
+    }
+
     /// Copies rows none of which is there: measured at 1.4 times the insert.
     pub(super) fn copy(&self) -> String {
         format!("COPY {} ({}) FROM STDIN (FORMAT binary)", self.name, self.names())

@@ -15,6 +15,8 @@ pub const FOLDER: &str = "store";
 pub const MINUTE_RETENTION: Span = Span::from_secs(30 * DAY_S);
 /// The default of [`SqliteConfig::hour_retention`].
 pub const HOUR_RETENTION: Span = Span::from_secs(2 * 365 * DAY_S);
+/// The default of [`SqliteConfig::day_retention`]: for ever, as far as a store lasts.
+pub const DAY_RETENTION: Span = Span::from_secs(100 * 365 * DAY_S);
 /// The default of [`SqliteConfig::dead_letter_retention`].
 pub const DEAD_LETTER_RETENTION: Span = Span::from_secs(30 * DAY_S);
 /// The default of [`SqliteConfig::anomaly_retention`].
@@ -44,6 +46,8 @@ pub struct SqliteConfig {
     pub five_minute_retention: Span,
     /// How long one-hour windows are kept.
     pub hour_retention: Span,
+    /// How long windows of a day are kept.
+    pub day_retention: Span,
     /// How long the rollups of sites and fleets are kept.
     pub rollup_retention: Span,
     /// How long dead letters are kept, by when they were stored.
@@ -65,6 +69,7 @@ impl Default for SqliteConfig {
             minute_retention: MINUTE_RETENTION,
             five_minute_retention: MINUTE_RETENTION,
             hour_retention: HOUR_RETENTION,
+            day_retention: DAY_RETENTION,
             rollup_retention: MINUTE_RETENTION,
             dead_letter_retention: DEAD_LETTER_RETENTION,
             anomaly_retention: ANOMALY_RETENTION,
@@ -121,6 +126,7 @@ impl SqliteConfig {
                 kept("embedded.five_minute_retention", self.five_minute_retention)?,
                 kept("embedded.hour_retention", self.hour_retention)?,
                 kept("embedded.rollup_retention", self.rollup_retention)?,
+                kept("embedded.day_retention", self.day_retention)?,
             ],
             letters_ms: kept("embedded.dead_letter_retention", self.dead_letter_retention)?,
             anomalies_ms: kept("embedded.anomaly_retention", self.anomaly_retention)?,

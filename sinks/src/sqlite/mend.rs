@@ -22,16 +22,17 @@ pub(super) fn store(
 ) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for ((device, metric), windows) in sorted.series {
-        for ((job, start), readings) in windows {
+        for ((job, start), mending) in windows {
             let of = (job, device, metric);
             let minute = start.0.div_euclid(PANE_MS);
             let window = Window {
                 connection,
                 of,
                 minute,
+                end: mending.end,
                 series: names.series(connection, of, minute)?,
             };
-            rows.extend(window.add(&readings, quantiles, through, put)?);
+            rows.extend(window.add(&mending.readings, quantiles, through, put)?);
         }
     }
     Ok(rows)
@@ -42,6 +43,7 @@ struct Window<'a> {
     connection: &'a Connection,
     of: (Job, &'a Name, &'a Name),
     minute: i64,
+    end: EventTime,
     series: u32,
 }
 
@@ -84,7 +86,7 @@ impl Window<'_> {
             key: device.clone(),
             metric: metric.clone(),
             window_start: start,
-            window_end: EventTime(start.0 + job.length_ms()),
+            window_end: self.end,
             values,
             status: Status::Corrected,
             revision,

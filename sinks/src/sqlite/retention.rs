@@ -120,25 +120,28 @@ fn forget(session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lets the oldest windows leave while the file holds more than it may: of minutes and rollups first, hours last.
+/// Lets the oldest windows leave while the file holds more than it may: of minutes and rollups first, then hours, then
+/// days.
 fn by_size(session: &mut Session, settings: &SqliteSettings, news: &News, mut steps: usize) -> Result<(), Failure> {
     while steps > 0 && used_bytes(&session.connection)? > settings.bytes_max {
         if !delete(session, &mut steps)? || used_bytes(&session.connection)? <= settings.bytes_max {
             break;
         }
-        let (by_minute, first) = match oldest(&session.connection, &Table::BY_MINUTE)? {
-            Some(first) => (true, Some(first)),
-            None => (false, oldest(&session.connection, &[Table::Hour])?),
-        };
-        let Some(first) = first else { break };
-        let tables: &[Table] = if by_minute { &Table::BY_MINUTE } else { &[Table::Hour] };
+        let mut leaving = None;
+        for (place, tables) in Table::LEAVING.into_iter().enumerate() {
+            if let Some(first) = oldest(&session.connection, tables)? {
+                leaving = Some((place, tables, first));
+                break;
+            }
+        }
+        let Some((place, tables, first)) = leaving else { break };
         let from = (tables[0].period_of(first) + 1) * tables[0].period();
         for table in tables {
             if from > session.kept.from[*table as usize] {
                 cut(session, *table, from)?;
             }
         }
-        tell(session, settings, news, (by_minute, from));
+        tell(session, settings, news, (place, from));
         delete(session, &mut steps)?;
     }
     Ok(())
@@ -155,9 +158,9 @@ fn oldest(connection: &Connection, tables: &[Table]) -> Result<Option<i64>, Fail
 }
 
 /// Says once a day of windows that they leave early.
-fn tell(session: &mut Session, settings: &SqliteSettings, news: &News, (by_minute, from): (bool, i64)) {
+fn tell(session: &mut Session, settings: &SqliteSettings, news: &News, (place, from): (usize, i64)) {
     let day = from.div_euclid(DAY_MINUTES);
-    let told = &mut session.told[usize::from(by_minute)];
+    let told = &mut session.told[place];
     if std::mem::replace(told, day) == day {
         return;
     }
@@ -166,11 +169,11 @@ fn tell(session: &mut Session, settings: &SqliteSettings, news: &News, (by_minut
         |_| "1970".to_owned(),
         |at| humantime::format_rfc3339_seconds(at).to_string(),
     );
-    let what = if by_minute {
-        "one-minute and five-minute windows and rollups"
-    } else {
-        "one-hour windows"
-    };
+    let what = [
+        "one-minute and five-minute windows and rollups",
+        "one-hour windows",
+        "windows of a day",
+    ][place];
     let bytes = tidewatch_settings::Size(settings.bytes_max);
     news(&format!(
         "the embedded store has reached embedded.bytes_max, {bytes}: {what} before {before} leave early"

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
 
 /// Each migration is applied once, in this order. Never change one that is out: add another.
-const MIGRATIONS: [fn() -> String; 2] = [tables, anomalies];
+const MIGRATIONS: [fn() -> String; 3] = [tables, anomalies, days];
 /// What says that the file is ours ("tide" in ASCII).
 const APPLICATION: i64 = 0x7469_6465;
 /// The bytes of a page. Most rows are packed, some two kilobytes of them together.
@@ -68,22 +68,30 @@ fn migrate(connection: &Connection, file: &Path) -> Result<(), Failure> {
     Ok(transaction.commit()?)
 }
 
+/// The tables of a kind of windows.
+fn windows(table: Table) -> String {
+    let name = table.name();
+    let mended = match table {
+        Table::Rollups => String::new(),
+        _ => format!(
+            "CREATE TABLE {name}_mended (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, state BLOB NOT NULL);"
+        ),
+    };
+    format!(
+        "CREATE TABLE {name} (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, row BLOB NOT NULL);
+         CREATE TABLE {name}_packed (id INTEGER PRIMARY KEY, rows BLOB NOT NULL);
+         {mended}"
+    )
+}
+
+/// Windows of a day.
+fn days() -> String {
+    windows(Table::Day)
+}
+
 /// Windows by table, names by number, dead letters, and how far each outbox part has come.
 fn tables() -> String {
-    let windows = Table::ALL.map(|table| {
-        let name = table.name();
-        let mended = match table {
-            Table::Rollups => String::new(),
-            _ => format!(
-                "CREATE TABLE {name}_mended (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, state BLOB NOT NULL);"
-            ),
-        };
-        format!(
-            "CREATE TABLE {name} (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, row BLOB NOT NULL);
-             CREATE TABLE {name}_packed (id INTEGER PRIMARY KEY, rows BLOB NOT NULL);
-             {mended}"
-        )
-    });
+    let windows = [Table::Minute, Table::FiveMinutes, Table::Hour, Table::Rollups].map(windows);
     windows.concat()
         + "
         -- The window before which nothing of a table is kept, in minutes since 1970.

@@ -25,8 +25,8 @@ pub(super) struct Session {
     pub(super) tend_at: Instant,
     /// The day before which names have been forgotten.
     pub(super) forgotten: i64,
-    /// The day of windows, of minutes and of hours, that was last said to leave early.
-    pub(super) told: [i64; 2],
+    /// The day of windows that was last said to leave early, as in [`Table::LEAVING`].
+    pub(super) told: [i64; 3],
     /// Messages for windows that are kept no more, and how many of them were told of.
     pub(super) gone: (usize, usize),
 }
@@ -72,7 +72,7 @@ impl Session {
             kept,
             tend_at: Instant::now(),
             forgotten: i64::MIN,
-            told: [i64::MIN; 2],
+            told: [i64::MIN; 3],
             gone: (0, 0),
         })
     }

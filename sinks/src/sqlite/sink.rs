@@ -199,6 +199,7 @@ pub(super) fn upsert(table: Table) -> &'static str {
         Table::Minute => upsert!("aggregates_minute"),
         Table::FiveMinutes => upsert!("aggregates_five_minutes"),
         Table::Hour => upsert!("aggregates_hour"),
+        Table::Day => upsert!("aggregates_day"),
         Table::Rollups => upsert!("rollups_minute"),
     }
 }

@@ -11,6 +11,7 @@ pub(super) enum Table {
     FiveMinutes,
     Hour,
     Rollups,
+    Day,
 }
 
 /// The three kinds of names that rows are of, as numbers in the file.
@@ -19,12 +20,22 @@ const SITE: i64 = 1;
 const FLEET: i64 = 2;
 
 impl Table {
-    /// Those with a row for each minute, which leave first when there is too much.
-    pub(super) const BY_MINUTE: [Table; 3] = [Table::Minute, Table::FiveMinutes, Table::Rollups];
     /// How many there are.
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 5;
     /// All of them.
-    pub(super) const ALL: [Table; Table::COUNT] = [Table::Minute, Table::FiveMinutes, Table::Hour, Table::Rollups];
+    pub(super) const ALL: [Table; Table::COUNT] = [
+        Table::Minute,
+        Table::FiveMinutes,
+        Table::Hour,
+        Table::Rollups,
+        Table::Day,
+    ];
+    /// The order in which they leave when there is too much, those together that have windows as long.
+    pub(super) const LEAVING: [&'static [Table]; 3] = [
+        &[Table::Minute, Table::FiveMinutes, Table::Rollups],
+        &[Table::Hour],
+        &[Table::Day],
+    ];
 
     /// The table of a job's rows.
     pub(super) fn of(job: Job) -> Table {
@@ -32,6 +43,7 @@ impl Table {
             Job::Minute => Table::Minute,
             Job::FiveMinutes => Table::FiveMinutes,
             Job::Hour => Table::Hour,
+            Job::Day => Table::Day,
             Job::SiteMinute | Job::FleetMinute => Table::Rollups,
         }
     }
@@ -42,6 +54,7 @@ impl Table {
             Table::Minute => "aggregates_minute",
             Table::FiveMinutes => "aggregates_five_minutes",
             Table::Hour => "aggregates_hour",
+            Table::Day => "aggregates_day",
             Table::Rollups => "rollups_minute",
         }
     }
@@ -50,6 +63,8 @@ impl Table {
     pub(super) fn period(self) -> i64 {
         match self {
             Table::Hour => 24 * 60,
+            // Some months.
+            Table::Day => 100 * 24 * 60,
             Table::Minute | Table::FiveMinutes | Table::Rollups => 60,
         }
     }
@@ -74,7 +89,7 @@ impl Table {
 /// What kind of name a job's rows are of.
 pub(super) fn kind(job: Job) -> i64 {
     match job {
-        Job::Minute | Job::FiveMinutes | Job::Hour => DEVICE,
+        Job::Minute | Job::FiveMinutes | Job::Hour | Job::Day => DEVICE,
         Job::SiteMinute => SITE,
         Job::FleetMinute => FLEET,
     }

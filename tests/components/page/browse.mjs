@@ -140,7 +140,7 @@ async function keyboard(page) {
   await page.waitForFunction(() => location.hash === "#/device/dev-000041/temperature");
   await hasCurve(page);
   await changes(page, "#value-detail");
-  for (const [digit, range] of [["3", "6h"], ["4", "24h"], ["5", "7d"], ["1", "15m"]]) {
+  for (const [digit, range] of [["3", "6h"], ["4", "24h"], ["5", "7d"], ["6", "30d"], ["7", "1y"], ["1", "15m"]]) {
     await page.keyboard.press(digit);
     await page.waitForSelector(`[data-range="${range}"][aria-pressed=true]`);
     await hasCurve(page);

@@ -12,10 +12,11 @@ use tidewatch_sinks::hot::LetterStore;
 use tidewatch_sinks::sqlite::{Sqlite, SqliteConfig};
 
 /// The tables of windows, and the job of each.
-pub const TABLES: [(&str, &str); 3] = [
+pub const TABLES: [(&str, &str); 4] = [
     ("minute", "aggregates_minute"),
     ("five_minutes", "aggregates_five_minutes"),
     ("hour", "aggregates_hour"),
+    ("day", "aggregates_day"),
 ];
 const COLUMNS: &str = "device_id, metric, (extract(epoch FROM window_start) * 1000)::bigint AS window_start, count, sum, \
                        min, max, first, last, mean, stddev, p50, p95, p99, invalid_count, status, revision";

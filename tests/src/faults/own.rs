@@ -128,6 +128,11 @@ impl Own {
             ("KAFKA__START", "earliest".to_owned()),
             ("POSTGRES__URL", services.program.postgres.clone()),
             ("POSTGRES__SCHEMA", self.database.config.schema.clone()),
+            // Some readings are months late.
+            ("POSTGRES__MINUTE_RETENTION", "36500days".to_owned()),
+            ("POSTGRES__FIVE_MINUTE_RETENTION", "36500days".to_owned()),
+            ("POSTGRES__HOUR_RETENTION", "36500days".to_owned()),
+            ("POSTGRES__ROLLUP_RETENTION", "36500days".to_owned()),
             ("OUTPUT__KAFKA__TOPIC", self.rows.clone()),
             ("OUTPUT__KAFKA__CREATE_TOPICS", "true".to_owned()),
             ("ENGINE__THREADS", shape.threads.to_string()),

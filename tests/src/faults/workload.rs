@@ -69,7 +69,7 @@ impl Workload {
 
     /// A message without metrics for each partition that closes all windows of the workload.
     pub fn closing(&self) -> Vec<Sent> {
-        let ts = START + self.span_ms + 240 * MINUTE;
+        let ts = START + self.span_ms + 28 * 60 * MINUTE;
         let closing = |partition| Sent {
             partition,
             log_ms: ts,

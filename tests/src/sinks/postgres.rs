@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::time::LogTime;
+use tidewatch_sinks::postgres::config::FOR_EVER;
 use tidewatch_sinks::postgres::{PostgresConfig, PostgresSettings};
 
 /// A database and a schema of its own in it, dropped at the end.
@@ -21,6 +22,11 @@ impl Database {
             config: PostgresConfig {
                 url: url.to_owned(),
                 schema: unique("tide"),
+                // Rows of tests are years old.
+                minute_retention: FOR_EVER,
+                five_minute_retention: FOR_EVER,
+                hour_retention: FOR_EVER,
+                rollup_retention: FOR_EVER,
                 ..Default::default()
             },
         }

@@ -3,6 +3,7 @@
 use super::delivery;
 use std::sync::PoisonError;
 use tidewatch_proto::ids::{Offset, Partition};
+use tidewatch_proto::row::{Job, Jobs};
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::EventTime;
 use tidewatch_settings::Span;
@@ -48,15 +49,18 @@ fn timescale_adds_each_reading_once() {
 #[test]
 fn rows_past_the_retention_are_not_made_again() {
     let mut database = Database::new(&component("TIDEWATCH_TEST_POSTGRES"));
-    database.config.retention = Some(Span::from_secs(30 * 86_400));
+    database.config.minute_retention = Span::from_secs(30 * 86_400);
+    database.config.five_minute_retention = Span::from_secs(30 * 86_400);
     let late = [Straggler {
         partition: Partition(1),
         offset: Offset(100),
         device: "late-0".into(),
         at: EventTime(1_750_003_200_000),
         readings: vec![("load".into(), 1.0)],
+        taken: Jobs::default(),
     }];
     let rows = sink(&database).mend(&delivery(1, 5, Vec::new()), &late).unwrap();
-    assert_eq!(rows, []);
+    let jobs: Vec<Job> = rows.iter().map(|row| row.job).collect();
+    assert_eq!(jobs, [Job::Hour, Job::Day], "what is kept longer takes the reading");
     assert_eq!(database.number("SELECT count(*) FROM aggregates_minute"), 0);
 }

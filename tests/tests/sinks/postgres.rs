@@ -2,14 +2,19 @@
 
 use super::{all_of, delivery, minutes, partitions};
 use std::sync::{Mutex, PoisonError};
-use tidewatch_proto::ids::KeyGroup;
+use tidewatch_proto::ids::{Epoch, KeyGroup, Offset, Partition};
 use tidewatch_proto::query::DeviceQuery;
+use tidewatch_proto::row::{Job, Jobs, Row, Status};
+use tidewatch_proto::straggler::Straggler;
+use tidewatch_proto::time::EventTime;
 use tidewatch_settings::Span;
-use tidewatch_sinks::conformance::{LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, letter_store, sink};
+use tidewatch_sinks::conformance::{
+    LARGE_BYTES, LetterSubject, Subject, dead_letter_sink, letter_store, mending, row, sink,
+};
 use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::parts::Parts;
 use tidewatch_sinks::postgres::{PostgresDeadLetters, PostgresHotStore, PostgresLetterStore, PostgresSink, Timescale};
-use tidewatch_sinks::{ErrorKind, Sink, SinkError};
+use tidewatch_sinks::{ErrorKind, Sink, SinkError, Storing};
 use tidewatch_tests::sinks::component;
 use tidewatch_tests::sinks::postgres::Database;
 
@@ -85,16 +90,92 @@ fn timescale_passes_the_suite() {
         "SELECT count(*) FROM timescaledb_information.hypertables WHERE hypertable_schema = '{}'",
         database.config.schema
     );
-    assert_eq!(database.number(&hypertables), 4);
-    database.config.retention = Some(Span::from_secs(30 * 86_400));
-    let mut sink = PostgresSink::new(database.settings(), Parts::all());
-    sink.deliver(&delivery(2, 100, Vec::new())).unwrap();
-    drop(sink);
-    assert_eq!(
-        database.number("SELECT count(*) FROM aggregates_hour"),
-        0,
-        "rows of 2023 are past the retention"
+    assert_eq!(database.number(&hypertables), 5);
+}
+
+/// Runs the jobs of a kind of policy, which nothing runs in this TimescaleDB by itself.
+fn run_jobs(database: &Database, policy: &str) -> usize {
+    let mut client = database.client();
+    let jobs = format!(
+        "SELECT job_id FROM timescaledb_information.jobs
+         WHERE hypertable_schema = '{}' AND proc_name = 'policy_{policy}' ORDER BY job_id",
+        database.config.schema
     );
+    let jobs = client.query(&jobs, &[]).expect("jobs are listed");
+    let jobs: Vec<i32> = jobs.iter().map(|row| row.get(0)).collect();
+    for job in &jobs {
+        client
+            .batch_execute(&format!("CALL run_job({job})"))
+            .expect("the job runs");
+    }
+    jobs.len()
+}
+
+#[test]
+fn timescale_has_the_policies_that_are_configured() {
+    let _one_at_a_time = TIMESCALE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut database = Database::new(&component("TIDEWATCH_TEST_TIMESCALE"));
+    let forget = |database: &Database| database.client().batch_execute("DEALLOCATE ALL").unwrap();
+    forget(&database);
+    database.config.timescale = Timescale::Require;
+    database.config.statement_rows_max = 100;
+    database.config.compress_after = Some(Span::from_secs(7 * 86_400));
+    let open = |database: &Database| PostgresSink::new(database.settings(), Parts::all()).mending(mending());
+    let rows = || [minutes("early", 0..90), vec![row(Job::Hour, "early", 0, 1)]].concat();
+    open(&database).deliver(&delivery(1, 10, rows())).unwrap();
+    assert_eq!(
+        (run_jobs(&database, "compression"), run_jobs(&database, "retention")),
+        (5, 0)
+    );
+    let compressed = format!(
+        "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_schema = '{}' AND is_compressed",
+        database.config.schema
+    );
+    assert_eq!(database.number(&compressed), 2, "a chunk of minutes and one of hours");
+    // Corrections and readings beyond the horizon get into compressed chunks.
+    let corrected = Row {
+        status: Status::Corrected,
+        revision: Epoch(5),
+        ..row(Job::Minute, "early", 7, 5)
+    };
+    let late = Straggler {
+        partition: Partition(0),
+        offset: Offset(3),
+        device: "early".into(),
+        at: EventTime(corrected.window_start.0 + 60_000),
+        readings: vec![("temperature".into(), 1.0)],
+        taken: Jobs::default(),
+    };
+    let mended = open(&database)
+        .mend(&delivery(1, 20, vec![corrected.clone()]), &[late])
+        .unwrap();
+    let jobs: Vec<Job> = mended.iter().map(|row| row.job).collect();
+    assert_eq!(
+        (jobs[0], jobs.len()),
+        (Job::Minute, 8),
+        "a minute, five hops, an hour and a day"
+    );
+    forget(&database);
+    let stored = PostgresHotStore::new(database.settings())
+        .series(&all_of("early"))
+        .unwrap();
+    assert_eq!((stored.len(), &stored[7]), (90, &corrected));
+    assert_eq!(stored[8], mended[0]);
+    // Another configuration changes them.
+    database.config.compress_after = None;
+    database.config.minute_retention = Span::from_secs(30 * 86_400);
+    open(&database).deliver(&delivery(2, 100, Vec::new())).unwrap();
+    assert_eq!(
+        (run_jobs(&database, "compression"), run_jobs(&database, "retention")),
+        (0, 1)
+    );
+    assert_eq!(
+        database.number("SELECT count(*) FROM aggregates_minute"),
+        0,
+        "rows of 2023 have left"
+    );
+    assert_eq!(database.number("SELECT count(*) FROM aggregates_hour"), 1);
+    forget(&database);
 }
 
 #[test]
@@ -255,16 +336,53 @@ fn workers_share_a_database_from_the_first_moment() {
 #[test]
 fn what_is_past_the_retention_leaves() {
     let mut database = postgres_database();
+    // From the fifteenth of November 2023 on: minutes and hours of forty days, days of four hundred.
+    let days = |days: i64, job: Job| (0..days).map(move |day| row(job, "old", day * 1_440, 1));
+    let rows = days(40, Job::Minute)
+        .chain(days(40, Job::Hour))
+        .chain(days(400, Job::Day));
     let mut sink = PostgresSink::new(database.settings(), Parts::all());
-    sink.deliver(&delivery(1, 1, minutes("old", (0..3).map(|day| day * 1440))))
-        .unwrap();
-    database.config.retention = Some(Span::from_secs(86_400));
+    sink.deliver(&delivery(1, 1, rows.collect())).unwrap();
+    let partitions = |database: &Database, table: &str| {
+        database.number(&format!(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = '{table}'::regclass"
+        ))
+    };
+    let all = |database: &Database| {
+        ["aggregates_minute", "aggregates_hour", "aggregates_day"].map(|table| partitions(database, table))
+    };
+    assert_eq!(all(&database), [40, 2, 2], "days, months and years");
+    // It is counted back from the newest minute, of the twenty-fourth of December.
+    let three_days = Span::from_secs(3 * 86_400);
+    database.config.minute_retention = three_days;
+    database.config.hour_retention = three_days;
+    database.config.day_retention = three_days;
     let mut sink = PostgresSink::new(database.settings(), Parts::all());
     sink.deliver(&delivery(1, 2, Vec::new())).unwrap();
-    let partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'aggregates_minute'::regclass";
-    assert_eq!(database.number(partitions), 0);
+    assert_eq!(all(&database), [5, 1, 2], "of a month or a year all has to be too old");
     sink.deliver(&delivery(1, 3, minutes("old", 0..1))).unwrap();
-    assert_eq!(database.number("SELECT count(*) FROM aggregates_minute"), 1);
+    assert_eq!(database.number("SELECT count(*) FROM aggregates_minute"), 6);
+}
+
+#[test]
+fn partitions_of_days_that_earlier_releases_have_made_stay() {
+    let database = postgres_database();
+    let mut sink = PostgresSink::new(database.settings(), Parts::all());
+    sink.check().unwrap();
+    database
+        .client()
+        .batch_execute(
+            "CREATE TABLE aggregates_hour_p20231115 PARTITION OF aggregates_hour
+             FOR VALUES FROM ('2023-11-15 00:00Z') TO ('2023-11-16 00:00Z')",
+        )
+        .unwrap();
+    let rows = [0, 1_440, 30 * 1_440].map(|minute| row(Job::Hour, "dev", minute, 1));
+    sink.deliver(&delivery(1, 1, rows.to_vec())).unwrap();
+    let names = "SELECT count(*) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+                 WHERE inhparent = 'aggregates_hour'::regclass
+                   AND relname IN ('aggregates_hour_p20231115', 'aggregates_hour_p20231116', 'aggregates_hour_p202312')";
+    assert_eq!(database.number(names), 3);
+    assert_eq!(database.number("SELECT count(*) FROM aggregates_hour"), 3);
 }
 
 #[test]

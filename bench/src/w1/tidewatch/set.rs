@@ -36,6 +36,7 @@ impl Set {
             quantiles: matches!(self, Self::Quantiles | Self::W2 | Self::Hours | Self::Full),
             five_minutes: self.has_hops(),
             hour: matches!(self, Self::Hours | Self::Full),
+            day: matches!(self, Self::Full),
             ..EngineConfig::default()
         }
     }

@@ -66,9 +66,17 @@ pub(super) const ENGINE: Section = Section {
         },
         Key {
             name: "windows",
-            kind: Kind::SomeOf(&["1m", "5m", "1h"]),
-            default: "1m,5m,1h",
-            about: "The windows of each series: a minute, five minutes hopping by one, an hour. `1m` is required.",
+            kind: Kind::SomeOf(&["1m", "5m", "1h", "1d"]),
+            default: "1m,5m,1h,1d",
+            about: "The windows of each series: a minute, five minutes hopping by one, an hour, a day. `1m` is required.",
+        },
+        Key {
+            name: "time_zone",
+            kind: Kind::Text,
+            default: "UTC",
+            about: "The time zone that days are of, by its name in the IANA database, such as `Europe/Berlin`; the database \
+                    is in the program. Days on which clocks are changed have 23 or 25 hours. When it is changed, the days \
+                    that are open then are left out, and the next ones are of the new zone.",
         },
         Key {
             name: "epoch_bytes",

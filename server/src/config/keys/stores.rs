@@ -88,10 +88,43 @@ pub(super) const POSTGRES: Section = Section {
             about: "How much time a chunk of a hypertable spans.",
         },
         Key {
-            name: "retention",
+            name: "minute_retention",
             kind: Kind::Span(DAY, AGES),
+            default: "30days",
+            about: "How long one-minute windows are kept. In hypertables it is a policy of TimescaleDB's, by the clock; \
+                    otherwise partitions are dropped (of a day, for one-hour windows of a month and for those of a day of a \
+                    year), by the newest window, at most the clock.",
+        },
+        Key {
+            name: "five_minute_retention",
+            kind: Kind::Span(DAY, AGES),
+            default: "30days",
+            about: "How long five-minute windows are kept.",
+        },
+        Key {
+            name: "hour_retention",
+            kind: Kind::Span(DAY, AGES),
+            default: "730days",
+            about: "How long one-hour windows are kept.",
+        },
+        Key {
+            name: "day_retention",
+            kind: Kind::Span(DAY, AGES),
+            default: "36500days",
+            about: "How long windows of a day are kept; with 36500days, as any other windows, for ever.",
+        },
+        Key {
+            name: "rollup_retention",
+            kind: Kind::Span(DAY, AGES),
+            default: "30days",
+            about: "How long the rollups of sites and fleets are kept.",
+        },
+        Key {
+            name: "compress_after",
+            kind: Kind::Span(HOUR, AGES),
             default: "",
-            about: "How long windows are kept, by their start; without it for ever.",
+            about: "From which age on chunks of hypertables are compressed, by series, as a policy of TimescaleDB's; without \
+                    it they aren't. Corrections and readings beyond the horizon get into compressed chunks too, at a cost.",
         },
         Key {
             name: "dead_letter_retention",
@@ -134,7 +167,7 @@ pub(super) const EMBEDDED: Section = Section {
     about: "The embedded store: rows when `output.store` is `embedded`, dead letters when `dead_letter.kind` is. It is a \
             folder with one file, which SQLite writes, and belongs to one process: a cluster can't have it. How long \
             windows are kept is counted back from the newest, by their start, in whole periods: of an hour, and for \
-            one-hour windows of a day.",
+            one-hour windows of a day, for those of a day of a hundred.",
     keys: &[
         Key {
             name: "folder",
@@ -162,6 +195,12 @@ pub(super) const EMBEDDED: Section = Section {
             about: "How long one-hour windows are kept.",
         },
         Key {
+            name: "day_retention",
+            kind: Kind::Span(HOUR, AGES),
+            default: "36500days",
+            about: "How long windows of a day are kept.",
+        },
+        Key {
             name: "rollup_retention",
             kind: Kind::Span(HOUR, AGES),
             default: "30days",
@@ -184,7 +223,7 @@ pub(super) const EMBEDDED: Section = Section {
             kind: Kind::Size(16 * MIB, i64::MAX),
             default: "8GiB",
             about: "How large the store may get, but for what is just being written. Beyond it the oldest windows leave \
-                    early, and it is said; one-hour windows leave last.",
+                    early, and it is said; one-hour windows leave after minutes, and days last.",
         },
         Key {
             name: "dead_letter_bytes_max",

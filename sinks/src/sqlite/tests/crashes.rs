@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tidewatch_proto::ids::{Offset, Partition};
-use tidewatch_proto::row::{Job, Row};
+use tidewatch_proto::row::{Job, Jobs, Row};
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::EventTime;
 
@@ -39,6 +39,7 @@ fn straggler(number: u64) -> Straggler {
         device: "late".into(),
         at: EventTime(super::DAY_MS + 1_000),
         readings: vec![("temperature".into(), 1.0)],
+        taken: Jobs::default(),
     }
 }
 

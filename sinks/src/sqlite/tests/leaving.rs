@@ -11,15 +11,24 @@ use crate::{Sink, Storing};
 use std::sync::{Arc, Mutex};
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::query::DeviceQuery;
-use tidewatch_proto::row::{Job, Row};
+use tidewatch_proto::row::{Job, Jobs, Row};
 use tidewatch_proto::straggler::Straggler;
 use tidewatch_proto::time::EventTime;
 
 const DAY_MINUTES: i64 = 24 * 60;
 
+/// After how many minutes the next window of a job begins.
+fn every(job: Job) -> i64 {
+    match job {
+        Job::Hour => 60,
+        Job::Day => DAY_MINUTES,
+        _ => 1,
+    }
+}
+
 /// A row of every job that ends within a minute.
 fn every_job(minute: i64) -> Vec<Row> {
-    let jobs = Job::ALL.into_iter().filter(|job| *job != Job::Hour || minute % 60 == 0);
+    let jobs = Job::ALL.into_iter().filter(|job| minute % every(*job) == 0);
     jobs.map(|job| row(job, "dev", minute, minute as u64 + 1)).collect()
 }
 
@@ -38,7 +47,7 @@ fn each_job_keeps_to_its_own_retention() {
     for alone_ms in [0, 3_600_000] {
         let folder = tempfile::tempdir().unwrap();
         let settings = SqliteSettings {
-            kept_ms: days([1, 2, 4, 3]),
+            kept_ms: days([1, 2, 4, 3, 50]),
             ..settings(folder.path(), alone_ms)
         };
         let minutes: Vec<i64> = (0..6 * DAY_MINUTES).step_by(20).collect();
@@ -57,15 +66,17 @@ fn each_job_keeps_to_its_own_retention() {
             (Job::Minute, 1),
             (Job::FiveMinutes, 2),
             (Job::Hour, 4),
+            (Job::Day, 50),
             (Job::SiteMinute, 3),
             (Job::FleetMinute, 3),
         ] {
-            let period = if job == Job::Hour { DAY_MINUTES } else { 60 };
-            let from = (newest - kept_days * DAY_MINUTES).div_euclid(period) * period;
+            let period = Table::of(job).period();
+            let offset = DAY_MS / MINUTE_MS;
+            let from = (offset + newest - kept_days * DAY_MINUTES).div_euclid(period) * period - offset;
             let left: Vec<i64> = minutes
                 .iter()
                 .copied()
-                .filter(|minute| *minute >= from && (job != Job::Hour || minute % 60 == 0))
+                .filter(|minute| *minute >= from && minute % every(job) == 0)
                 .collect();
             assert_eq!(starts(&store, job), left, "{job:?}");
         }
@@ -77,19 +88,21 @@ fn each_job_keeps_to_its_own_retention() {
             device: "dev".into(),
             at: EventTime(DAY_MS + (newest - 2 * DAY_MINUTES - 300) * MINUTE_MS),
             readings: vec![("temperature".into(), 1.0)],
+            taken: Jobs::default(),
         };
         let mended = sink
             .mend(&delivery(1, 3, every_job(newest - 5 * DAY_MINUTES)), &[late])
             .unwrap();
         let jobs: Vec<Job> = mended.iter().map(|row| row.job).collect();
-        assert_eq!(jobs, [Job::Hour]);
+        assert_eq!(jobs, [Job::Hour, Job::Day]);
         assert!(starts(&store, Job::Minute)[0] >= newest - DAY_MINUTES - 60);
         let gone = Straggler {
             partition: Partition(0),
             offset: Offset(2),
             device: "dev".into(),
-            at: EventTime(DAY_MS),
+            at: EventTime(DAY_MS - 400 * DAY_MINUTES * MINUTE_MS),
             readings: vec![("temperature".into(), 1.0)],
+            taken: Jobs::default(),
         };
         assert_eq!(sink.mend(&delivery(1, 4, vec![]), &[gone]).unwrap(), []);
         let told = store.write(|session, _, _| Ok(session.gone)).unwrap();
@@ -101,7 +114,7 @@ fn each_job_keeps_to_its_own_retention() {
 fn a_device_whose_rows_have_left_is_listed_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SqliteSettings {
-        kept_ms: days([1, 1, 1, 1]),
+        kept_ms: days([1, 1, 1, 1, 1]),
         ..settings(folder.path(), 0)
     };
     let listed = || {
@@ -120,7 +133,7 @@ fn a_device_whose_rows_have_left_is_listed_no_more() {
         sink.deliver(&delivery(1, 1, rows)).unwrap();
     };
     deliver("silent", 0);
-    deliver("alive", 10 * DAY_MINUTES);
+    deliver("alive", 210 * DAY_MINUTES);
     assert_eq!(listed(), ["alive"]);
     let connection = rusqlite::Connection::open(open(&settings).file()).unwrap();
     let count = |table: &str| {
@@ -129,7 +142,7 @@ fn a_device_whose_rows_have_left_is_listed_no_more() {
             .unwrap()
     };
     assert_eq!((count("names"), count("series")), (1, 1), "it is forgotten");
-    deliver("silent", 10 * DAY_MINUTES + 1);
+    deliver("silent", 210 * DAY_MINUTES + 1);
     assert_eq!(listed(), ["alive", "silent"]);
 }
 
@@ -137,7 +150,7 @@ fn a_device_whose_rows_have_left_is_listed_no_more() {
 fn a_clock_that_runs_ahead_makes_nothing_leave() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SqliteSettings {
-        kept_ms: days([1, 1, 1, 1]),
+        kept_ms: days([1, 1, 1, 1, 1]),
         ..settings(folder.path(), 0)
     };
     let now = crate::sqlite::retention::wall_ms() / MINUTE_MS - DAY_MS / MINUTE_MS;
@@ -195,8 +208,12 @@ fn at_the_bound_of_the_size_the_oldest_leave_and_it_is_said() {
             device: "dev".into(),
             at: EventTime(DAY_MS),
             readings: vec![("temperature".into(), 1.0)],
+            taken: Jobs::default(),
         };
         let mended = sink.mend(&delivery(1, 10_000, vec![]), &[late]).unwrap();
-        assert_eq!(mended.iter().map(|row| row.job).collect::<Vec<_>>(), [Job::Hour]);
+        assert_eq!(
+            mended.iter().map(|row| row.job).collect::<Vec<_>>(),
+            [Job::Hour, Job::Day]
+        );
     }
 }
