@@ -12,6 +12,20 @@ use tidewatch_tests::sinks::component;
 /// What the server that wants a token knows.
 const TOKEN: &str = "viewer-0123456789";
 
+/// What some of the devices go above and below all the time.
+const RULES: &str = r#"
+[warm]
+detector = "threshold"
+severity = "critical"
+metric = "temperature"
+of = "max"
+above = 20.0
+
+[silent]
+detector = "dead_man"
+for = "15m"
+"#;
+
 /// The browser's script, ended with the test.
 struct Browser {
     child: Child,
@@ -77,7 +91,10 @@ fn the_page_lives_and_survives_its_server() {
     let registry = folder.path().join("devices.csv");
     let belongs = "dev-000041,north,trucks,\ndev-000042,north,ships,\ndev-000043,south,trucks,\n";
     std::fs::write(&registry, format!("device_id,site,fleet,valid_from\n{belongs}")).expect("written");
+    let rules = folder.path().join("rules.toml");
+    std::fs::write(&rules, RULES).expect("written");
     let variables = [
+        ("RULES__FILE", rules.display().to_string()),
         ("REGISTRY__FILE", registry.display().to_string()),
         ("API__LISTEN", api.clone()),
         ("FLEET__DEVICES", "120".to_owned()),

@@ -12,7 +12,7 @@ import readline from "node:readline";
 const [modules, chromium, url, shots, locked, token] = process.argv.slice(2);
 const playwright = createRequire(path.join(modules, "node_modules", "here.js"))("playwright-core");
 const LIMIT = 30_000;
-const VIEWS = [["fleet", "#/fleet"], ["devices", "#/devices"], ["series", "#/device/dev-000042/temperature"], ["letters", "#/letters"], ["engine", "#/engine"]];
+const VIEWS = [["fleet", "#/fleet"], ["devices", "#/devices"], ["series", "#/device/dev-000042/temperature"], ["anomalies", "#/anomalies"], ["letters", "#/letters"], ["engine", "#/engine"]];
 
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 mkdirSync(shots, { recursive: true });
@@ -78,6 +78,7 @@ async function visit(page, [name, hash]) {
     fleet: () => hasCurve(page),
     devices: () => page.waitForSelector("a.row"),
     series: () => hasCurve(page),
+    anomalies: () => page.waitForSelector("details.anomaly"),
     letters: () => page.waitForSelector("details.letter"),
     engine: () => page.waitForSelector(".flow .is-moving", { state: "attached" }),
   };
@@ -188,6 +189,36 @@ async function documented(page) {
   assert.deepEqual(wrongs, []);
 }
 
+/** What rules have found: a number, a list by severity and device, each in words, and the way to its curve, which is marked. */
+async function anomalies(page) {
+  await visit(page, VIEWS[0]);
+  await until("a number of anomalies", async () => /^\d/.test(await text(page, "#anomalies-now")));
+  await page.keyboard.press("g");
+  await page.keyboard.press("a");
+  const first = page.locator("#cleared details.anomaly:has-text('of temperature')").first();
+  await first.waitFor();
+  await page.selectOption("main select", "critical");
+  await until("critical ones alone", async () => {
+    const shown = await page.locator("details.anomaly .severity").allInnerTexts();
+    return shown.length > 0 && shown.every((word) => word === "critical");
+  });
+  const device = await first.locator(".whose").innerText();
+  await page.fill("main input[type=search]", device);
+  await until("those of a device", async () => {
+    const shown = await page.locator("details.anomaly .whose").allInnerTexts();
+    return shown.length > 0 && shown.every((id) => id === device);
+  });
+  await first.locator("summary").focus();
+  await page.keyboard.press("Enter");
+  const facts = await first.locator(".facts").innerText();
+  for (const word of ["warm", "at most 20", "began with", "farthest out"]) assert.ok(facts.includes(word), facts);
+  await first.locator("a").click();
+  await page.waitForSelector("[data-range=around][aria-pressed=true]");
+  await hasCurve(page);
+  await page.waitForSelector("#found details.anomaly");
+  await shoot(page, "around-light");
+}
+
 /** What is corrected is marked. */
 async function corrected(page) {
   await visit(page, VIEWS[2]);
@@ -242,7 +273,7 @@ async function survives(page) {
   page.away = false;
   await changes(page, "#messages + .detail");
   assert.ok(await page.evaluate(() => window.stays), "it was not loaded again");
-  await visit(page, VIEWS[4]);
+  await visit(page, VIEWS[5]);
 }
 
 const browser = await playwright.chromium.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu", "--force-device-scale-factor=1"] });
@@ -251,6 +282,7 @@ try {
   await keyboard(page);
   await places(page);
   await corrected(page);
+  await anomalies(page);
   await looks(browser, "dark", { colorScheme: "dark", viewport: { width: 1280, height: 860 } });
   await looks(browser, "phone", { colorScheme: "light", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true });
   await looks(browser, "phone-dark", { colorScheme: "dark", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true });
