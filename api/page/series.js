@@ -21,6 +21,8 @@ const RANGES = [
   { name: "1y", length: 366 * DAY, step: DAY, asked: { window: "1d" }, otherwise: { window: "1h", step: "1day" } },
 ];
 const TABLE_ROWS = 12;
+/** How often is looked for a series that there isn't. */
+const UNKNOWN_MS = 2_000;
 const AGAIN_MS = 60_000;
 
 /** Around an anomaly it shows at least so much before and after. */
@@ -158,6 +160,8 @@ export function show(main, [device, metric, when], signal) {
       if (signal.aborted || question !== asked) return;
       const unknown = problem.status === 404;
       state.replaceChildren(unknown ? notice("There is no such series", `${device} has sent no ${metric} that is still kept.`) : failure(problem, load));
+      // It may have sent nothing yet.
+      if (unknown) timer = setTimeout(load, UNKNOWN_MS);
     }
   }
 

@@ -127,10 +127,13 @@ impl Running {
 
     /// The answer of one of the first ten processes to a GET, its head too.
     pub fn get_from(&self, process: usize, path: &str) -> String {
+        get(&self.api(process), path).expect("an answer")
+    }
+
+    /// Where one of the first ten processes answers: host and port.
+    pub fn api(&self, process: usize) -> String {
         let heard = self.heard.lock().expect("not poisoned");
-        let api = heard.apis.values().nth(process).cloned();
-        drop(heard);
-        get(&api.expect("it answers"), path).expect("an answer")
+        heard.apis.values().nth(process).cloned().expect("it answers")
     }
 
     /// A number from its page of metrics: of several processes the sum. None while one doesn't answer.
