@@ -14,13 +14,18 @@ export class Problem extends Error {
 }
 
 /** The JSON at a path; asks for a token when one is needed. */
-export async function get(path, parameters = {}, signal) {
+export const get = (path, parameters, signal) => ask("GET", path, parameters, signal);
+
+/** Has something done, and gives what is answered. */
+export const post = (path, parameters) => ask("POST", path, parameters);
+
+async function ask(method, path, parameters = {}, signal) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value != null && value !== ""));
   const url = query.size ? `${path}?${query}` : path;
   for (;;) {
     const used = token;
     const headers = used ? { authorization: `Bearer ${used}` } : {};
-    const response = await fetch(url, { headers, signal, cache: "no-store" });
+    const response = await fetch(url, { method, headers, signal, cache: "no-store" });
     if (response.ok) return response.json();
     const body = await response.json().catch(() => ({}));
     if (response.status !== 401) throw new Problem(response.status, body);

@@ -1,6 +1,6 @@
 // Dead letters: records that can't be used, why, and their bytes.
 
-import { currentToken, get } from "./api.js";
+import { currentToken, get, post } from "./api.js";
 import { arrows, failure, h, notice, text, waiting } from "./dom.js";
 import { bytes, clock, count, day, full } from "./format.js";
 import { on } from "./live.js";
@@ -44,6 +44,52 @@ async function download(letter) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1_000);
 }
 
+/** What is said of a replay: where the bytes are now. */
+function whereNow({ at, partition, offset }) {
+  const where = offset == null ? "was cut off: replay it to find out whether it is there" : `${partition} @ ${offset}`;
+  return `${where}, ${day(at)}, ${clock(at)}`;
+}
+
+/** Puts a letter into its log again, when that is confirmed. */
+function replaying(letter) {
+  let done = letter.replayed;
+  const said = h("p.detail", { role: "status" });
+  const ask = h("button.button", { type: "button", onclick: () => turn(true) });
+  const yes = h("button.button.primary", { type: "button", onclick: send }, "Put it there");
+  const no = h("button.button", { type: "button", onclick: () => turn(false) }, "Leave it");
+  const sure = h("div.controls", { role: "group", "aria-label": "Confirm the replay", hidden: true });
+  const again = () => done?.offset != null;
+
+  function turn(asks) {
+    ask.hidden = asks;
+    sure.hidden = !asks;
+    text(ask, again() ? "Replay once more" : "Replay");
+    if (asks) {
+      const warning = again() ? " It was done before: what was accepted then may count twice." : "";
+      sure.replaceChildren(h("p", null, `Its bytes go into ${letter.partition} again, as a new record that is read as things are set today.${warning}`), yes, no);
+      no.focus();
+    } else {
+      text(said, done ? `Replayed: ${whereNow(done)}` : "");
+    }
+  }
+
+  async function send() {
+    yes.disabled = true;
+    try {
+      done = await post(`/v1/dead-letters/${letter.number}/replay`, { force: again() ? "true" : null });
+      turn(false);
+    } catch (problem) {
+      turn(false);
+      text(said, problem.detail ?? problem.message);
+    }
+    yes.disabled = false;
+    ask.focus();
+  }
+
+  turn(false);
+  return h("div.controls", null, ask, sure, said);
+}
+
 function one(letter) {
   const data = decode(letter.payload);
   const cut = letter.payload_bytes > data.length ? `the first ${bytes(data.length)} of ${bytes(letter.payload_bytes)}` : bytes(letter.payload_bytes);
@@ -58,7 +104,7 @@ function one(letter) {
         h("div", null, h("dt", null, "offset"), h("dd", null, String(letter.offset))),
         h("div", null, h("dt", null, "size"), h("dd", null, cut))),
       h("pre.dump", { tabindex: 0, "aria-label": "The record's bytes" }, dump(data)),
-      h("div", null, h("button.button", { type: "button", onclick: () => download(letter) }, "Download the bytes"))));
+      h("div", null, h("button.button", { type: "button", onclick: () => download(letter) }, "Download the bytes")), replaying(letter)));
 }
 
 export function show(main, [asked], signal) {

@@ -119,6 +119,22 @@ pub enum Event<'a> {
         /// The request's path.
         path: &'a str,
     },
+    /// A dead letter was put into its log again.
+    LetterReplayed {
+        /// Which one.
+        number: u64,
+        /// Where it is now.
+        partition: &'a str,
+        /// The new record's offset there.
+        offset: i64,
+    },
+    /// A dead letter could not be put into its log.
+    ReplayFailed {
+        /// Which one.
+        number: u64,
+        /// Why.
+        error: &'a ReadError,
+    },
     /// A connection ended in a panic; others go on.
     ConnectionPanicked,
     /// A connection couldn't be accepted; accepting goes on after a pause.
@@ -156,6 +172,17 @@ impl fmt::Display for Event<'_> {
                     cause = error.source();
                 }
                 Ok(())
+            }
+            Event::LetterReplayed {
+                number,
+                partition,
+                offset,
+            } => write!(
+                f,
+                "dead letter {number} was put into its log again: {partition}, offset {offset}"
+            ),
+            Event::ReplayFailed { number, error } => {
+                write!(f, "dead letter {number} was not put into its log: {error}")
             }
             Event::ReadPanicked { path } => write!(f, "reading rows for {path} panicked"),
             Event::ConnectionPanicked => f.write_str("an api connection panicked"),

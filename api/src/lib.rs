@@ -53,7 +53,8 @@ pub use live::LiveFeed;
 pub use memory::MemoryReader;
 pub use places::Places;
 pub use reader::{
-    Anomalies, AnomalyReader, DeviceReader, LetterReader, Letters, ReadError, ReadErrorKind, SeriesReader,
+    Anomalies, AnomalyReader, DeviceReader, LetterReader, Letters, ReadError, ReadErrorKind, ReplayRefusal,
+    SeriesReader,
 };
 pub use serve::{BoundServer, Port, listen, serve};
 pub use sink_stats::SinkStats;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::Epoch;
-use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, Replay, SeriesQuery};
 use tidewatch_proto::row::Row;
 
 /// Reads rows: published ones from the hot store, open windows from the engine.
@@ -48,6 +48,28 @@ pub trait DeviceReader: Send + Sync {
 pub trait LetterReader: Send + Sync {
     /// The letters that match.
     fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, ReadError>;
+
+    /// Puts a letter's bytes into the log that it came from, as a new record: once, unless that was done before and `force`
+    /// says to do it once more. What was cut off is finished by the next that asks. Gives the partition's name and where it is
+    /// there. It may block, as the other may.
+    fn replay(&self, number: u64, force: bool) -> Result<(String, Replay), ReplayRefusal>;
+}
+
+/// Why a dead letter was not put into its log.
+#[derive(Debug)]
+pub enum ReplayRefusal {
+    /// There is no such letter, or it has left meanwhile.
+    Unknown,
+    /// It was put into this partition already.
+    Done(String, Replay),
+    /// There is no log to put it into: the sentence says why.
+    NoLog(String),
+    /// The log never takes it.
+    Refused(ReadError),
+    /// A try before was cut off, and the log has let go of where its record would be.
+    Lost,
+    /// It may be later, and may be there already, which the next try finds out.
+    Failed(ReadError),
 }
 
 /// Where dead letters are.

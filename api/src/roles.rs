@@ -111,6 +111,12 @@ pub const ROUTES: &[Route] = &[
         VIEWER,
         routes::letters::describe_one,
     ),
+    post(
+        "replay_dead_letter",
+        "/v1/dead-letters/{number}/replay",
+        Role::Operator,
+        routes::replay::describe,
+    ),
     get("live", "/v1/live", VIEWER, routes::live::describe),
 ];
 
@@ -122,6 +128,16 @@ const fn get(name: &'static str, path: &'static str, least: Option<Role>, descri
         method: Method::GET,
         path,
         least,
+        describe,
+    }
+}
+
+const fn post(name: &'static str, path: &'static str, least: Role, describe: fn() -> Operation) -> Route {
+    Route {
+        name,
+        method: Method::POST,
+        path,
+        least: Some(least),
         describe,
     }
 }

@@ -109,6 +109,8 @@ points! {
     ArchiveReplaced "archive-replaced" true "A manifest names a merged object instead of those before, which are there.",
     ArchiveRemove "archive-remove" true "Before an object is removed that no manifest names.",
     ArchiveRemoved "archive-removed" true "An object that no manifest names is removed.",
+    ReplayNoted "replay-noted" true "It is noted that a dead letter is replayed, it is not in its log again.",
+    ReplayPut "replay-put" true "A dead letter is in its log again, that is not noted.",
     Confirm "confirm" false "A sink has taken a delivery, it is not noted.",
     Confirmed "confirmed" false "It is noted that a sink has taken a delivery.",
 }

@@ -88,6 +88,22 @@ pub struct Letter {
     pub key: Option<Vec<u8>>,
     /// The record's bytes as they were read.
     pub payload: Vec<u8>,
+    /// That it was put into its log again, or is on the way there.
+    pub replay: Option<Replay>,
+}
+
+/// A dead letter that goes into its log again. It is noted before that, so that who finds it unfinished looks whether
+/// the record is there, and never puts it there twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// Tells it from any other.
+    pub id: u64,
+    /// When it was asked for, milliseconds since 1970.
+    pub at_ms: i64,
+    /// The partition's end then: the record is there or behind.
+    pub from: Offset,
+    /// Where the record is, once that is known.
+    pub offset: Option<Offset>,
 }
 
 /// Which anomalies are asked for: those that started last first.

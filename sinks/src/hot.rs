@@ -3,7 +3,7 @@
 use crate::SinkError;
 use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::Name;
-use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, Replay, SeriesQuery};
 use tidewatch_proto::row::Row;
 
 /// A store that recent rows can be read from.
@@ -30,6 +30,13 @@ pub trait LetterStore: Send + Sync {
     /// # Errors
     /// When the store can't be read; [`crate::ErrorKind::Retry`] when it may answer later.
     fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, SinkError>;
+
+    /// Notes at a letter that it is replayed, in place of the replay with this id, if there is one. It is durable, where
+    /// letters are, when this returns. Says whether it was done: not when the letter has gone or has another note.
+    ///
+    /// # Errors
+    /// When the store can't be written; [`crate::ErrorKind::Retry`] when it may be later.
+    fn note_replay(&self, number: u64, before: Option<u64>, replay: &Replay) -> Result<bool, SinkError>;
 }
 
 /// A store that anomalies can be read from.

@@ -8,6 +8,7 @@
 //! * [`conformance`]: the suite; all but Kafka pass it here, Kafka in the crate `tests`.
 //! * [`clock`]: what paced sources go by.
 //! * [`begin`]: what reading begins with, and what to do about records that are gone.
+//! * [`replay`]: what takes dead letters back.
 //! * [`event`]: what a source has to say while it goes on reading.
 //!
 //! The contract itself is [`tidewatch_proto::source`], since the engine is its other side.
@@ -22,5 +23,6 @@ pub mod fleet;
 pub mod kafka;
 pub mod log;
 pub mod memory;
+pub mod replay;
 
 pub use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};

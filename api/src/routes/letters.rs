@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::borrow::Cow;
 use std::sync::Arc;
-use tidewatch_proto::query::{Letter, LetterQuery};
+use tidewatch_proto::query::{Letter, LetterQuery, Replay};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::time::EventTime;
 use utoipa::{IntoParams, ToSchema};
@@ -73,6 +73,31 @@ struct One {
     payload: String,
     /// How many bytes it has.
     payload_bytes: usize,
+    /// That it was put into its log again; null when it wasn't.
+    #[schema(required)]
+    replayed: Option<Replayed>,
+}
+
+/// A replay of a dead letter.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Replayed {
+    /// When it was asked for.
+    #[schema(format = DateTime)]
+    at: String,
+    partition: String,
+    /// Where the new record is; null while that isn't known: the replay was cut off, and the next one finds out.
+    #[schema(required)]
+    offset: Option<i64>,
+}
+
+impl Replayed {
+    pub(super) fn new(replay: &Replay, partition: &str) -> Replayed {
+        Replayed {
+            at: rfc3339::format(EventTime(replay.at_ms)),
+            partition: partition.to_owned(),
+            offset: replay.offset.map(|offset| offset.0),
+        }
+    }
 }
 
 const DETAIL: &str = "\
@@ -84,7 +109,7 @@ pub(crate) fn describe_list() -> Operation {
     let letter = json!({
         "number": 7, "partition": "raw.events/0", "offset": 4_711, "log_time": "2026-11-27T15:37:00.000Z",
         "reason": "schema", "detail": "the field 3 ends too early", "key": "ZGV2LTE=", "payload": "AwMD",
-        "payload_bytes": 3,
+        "payload_bytes": 3, "replayed": null,
     });
     Operation::new(Tag::DeadLetters, "Lists records that can't be used", DETAIL)
         .query::<Params<'_>>()
@@ -131,7 +156,7 @@ pub(super) fn route(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
     page.or(one).unify().boxed()
 }
 
-fn reader(shared: &Shared) -> Result<Arc<dyn LetterReader>, Problem> {
+pub(super) fn reader(shared: &Shared) -> Result<Arc<dyn LetterReader>, Problem> {
     match &shared.handles.letters {
         Letters::Here(reader) => Ok(reader.clone()),
         Letters::Elsewhere(place) => Err(Problem::new(ProblemKind::LettersElsewhere, place)),
@@ -155,10 +180,7 @@ async fn letters(shared: &Shared, path: &str, query: &str) -> Result<Body, Probl
 }
 
 async fn letter(shared: &Shared, path: &str, number: &str) -> Result<Body, Problem> {
-    let reader = reader(shared)?;
-    let number: u64 = number
-        .parse()
-        .map_err(|_| bad("the number in the path is none".to_owned()))?;
+    let (number, reader) = (parse_number(number)?, reader(shared)?);
     let query = LetterQuery {
         reason: None,
         before: number.checked_add(1),
@@ -167,17 +189,26 @@ async fn letter(shared: &Shared, path: &str, number: &str) -> Result<Body, Probl
     let found = read(shared, path, move || reader.letters(&query)).await?;
     match found.into_iter().find(|letter| letter.number == number) {
         Some(letter) => Ok(Body::new(letter.payload, "application/octet-stream")),
-        None => {
-            let detail = format!("there is no dead letter {number}; it may have left by its age or a limit");
-            Err(Problem::new(ProblemKind::UnknownLetter, detail))
-        }
+        None => Err(unknown(number)),
     }
+}
+
+pub(super) fn unknown(number: u64) -> Problem {
+    let detail = format!("there is no dead letter {number}; it may have left by its age or a limit");
+    Problem::new(ProblemKind::UnknownLetter, detail)
+}
+
+pub(super) fn parse_number(number: &str) -> Result<u64, Problem> {
+    number
+        .parse()
+        .map_err(|_| bad("the number in the path is none".to_owned()))
 }
 
 fn one(letter: Letter) -> One {
     let start = &letter.payload[..letter.payload.len().min(BYTES_MAX)];
     One {
         number: letter.number,
+        replayed: letter.replay.map(|replay| Replayed::new(&replay, &letter.partition)),
         partition: letter.partition,
         offset: letter.offset.0,
         log_time: letter.log_time_ms.map(|ms| rfc3339::format(EventTime(ms))),

@@ -16,6 +16,7 @@ pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod page;
 mod query;
+pub(crate) mod replay;
 mod rows;
 pub(crate) mod series;
 mod steps;
@@ -33,7 +34,7 @@ use warp::{Filter, any};
 pub(crate) use live::SUBSCRIBERS_MAX;
 pub(crate) use query::{LIMIT_DEFAULT, LIMIT_MAX};
 
-/// All routes.
+/// All routes. The table of routes has checked the method.
 pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
     let routes = health::route(shared)
         .or(metrics::route(shared))
@@ -59,8 +60,10 @@ pub(crate) fn all(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
         .or(docs::route())
         .unify()
         .or(page::route())
+        .unify()
+        .or(replay::route(shared))
         .unify();
-    warp::get().and(routes).boxed()
+    routes.boxed()
 }
 
 /// Hands what all requests share to a route.

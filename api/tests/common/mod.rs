@@ -8,8 +8,8 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use tidewatch_api::{
     Anomalies, AnomalyReader, ApiConfig, BoundServer, BuildInfo, Catalogue, DeviceReader, Handles, LetterReader,
-    Letters, LiveFeed, MemoryReader, Places, ReadError, ReadErrorKind, Readiness, RunInfo, SeriesReader, SinkStats,
-    Tap, listen, serve,
+    Letters, LiveFeed, MemoryReader, Places, ReadError, ReadErrorKind, Readiness, ReplayRefusal, RunInfo, SeriesReader,
+    SinkStats, Tap, listen, serve,
 };
 use tidewatch_dataflow::live::Listener;
 use tidewatch_dataflow::stats::Stats;
@@ -17,7 +17,7 @@ use tidewatch_dataflow::{Live, Watch};
 use tidewatch_proto::anomaly::{Anomaly, AnomalyStatus, Evidence, Field, Observation, Severity};
 use tidewatch_proto::ids::{Epoch, Name, Offset};
 use tidewatch_proto::metric::Metadata;
-use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, SeriesQuery};
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, Replay, SeriesQuery};
 use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::row::{Job, Quantiles, Row, Status, Values};
@@ -64,6 +64,14 @@ impl DeviceReader for Fake {
     }
 }
 
+/// That a letter was replayed.
+const REPLAY: Replay = Replay {
+    id: 7,
+    at_ms: START + 1,
+    from: Offset(90),
+    offset: Some(Offset(99)),
+};
+
 /// Three dead letters.
 struct Kept;
 
@@ -78,12 +86,28 @@ impl LetterReader for Kept {
             detail: format!("letter {number} is wrong"),
             key: (number > 1).then(|| b"dev-1".to_vec()),
             payload: vec![number as u8; 600 * number as usize],
+            replay: (number == 2).then_some(REPLAY),
         };
         let asked = |letter: &Letter| {
             let is_before = query.before.is_none_or(|before| letter.number < before);
             is_before && query.reason.is_none_or(|reason| letter.reason == reason)
         };
         Ok((1..4).rev().map(letter).filter(asked).take(query.limit).collect())
+    }
+
+    fn replay(&self, number: u64, force: bool) -> Result<(String, Replay), ReplayRefusal> {
+        let error = |kind| ReadError::new(kind, "secret-host:9092");
+        let done = || ("raw.events/0".to_owned(), REPLAY);
+        match number {
+            1 => Ok(done()),
+            2 if force => Ok(done()),
+            2 => Err(ReplayRefusal::Done(done().0, done().1)),
+            3 => Err(ReplayRefusal::NoLog("the source is no log".to_owned())),
+            4 => Err(ReplayRefusal::Refused(error(ReadErrorKind::Failed))),
+            5 => Err(ReplayRefusal::Lost),
+            6 => Err(ReplayRefusal::Failed(error(ReadErrorKind::Unavailable))),
+            _ => Err(ReplayRefusal::Unknown),
+        }
     }
 }
 

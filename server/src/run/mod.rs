@@ -17,6 +17,7 @@ mod parcel;
 mod questions;
 mod reader;
 mod ready;
+mod replays;
 mod sealing;
 mod seeded;
 mod signals;

@@ -13,6 +13,7 @@ use tidewatch_sources::file::FileFactory;
 use tidewatch_sources::fleet::{FleetFactory, FleetSettings};
 use tidewatch_sources::kafka::KafkaFactory;
 use tidewatch_sources::log::{self, LogFactory, LogWriter};
+use tidewatch_sources::replay::ReplayLog;
 
 /// An opened source.
 pub struct Opened {
@@ -65,6 +66,15 @@ impl Opened {
                 }
             }
         })
+    }
+
+    /// What takes dead letters back; or why nothing does.
+    pub fn takes_back(&self) -> Result<Arc<dyn ReplayLog>, String> {
+        match (&self.log, &self.feed) {
+            (Log::Kafka(kafka), _) => Ok(kafka.clone()),
+            (Log::Embedded(_), Some((writer, _))) => Ok(Arc::new(writer.clone())),
+            _ => Err("the source is no log that could take it: only kafka and the embedded log do".to_owned()),
+        }
     }
 
     fn without_log(factory: impl SourceFactory + 'static) -> Opened {

@@ -1,18 +1,18 @@
-//! Answers the API's questions: published rows, devices and dead letters from the stores, open windows from the engine of
-//! the process that has them.
+//! Answers the API's questions: published rows and devices from the store, open windows from the engine of the process
+//! that has them.
 
 use super::talk::Talk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tidewatch_api::{AnomalyReader, DeviceReader, LetterReader, LiveFeed, ReadError, ReadErrorKind, SeriesReader};
+use tidewatch_api::{AnomalyReader, DeviceReader, LiveFeed, ReadError, ReadErrorKind, SeriesReader};
 use tidewatch_dataflow::{Handle, Live, Watch};
 use tidewatch_proto::anomaly::Anomaly;
 use tidewatch_proto::ids::{Epoch, KeyGroup, Name};
-use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Letter, LetterQuery, Order, SeriesQuery};
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, DeviceSummary, Order, SeriesQuery};
 use tidewatch_proto::row::Row;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime};
-use tidewatch_sinks::hot::{AnomalyStore, HotStore, LetterStore};
+use tidewatch_sinks::hot::{AnomalyStore, HotStore};
 use tidewatch_sinks::{ErrorKind, SinkError};
 
 /// How long the engine, or the process that has it, may take to show a series' open windows.
@@ -84,15 +84,6 @@ impl DeviceReader for Reader {
     }
 }
 
-/// Reads dead letters where they are stored.
-pub struct Stored(pub Arc<dyn LetterStore>);
-
-impl LetterReader for Stored {
-    fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, ReadError> {
-        self.0.letters(query).map_err(read_error)
-    }
-}
-
 /// Reads anomalies where they are stored.
 pub struct Found(pub Arc<dyn AnomalyStore>);
 
@@ -130,7 +121,8 @@ impl Reader {
     }
 }
 
-fn read_error(error: SinkError) -> ReadError {
+/// A store's error, as the API has it.
+pub fn read_error(error: SinkError) -> ReadError {
     let kind = if error.kind == ErrorKind::Retry {
         ReadErrorKind::Unavailable
     } else {

@@ -168,7 +168,7 @@ impl Sinks {
     ) -> Result<(), SinkError> {
         match (&output.dead_letter, embedded) {
             (DeadLetterSettings::Embedded, Some(embedded)) => {
-                self.letters = Ok(Arc::new(embedded.reader()));
+                self.letters = Ok(Arc::new(embedded.letters()));
                 self.add_letters(embedded.dead_letters(parts.clone(), partitions), around)
             }
             (DeadLetterSettings::Memory | DeadLetterSettings::Embedded, _) => {

@@ -9,6 +9,7 @@ use super::opened::Opened;
 use super::outlet::Outlet;
 use super::parcel;
 use super::ready::Ready;
+use super::replays::Stored;
 use super::sealing::Sealing;
 use super::sinks::{Sinks, Surroundings};
 use super::talk::Talk;
@@ -26,8 +27,12 @@ use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::calendar::Calendar;
 use tidewatch_proto::ids::Epoch;
 use tidewatch_sinks::hot::{AnomalyStore, HotStore, LetterStore};
+use tidewatch_sources::replay::ReplayLog;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+
+/// What takes dead letters back, or why nothing does.
+type TakesBack = Result<Arc<dyn ReplayLog>, String>;
 
 /// What the writer's thread leaves.
 type Written = (Writer<Outlet>, Result<(), String>);
@@ -97,6 +102,7 @@ impl Wired {
         let archiving = archiving
             .map(|archive| Archiving::start(archive, &begun, around))
             .transpose()?;
+        let takes_back = begun.source.takes_back();
         let Opened { factory, log, feed } = begun.source;
         let sinks = begun.sinks;
         let partitions = factory.partitions().to_vec();
@@ -164,7 +170,7 @@ impl Wired {
             around,
             (settings.api, port),
             (calendar, catalogue),
-            (&as_of, partitions),
+            (&as_of, partitions, takes_back),
             (tap, run, archiving.as_ref()),
         );
         let sealing = match member.is_first() {
@@ -271,7 +277,7 @@ impl Serving {
         around: &Surroundings,
         (settings, port): (tidewatch_api::Settings, Port),
         (calendar, catalogue): (Arc<Calendar>, Arc<Catalogue>),
-        (as_of, partition_names): (&Arc<AtomicU64>, Vec<String>),
+        (as_of, partition_names, takes_back): (&Arc<AtomicU64>, Vec<String>, TakesBack),
         (tap, run, archiving): (Arc<Tap>, RunInfo, Option<&Archiving>),
     ) -> Serving {
         let terminal = around.terminal.clone();
@@ -292,7 +298,7 @@ impl Serving {
             catalogue,
             places: around.places.clone(),
             letters: match &sinks.letters {
-                Ok(store) => Letters::Here(Arc::new(reader::Stored(store.clone()))),
+                Ok(store) => Letters::Here(Arc::new(Stored::new(store.clone(), takes_back))),
                 Err(place) => Letters::Elsewhere(place.clone()),
             },
             anomalies: match &sinks.anomalies {

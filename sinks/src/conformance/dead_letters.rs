@@ -3,7 +3,7 @@
 use crate::hot::LetterStore;
 use crate::{ErrorKind, Sink};
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
-use tidewatch_proto::query::{Letter, LetterQuery};
+use tidewatch_proto::query::{Letter, LetterQuery, Replay};
 use tidewatch_proto::reject::{Reason, Reject};
 use tidewatch_proto::row::Delivery;
 use tidewatch_proto::time::LogTime;
@@ -58,6 +58,53 @@ pub fn letter_store(sink: &mut dyn Sink<Reject>, store: &dyn LetterStore, name: 
         .collect();
     assert_eq!(ask(Some(Reason::Future), None, 100), of_reason, "of a reason");
     assert_eq!(ask(None, Some(1), 100), [], "before the first");
+    replays(store, all[1].number, all[0].number + 1);
+    assert_eq!(
+        ask(None, Some(all[1].number), 3),
+        all[2..5],
+        "the others are as they were"
+    );
+}
+
+/// Checks that a letter has the last replay that was noted in place of the one before, and only of that.
+fn replays(store: &dyn LetterStore, number: u64, missing: u64) {
+    let noted = |number, before, replay: &Replay| match store.note_replay(number, before, replay) {
+        Ok(noted) => noted,
+        Err(error) => panic!("noting a replay: {error}"),
+    };
+    let read = || {
+        let before = Some(number + 1);
+        let query = LetterQuery {
+            reason: None,
+            before,
+            limit: 1,
+        };
+        let letters = store
+            .letters(&query)
+            .unwrap_or_else(|error| panic!("reading letters: {error}"));
+        letters[0].replay
+    };
+    let begun = Replay {
+        id: u64::MAX,
+        at_ms: 1_700_000_000_001,
+        from: Offset(7),
+        offset: None,
+    };
+    let done = Replay {
+        offset: Some(Offset(9)),
+        ..begun
+    };
+    let again = Replay { id: 5, ..begun };
+    assert_eq!(read(), None, "not replayed");
+    assert!(!noted(number, Some(5), &done), "another replay's");
+    assert!(noted(number, None, &begun), "the first");
+    assert!(!noted(number, None, &again), "a second at the same time");
+    assert_eq!(read(), Some(begun), "on its way");
+    assert!(noted(number, Some(u64::MAX), &done), "it is there");
+    assert_eq!(read(), Some(done), "done");
+    assert!(noted(number, Some(u64::MAX), &again), "once more, on purpose");
+    assert_eq!(read(), Some(again), "on its way again");
+    assert!(!noted(missing, None, &begun), "a letter that isn't there");
 }
 
 fn as_read(reject: &Reject, number: u64, name: &str) -> Letter {
@@ -70,6 +117,7 @@ fn as_read(reject: &Reject, number: u64, name: &str) -> Letter {
         detail: reject.detail.clone(),
         key: reject.key.clone(),
         payload: reject.payload.clone(),
+        replay: None,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{Sink, SinkError};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidewatch_proto::ids::{Generation, Offset, Partition};
-use tidewatch_proto::query::{Letter, LetterQuery};
+use tidewatch_proto::query::{Letter, LetterQuery, Replay};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Delivery;
 
@@ -21,11 +21,18 @@ pub struct MemoryDeadLetters {
 struct Letters {
     generation: Generation,
     known: BTreeSet<(Partition, Offset)>,
-    kept: VecDeque<Reject>,
+    kept: VecDeque<Kept>,
     bytes: usize,
     evicted: u64,
     letters_max: usize,
     bytes_max: usize,
+}
+
+/// A letter, and that it was replayed.
+#[derive(Debug)]
+struct Kept {
+    reject: Reject,
+    replay: Option<Replay>,
 }
 
 impl MemoryDeadLetters {
@@ -57,7 +64,9 @@ impl MemoryDeadLetters {
 
     /// The latest `limit` rejects, the latest first.
     pub fn latest(&self, limit: usize) -> Vec<Reject> {
-        self.lock().kept.iter().rev().take(limit).cloned().collect()
+        let letters = self.lock();
+        let latest = letters.kept.iter().rev().take(limit);
+        latest.map(|kept| kept.reject.clone()).collect()
     }
 
     /// Rejects held now.
@@ -102,11 +111,11 @@ impl LetterStore for MemoryDeadLetters {
             Some(name) => name.clone(),
             None => partition.to_string(),
         };
-        let matching = letters.numbered().rev().filter(|(number, reject)| {
+        let matching = letters.numbered().rev().filter(|(number, kept)| {
             let is_before = query.before.is_none_or(|before| *number < before);
-            is_before && query.reason.is_none_or(|reason| reject.reason == reason)
+            is_before && query.reason.is_none_or(|reason| kept.reject.reason == reason)
         });
-        let letter = |(number, reject): (u64, &Reject)| Letter {
+        let letter = |(number, Kept { reject, replay }): (u64, &Kept)| Letter {
             number,
             partition: name(reject.partition),
             offset: reject.offset,
@@ -115,17 +124,26 @@ impl LetterStore for MemoryDeadLetters {
             detail: reject.detail.clone(),
             key: reject.key.clone(),
             payload: reject.payload.clone(),
+            replay: *replay,
         };
         Ok(matching.take(query.limit).map(letter).collect())
+    }
+
+    fn note_replay(&self, number: u64, before: Option<u64>, replay: &Replay) -> Result<bool, SinkError> {
+        let mut letters = self.lock();
+        let at = number.checked_sub(letters.evicted + 1).map(|at| at as usize);
+        let kept = at.and_then(|at| letters.kept.get_mut(at));
+        let kept = kept.filter(|kept| kept.replay.map(|replay| replay.id) == before);
+        Ok(kept.map(|kept| kept.replay = Some(*replay)).is_some())
     }
 }
 
 impl Letters {
     /// The letters with their numbers, which count from 1 all that ever came.
-    fn numbered(&self) -> impl DoubleEndedIterator<Item = (u64, &Reject)> {
+    fn numbered(&self) -> impl DoubleEndedIterator<Item = (u64, &Kept)> {
         let first = self.evicted + 1;
         let numbered = self.kept.iter().enumerate();
-        numbered.map(move |(at, reject)| (first + at as u64, reject))
+        numbered.map(move |(at, kept)| (first + at as u64, kept))
     }
 
     fn put(&mut self, reject: &Reject) {
@@ -133,9 +151,14 @@ impl Letters {
             return;
         }
         self.bytes += size_of_reject(reject);
-        self.kept.push_back(reject.clone());
+        self.kept.push_back(Kept {
+            reject: reject.clone(),
+            replay: None,
+        });
         while self.kept.len() > self.letters_max || self.bytes > self.bytes_max {
-            let Some(oldest) = self.kept.pop_front() else { break };
+            let Some(Kept { reject: oldest, .. }) = self.kept.pop_front() else {
+                break;
+            };
             self.known.remove(&(oldest.partition, oldest.offset));
             self.bytes -= size_of_reject(&oldest);
             self.evicted += 1;

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_read_back.sql"),
     include_str!("migrations/0004_anomalies.sql"),
     include_str!("migrations/0005_day.sql"),
+    include_str!("migrations/0006_replayed.sql"),
 ];
 /// The advisory lock that whoever migrates holds ("tidewatc" in ASCII).
 const MIGRATION_LOCK: i64 = 0x7469_6465_7761_7463;

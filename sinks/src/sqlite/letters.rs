@@ -1,19 +1,49 @@
-//! Reading dead letters back.
+//! Reading dead letters back, and noting that they were replayed.
 
 use super::failure::Failure;
+use super::folder::Sqlite;
 use super::hot::SqliteHotStore;
 use crate::SinkError;
 use crate::hot::LetterStore;
 use rusqlite::{Connection, params};
 use tidewatch_proto::ids::Offset;
-use tidewatch_proto::query::{Letter, LetterQuery};
+use tidewatch_proto::query::{Letter, LetterQuery, Replay};
 use tidewatch_proto::reject::Reason;
 
-const COLUMNS: &str = "number, partition, offset, log_time, reason, detail, key, payload";
+const COLUMNS: &str = "number, partition, offset, log_time, reason, detail, key, payload, \
+                       replay_id, replay_at, replay_from, replay_offset";
+const NOTE: &str = "UPDATE dead_letters SET replay_id = ?3, replay_at = ?4, replay_from = ?5, replay_offset = ?6
+                    WHERE number = ?1 AND replay_id IS ?2";
 
-impl LetterStore for SqliteHotStore {
+/// The dead letters of an embedded store. It keeps the folder locked, as who writes does.
+pub struct SqliteLetters {
+    reader: SqliteHotStore,
+    store: Sqlite,
+}
+
+impl Sqlite {
+    /// The dead letters.
+    pub fn letters(&self) -> SqliteLetters {
+        SqliteLetters {
+            reader: self.reader(),
+            store: self.clone(),
+        }
+    }
+}
+
+impl LetterStore for SqliteLetters {
     fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, SinkError> {
-        self.read(|connection| letters(connection, query))
+        self.reader.read(|connection| letters(connection, query))
+    }
+
+    fn note_replay(&self, number: u64, before: Option<u64>, replay: &Replay) -> Result<bool, SinkError> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let (before, id) = (before.map(u64::cast_signed), replay.id.cast_signed());
+        let offset = replay.offset.map(|offset| offset.0);
+        self.store.write(|session, _, _| {
+            let values = params![number, before, id, replay.at_ms, replay.from.0, offset];
+            Ok(session.connection.execute(NOTE, values)? > 0)
+        })
     }
 }
 
@@ -46,5 +76,18 @@ fn letter(row: &rusqlite::Row<'_>) -> Result<Letter, Failure> {
         detail: row.get(5)?,
         key: row.get(6)?,
         payload: row.get(7)?,
+        replay: replay(row)?,
     })
+}
+
+fn replay(row: &rusqlite::Row<'_>) -> Result<Option<Replay>, Failure> {
+    let Some(id) = row.get::<_, Option<i64>>(8)? else {
+        return Ok(None);
+    };
+    Ok(Some(Replay {
+        id: id.cast_unsigned(),
+        at_ms: row.get(9)?,
+        from: Offset(row.get(10)?),
+        offset: row.get::<_, Option<i64>>(11)?.map(Offset),
+    }))
 }

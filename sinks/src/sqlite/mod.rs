@@ -70,4 +70,5 @@ pub use config::{SqliteConfig, SqliteSettings};
 pub use dead_letters::SqliteDeadLetters;
 pub use folder::{News, Sqlite};
 pub use hot::SqliteHotStore;
+pub use letters::SqliteLetters;
 pub use sink::SqliteSink;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
 
 /// Each migration is applied once, in this order. Never change one that is out: add another.
-const MIGRATIONS: [fn() -> String; 3] = [tables, anomalies, days];
+const MIGRATIONS: [fn() -> String; 4] = [tables, anomalies, days, replayed];
 /// What says that the file is ours ("tide" in ASCII).
 const APPLICATION: i64 = 0x7469_6465;
 /// The bytes of a page. Most rows are packed, some two kilobytes of them together.
@@ -175,4 +175,12 @@ fn anomalies() -> String {
             BEGIN UPDATE anomaly_count SET anomalies = anomalies - 1; END;
     "
     .to_owned()
+}
+
+/// That a dead letter was put into its log again: which replay that was, when, from which offset on it can be there, and
+/// where it is.
+fn replayed() -> String {
+    ["id", "at", "from", "offset"]
+        .map(|column| format!("ALTER TABLE dead_letters ADD COLUMN replay_{column} INTEGER;"))
+        .concat()
 }

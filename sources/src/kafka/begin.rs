@@ -98,7 +98,7 @@ impl KafkaFactory {
         }
     }
 
-    fn extent(&self, consumer: &BaseConsumer, partition: Partition) -> Result<Extent, SourceError> {
+    pub(super) fn extent(&self, consumer: &BaseConsumer, partition: Partition) -> Result<Extent, SourceError> {
         let begun = Instant::now();
         loop {
             match consumer.fetch_watermarks(&self.settings.topic, partition.0 as i32, ATTEMPT_TIMEOUT) {

@@ -21,6 +21,7 @@ pub mod config;
 mod connect;
 mod describe;
 mod native;
+mod replay;
 mod source;
 mod watch;
 

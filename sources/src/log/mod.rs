@@ -21,6 +21,7 @@ pub mod copy;
 mod frame;
 mod open;
 mod partition;
+mod replay;
 mod retain;
 mod segment;
 mod source;
@@ -31,6 +32,8 @@ pub use config::{Feed, LogConfig, LogSettings};
 pub use frame::{Batch, Origin, Tail};
 pub use source::LogFactory;
 pub use writer::{AppendError, LogWriter};
+
+use partition::Shared;
 
 use crate::clock::{Clock, wall};
 use crate::event::EventHook;

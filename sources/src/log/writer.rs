@@ -1,7 +1,7 @@
 //! What appends to the log, and the thread that makes it durable.
 
 use super::frame::{BATCH_BYTES_MAX, Batch, HEAD_BYTES, Head, Origin, Tail};
-use super::partition::Shared;
+use super::partition::{Part, Shared};
 use super::retain;
 use super::write::Active;
 use crate::event::SourceEvent;
@@ -60,8 +60,8 @@ struct Queue {
 }
 
 struct State {
-    /// For each partition frames, and the offset after the last of them.
-    parts: Vec<(Vec<u8>, Offset)>,
+    /// For each partition frames, the offset after the last of them, and where that one came from.
+    parts: Vec<(Vec<u8>, Offset, Origin)>,
     /// Bytes of these frames.
     waiting: usize,
     /// Bytes of them and of what is being written.
@@ -74,7 +74,8 @@ struct State {
 impl LogWriter {
     /// Starts the thread.
     pub(super) fn start(shared: Arc<Shared>, actives: Vec<Active>) -> Result<LogWriter, SourceError> {
-        let ends = shared.parts.iter().map(|part| (Vec::new(), part.end()));
+        let ends = shared.parts.iter().map(Part::tail);
+        let ends = ends.map(|tail| (Vec::new(), tail.end, tail.origin));
         let queue = Arc::new(Queue {
             state: Mutex::new(State {
                 parts: ends.collect(),
@@ -118,6 +119,16 @@ impl LogWriter {
         Some(self.0.shared.parts.get(partition.index())?.tail())
     }
 
+    /// The offset after all that was appended to a partition, durable or not.
+    pub(super) fn appended(&self, partition: Partition) -> Option<Offset> {
+        let state = self.0.queue.lock();
+        state.parts.get(partition.index()).map(|(_, end, _)| *end)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
     /// Puts a batch behind all others of the partition, and gives the offset after it. It is in the log for good, and
     /// can be read, when [`wait`](LogWriter::wait) says so for that offset: only then may it be acknowledged to whoever
     /// sent it. Doesn't block for the disk.
@@ -125,6 +136,18 @@ impl LogWriter {
     /// # Errors
     /// When it isn't taken; see [`AppendError`].
     pub fn append(&self, partition: Partition, batch: &Batch, origin: Origin) -> Result<Offset, AppendError> {
+        self.put(partition, batch, Some(origin))
+    }
+
+    /// Appends for somebody who hasn't to go on anywhere: whoever appended last still goes on behind that.
+    ///
+    /// # Errors
+    /// As [`append`](LogWriter::append).
+    pub(super) fn append_beside(&self, partition: Partition, batch: &Batch) -> Result<Offset, AppendError> {
+        self.put(partition, batch, None)
+    }
+
+    fn put(&self, partition: Partition, batch: &Batch, origin: Option<Origin>) -> Result<Offset, AppendError> {
         let part = self.0.shared.parts.get(partition.index());
         let part = part.ok_or(AppendError::NoPartition)?;
         let bytes = HEAD_BYTES + batch.bytes();
@@ -141,8 +164,9 @@ impl LogWriter {
         if state.bytes > 0 && state.bytes + bytes > QUEUE_BYTES_MAX {
             return Err(AppendError::Full);
         }
-        let (frames, end) = &mut state.parts[partition.index()];
-        *end = Head::write(batch, (*end, part.end()), origin, frames).end();
+        let (frames, end, last) = &mut state.parts[partition.index()];
+        *last = origin.unwrap_or(*last);
+        *end = Head::write(batch, (*end, part.end()), *last, frames).end();
         let end = *end;
         let before = state.waiting;
         state.waiting += bytes;
@@ -232,7 +256,7 @@ impl Queue {
             let waited = self.work.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        for (active, (frames, _)) in actives.iter_mut().zip(&mut state.parts) {
+        for (active, (frames, ..)) in actives.iter_mut().zip(&mut state.parts) {
             match active.pending.is_empty() {
                 // The room goes back and forth.
                 true => std::mem::swap(&mut active.pending, frames),

@@ -219,6 +219,28 @@ async function anomalies(page) {
   await shoot(page, "around-light");
 }
 
+/** A dead letter goes into its log again once it is confirmed, and says where it is; once more only on purpose. */
+async function replays(page) {
+  await visit(page, VIEWS.find(([name]) => name === "letters"));
+  const letter = page.locator("details.letter").first();
+  await letter.locator("summary").click();
+  await letter.getByRole("button", { name: "Replay", exact: true }).click();
+  await letter.getByRole("button", { name: "Leave it" }).click();
+  assert.equal(await letter.getByRole("status").innerText(), "");
+  await letter.getByRole("button", { name: "Replay", exact: true }).click();
+  await shoot(page, "replay-light");
+  await letter.getByRole("button", { name: "Put it there" }).click();
+  const said = await until("a replay", async () => /Replayed: log\/\d+ @ (\d+)/.exec(await letter.getByRole("status").innerText()));
+  await letter.getByRole("button", { name: "Replay once more" }).click();
+  await letter.getByText("It was done before").waitFor();
+  await letter.getByRole("button", { name: "Leave it" }).click();
+  // What nobody could use then can't be used now, and is a dead letter of its own.
+  await until("the letter of the replayed record", async () => page.evaluate(async (offset) => {
+    const { letters } = await (await fetch("/v1/dead-letters?limit=100")).json();
+    return letters.some((one) => one.offset === Number(offset));
+  }, said[1]));
+}
+
 /** What is corrected is marked. */
 async function corrected(page) {
   await visit(page, VIEWS[2]);
@@ -283,6 +305,7 @@ try {
   await places(page);
   await corrected(page);
   await anomalies(page);
+  await replays(page);
   await looks(browser, "dark", { colorScheme: "dark", viewport: { width: 1280, height: 860 } });
   await looks(browser, "phone", { colorScheme: "light", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true });
   await looks(browser, "phone-dark", { colorScheme: "dark", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true });

@@ -117,7 +117,7 @@ pub fn embedded_letters(store: &Path, folder: &Path) {
     let settings = config.resolve(store).expect("the folder is there");
     let reader = Sqlite::open(settings, Arc::new(|_| ()))
         .expect("nobody has it")
-        .reader();
+        .letters();
     let all = LetterQuery {
         reason: None,
         before: None,

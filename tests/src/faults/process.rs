@@ -97,6 +97,22 @@ impl Process {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// The answer to a request: its status and its body. Nothing when it doesn't answer.
+    pub fn ask(&self, method: &str, path: &str) -> Option<(u16, String)> {
+        let api = self.address()?;
+        let mut stream = TcpStream::connect(&api).ok()?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {api}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
     /// Its resident memory, bytes.
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;

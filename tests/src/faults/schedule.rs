@@ -172,11 +172,13 @@ pub fn passed_with(point: Point) -> Option<(StoreKind, Letters)> {
         CheckpointAnnounced, CheckpointHeard, EmbeddedBegin, EmbeddedCommit, EmbeddedCommitted, EmbeddedLettersBegin,
         EmbeddedLettersCommit, EmbeddedLettersCommitted, EmbeddedLettersProgress, EmbeddedProgress, LogRemove,
         LogRemoved, LogRoll, LogRolled, LogSynced, LogWrite, LogWritten, PostgresLettersBegin, PostgresLettersCommit,
-        PostgresLettersCommitted, PostgresLettersProgress, S3Get, S3List, S3Put, S3Remove, S3Removed, S3Stored,
-        ShareGather, ShareReport,
+        PostgresLettersCommitted, PostgresLettersProgress, ReplayNoted, ReplayPut, S3Get, S3List, S3Put, S3Remove,
+        S3Removed, S3Stored, ShareGather, ShareReport,
     };
     Some(match point {
-        LogWrite | LogWritten | LogSynced | LogRoll | LogRolled | LogRemove | LogRemoved => return None,
+        LogWrite | LogWritten | LogSynced | LogRoll | LogRolled | LogRemove | LogRemoved | ReplayNoted | ReplayPut => {
+            return None;
+        }
         S3Put | S3Stored | S3Get | S3List | S3Remove | S3Removed => (StoreKind::Bucket, Letters::Kafka),
         PostgresLettersBegin | PostgresLettersProgress | PostgresLettersCommit | PostgresLettersCommitted => {
             (StoreKind::Folder, Letters::Postgres)

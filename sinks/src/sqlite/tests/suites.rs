@@ -25,7 +25,7 @@ fn letters_of(settings: &SqliteSettings) -> Vec<Reject> {
         before: None,
         limit: usize::MAX,
     };
-    let letters = open(settings).reader().letters(&query).unwrap();
+    let letters = open(settings).letters().letters(&query).unwrap();
     let reject = |letter: tidewatch_proto::query::Letter| Reject {
         partition: Partition(letter.partition.strip_prefix("log/").unwrap().parse().unwrap()),
         offset: letter.offset,
@@ -64,7 +64,7 @@ fn sqlite_gives_dead_letters_back() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&settings(folder.path(), 0));
     let mut sink = store.dead_letters(Parts::all(), &["log/0".to_owned(), "log/1".to_owned()]);
-    letter_store(&mut sink, &store.reader(), "log/0");
+    letter_store(&mut sink, &store.letters(), "log/0");
 }
 
 #[test]
