@@ -14,6 +14,8 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 pub const CONNECTIONS_MAX_DEFAULT: usize = 1024;
 /// Reads of rows at a time unless told otherwise.
 pub const READS_MAX_DEFAULT: usize = 8;
+/// Subscribers of `/v1/live` at a time unless told otherwise.
+pub const SUBSCRIBERS_MAX_DEFAULT: usize = 1_000;
 /// How long an answer may take unless told otherwise.
 pub const REQUEST_TIMEOUT_DEFAULT: &str = "10s";
 /// How long a request's head may take, and a connection idle, unless told otherwise.
@@ -23,6 +25,8 @@ pub const HEADER_TIMEOUT_DEFAULT: &str = "10s";
 pub const CONNECTIONS_MAX_CEILING: usize = 65_536;
 /// The most reads at a time that can be configured: each takes a thread.
 pub const READS_MAX_CEILING: usize = 256;
+/// The most subscribers that can be configured: one thread looks after all of them.
+pub const SUBSCRIBERS_MAX_CEILING: usize = 16_384;
 /// The shortest timeout that can be configured.
 pub const TIMEOUT_FLOOR: Duration = Duration::from_millis(100);
 /// The longest timeout that can be configured.
@@ -56,6 +60,8 @@ pub struct ApiConfig {
     pub connections_max: usize,
     /// Reads of rows at a time; one more waits.
     pub reads_max: usize,
+    /// WebSockets of `/v1/live` at a time; one more is answered 503.
+    pub subscribers_max: usize,
     /// How long an answer may take, as in `10s`; then it is a 504.
     pub request_timeout: String,
     /// How long the head of a request may take, and a connection may be idle, as in `10s`; then it is closed.
@@ -74,6 +80,7 @@ impl Default for ApiConfig {
             allowed_origins: Vec::new(),
             connections_max: CONNECTIONS_MAX_DEFAULT,
             reads_max: READS_MAX_DEFAULT,
+            subscribers_max: SUBSCRIBERS_MAX_DEFAULT,
             request_timeout: REQUEST_TIMEOUT_DEFAULT.to_owned(),
             header_timeout: HEADER_TIMEOUT_DEFAULT.to_owned(),
         }
@@ -90,6 +97,7 @@ pub struct Settings {
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) connections_max: usize,
     pub(crate) reads_max: usize,
+    pub(crate) subscribers_max: usize,
     pub(crate) request_timeout: Duration,
     pub(crate) header_timeout: Duration,
 }
@@ -127,6 +135,7 @@ impl ApiConfig {
             allowed_origins: origins(self.allowed_origins)?,
             connections_max: within("api.connections_max", self.connections_max, CONNECTIONS_MAX_CEILING)?,
             reads_max: within("api.reads_max", self.reads_max, READS_MAX_CEILING)?,
+            subscribers_max: within("api.subscribers_max", self.subscribers_max, SUBSCRIBERS_MAX_CEILING)?,
             request_timeout: timeout("api.request_timeout", &self.request_timeout)?,
             header_timeout: timeout("api.header_timeout", &self.header_timeout)?,
         })
@@ -250,6 +259,11 @@ mod tests {
             ),
             ("connections_max = 0", "api.connections_max: ", "between 1 and 65536"),
             ("reads_max = 257", "api.reads_max: ", "between 1 and 256"),
+            (
+                "subscribers_max = 20000",
+                "api.subscribers_max: ",
+                "between 1 and 16384",
+            ),
             ("request_timeout = \"soon\"", "api.request_timeout: ", "such as 10s"),
             (
                 "header_timeout = \"1ms\"",

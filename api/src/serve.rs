@@ -86,7 +86,7 @@ pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::
         reads: Arc::new(Semaphore::new(settings.reads_max)),
         request_timeout: settings.request_timeout,
         fleet: Fleet::default(),
-        subscribers: Arc::new(Semaphore::new(routes::SUBSCRIBERS_MAX)),
+        subscribers: Arc::new(Semaphore::new(settings.subscribers_max)),
         shutdown: shutdown.clone(),
     });
     let handles = &shared.handles;
@@ -99,6 +99,7 @@ pub fn serve(port: Port, settings: Settings, handles: Handles, shutdown: watch::
         watching,
         header_timeout: settings.header_timeout,
         connections_max: settings.connections_max,
+        subscribers_max: settings.subscribers_max,
         connections: JoinSet::new(),
         refusals: JoinSet::new(),
     };
@@ -117,6 +118,7 @@ struct Acceptor {
     watching: JoinHandle<()>,
     header_timeout: Duration,
     connections_max: usize,
+    subscribers_max: usize,
     connections: JoinSet<()>,
     refusals: JoinSet<()>,
 }
@@ -143,7 +145,7 @@ impl Acceptor {
         }
         // Nothing that was handed to us is held by anybody any more when this ends.
         let _ = self.watching.await;
-        let all = u32::try_from(routes::SUBSCRIBERS_MAX).unwrap_or(u32::MAX);
+        let all = u32::try_from(self.subscribers_max).unwrap_or(u32::MAX);
         let _ = self.shared.subscribers.acquire_many(all).await;
     }
 

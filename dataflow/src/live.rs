@@ -1,11 +1,12 @@
 //! Open windows as they change, for whoever listens. Nothing is done for them while nobody does.
 
 use crate::stats::Gauge;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 use tidewatch_proto::block::RowList;
-use tidewatch_proto::ids::{EPOCH_MS, Epoch};
+use tidewatch_proto::ids::{EPOCH_MS, Epoch, Name};
 use tidewatch_proto::row::Job;
 
 /// What is listened to.
@@ -13,6 +14,8 @@ use tidewatch_proto::row::Job;
 pub struct Watch {
     /// Windows of which per-series jobs.
     pub jobs: Vec<Job>,
+    /// Windows of these devices; `None` for all.
+    pub devices: Option<Arc<HashSet<Name>>>,
     /// Changes are pushed at most once in this time, in steps of an epoch; 0: with every batch.
     pub every_ms: u64,
     /// Bytes that wait to be taken at most. Beyond it changes are put together until there is room again.
@@ -23,6 +26,7 @@ impl Default for Watch {
     fn default() -> Watch {
         Watch {
             jobs: vec![Job::Minute],
+            devices: None,
             every_ms: 1_000,
             bytes_max: 16 << 20,
         }
@@ -87,6 +91,11 @@ impl Listener {
     /// The jobs.
     pub fn jobs(&self) -> &[Job] {
         &self.watch.jobs
+    }
+
+    /// The devices, unless it is all.
+    pub fn devices(&self) -> Option<&HashSet<Name>> {
+        self.watch.devices.as_deref()
     }
 
     /// Pushes changes.

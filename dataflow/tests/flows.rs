@@ -28,6 +28,7 @@ use std::time::Duration;
 use tidewatch_dataflow::rollup::Level;
 use tidewatch_dataflow::{EngineConfig, Live, Saved, Watch};
 use tidewatch_proto::calendar::Calendar;
+use tidewatch_proto::ids::Name;
 use tidewatch_proto::registry::{Placement, RegistryChange};
 use tidewatch_proto::row::{Job, Row};
 use tidewatch_proto::time::EventTime;
@@ -145,6 +146,16 @@ impl Flow {
             ("watch", [every, jobs @ ..]) => {
                 let watch = Watch {
                     jobs: jobs.iter().map(|name| job(name)).collect(),
+                    every_ms: every.parse().unwrap(),
+                    ..Watch::default()
+                };
+                self.live = Some(self.run().handle.watch(watch));
+                self.run().tick(1);
+            }
+            ("watch_only", [devices, every, jobs @ ..]) => {
+                let watch = Watch {
+                    jobs: jobs.iter().map(|name| job(name)).collect(),
+                    devices: Some(Arc::new(devices.split(',').map(Name::from).collect())),
                     every_ms: every.parse().unwrap(),
                     ..Watch::default()
                 };

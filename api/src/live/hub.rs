@@ -4,7 +4,7 @@ use super::LiveFeed;
 use super::subscriber::{MESSAGES_MAX, Subscriber};
 use super::subscription::{Devices, Subscription};
 use crate::tap::SharedRows;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -22,9 +22,11 @@ use tokio::sync::mpsc;
 const TICK: Duration = Duration::from_millis(20);
 /// The engine is listened to anew at most once in this time: those who come together get their snapshots together.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
-/// Open windows that the engine is asked for in a millisecond at most, whatever of them is wanted: with a million series
-/// changes come every five seconds.
-const SERIES_PER_MS: u64 = 200;
+/// How often it is looked how many readings come, in milliseconds.
+const RATE_MS: u64 = 1_000;
+/// Open windows that the engine is asked for in a millisecond at most: where readings change more than that, changes come
+/// after so many milliseconds, every four seconds when they are of a million series.
+const SERIES_PER_MS: u64 = 250;
 
 /// What the hub is told.
 enum Command {
@@ -64,6 +66,7 @@ impl Hub {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(commands) = receiver else { return };
         let work = Work {
+            readings: (stats.readings.get(), Instant::now(), 0),
             feed,
             stats,
             commands,
@@ -151,6 +154,8 @@ struct Work {
     live: Option<Live>,
     /// When the engine was last listened to anew.
     watched: Option<Instant>,
+    /// How many readings there were, when that was, and how many came in a millisecond since the time before.
+    readings: (u64, Instant, u64),
 }
 
 impl Work {
@@ -160,6 +165,7 @@ impl Work {
                 self.obey(command);
             }
             let now = Instant::now();
+            self.count(now);
             self.watch(now);
             let durable = Epoch(self.stats.checkpoint_epoch.get().max(0).unsigned_abs());
             self.subscribers.values_mut().for_each(|one| one.flush(now, durable));
@@ -258,6 +264,32 @@ impl Work {
         }
     }
 
+    /// Looks once a second how many readings come.
+    fn count(&mut self, now: Instant) {
+        let (before, at, _) = self.readings;
+        let ms = now.duration_since(at).as_millis() as u64;
+        if ms >= RATE_MS {
+            let readings = self.stats.readings.get();
+            self.readings = (readings, now, readings.saturating_sub(before) / ms);
+        }
+    }
+
+    /// How long changes have to be put together so that no more of them come than can be given out: not at all when as
+    /// many come as there are readings, else so long as the series of these devices, or of all, take.
+    fn pace(&self, devices: Option<&HashSet<Name>>) -> Duration {
+        let positive = |number: i64| number.max(0).unsigned_abs();
+        let (series, all) = (
+            positive(self.stats.series.get()),
+            positive(self.stats.devices.get()).max(1),
+        );
+        let wanted = devices.map_or(all, |devices| all.min(devices.len() as u64));
+        let of_wanted = |number: u64| number.saturating_mul(wanted) / all;
+        match of_wanted(self.readings.2) > SERIES_PER_MS {
+            true => Duration::from_millis(of_wanted(series) / SERIES_PER_MS),
+            false => Duration::ZERO,
+        }
+    }
+
     /// Listens to the engine anew when somebody waits for that, and no more when nobody wants rows.
     fn watch(&mut self, now: Instant) {
         let wanting = self.subscribers.values().filter(|one| one.wants.wants_rows());
@@ -265,7 +297,12 @@ impl Work {
             self.live = None;
             return;
         };
-        let pace = Duration::from_millis(self.stats.series.get().max(0).unsigned_abs() / SERIES_PER_MS);
+        // Where somebody searches, devices are wanted that nobody has seen yet.
+        let devices = self
+            .searching
+            .is_empty()
+            .then(|| self.by_device.keys().cloned().collect());
+        let pace = self.pace(devices.as_ref());
         let rested = self
             .watched
             .is_none_or(|watched| now >= watched + WATCH_EVERY.max(pace));
@@ -276,6 +313,7 @@ impl Work {
         let wanted = |job: &Job| self.subscribers.values().any(|one| one.wants.jobs.contains(job));
         let watch = Watch {
             jobs: all.into_iter().filter(wanted).collect(),
+            devices: devices.map(Arc::new),
             every_ms: every.max(pace).as_millis() as u64,
             ..Watch::default()
         };

@@ -23,8 +23,6 @@ use warp::reply::{Reply, Response};
 use warp::ws::{Message, WebSocket, Ws};
 use warp::{Filter, path};
 
-/// Subscribers at a time.
-pub(crate) const SUBSCRIBERS_MAX: usize = 256;
 /// How often a client is asked whether it is there, and whether its token still holds.
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// How long a client may be silent.
@@ -68,7 +66,12 @@ pub(super) fn route(shared: &Arc<Shared>) -> BoxedFilter<(Response,)> {
 
 fn upgrade(ws: Ws, headers: HeaderMap, shared: Arc<Shared>) -> Result<Response, Problem> {
     let room = shared.subscribers.clone().try_acquire_owned();
-    let room = room.map_err(|_| Problem::new(ProblemKind::Busy, "too many listen; try again later"))?;
+    let room = room.map_err(|_| {
+        Problem::new(
+            ProblemKind::Busy,
+            "as many listen as api.subscribers_max allows; try again later",
+        )
+    })?;
     let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let mut offers = offers
         .filter_map(|line| line.to_str().ok())

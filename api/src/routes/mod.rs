@@ -31,7 +31,6 @@ use warp::filters::BoxedFilter;
 use warp::reply::{Reply, Response};
 use warp::{Filter, any};
 
-pub(crate) use live::SUBSCRIBERS_MAX;
 pub(crate) use query::{LIMIT_DEFAULT, LIMIT_MAX};
 
 /// All routes. The table of routes has checked the method.

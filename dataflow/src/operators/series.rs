@@ -320,7 +320,7 @@ impl Applied {
             return;
         };
         let mut state = self.keeper.state.borrow_mut();
-        let rows = state.take_touched(due.jobs(), as_of);
+        let rows = state.take_touched((due.jobs(), due.devices()), as_of);
         if !rows.is_empty() && due.push(now, rows.into_lists()).is_err() {
             state.stop_touching();
             *listener = None;

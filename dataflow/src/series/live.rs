@@ -4,10 +4,10 @@ use super::SeriesState;
 use super::bits::Bits;
 use super::rows::Rows;
 use crate::config::HOP_PANES;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tidewatch_proto::aggregate::{Aggregate, pane_quantiles};
 use tidewatch_proto::block::RowList;
-use tidewatch_proto::ids::Epoch;
+use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::row::{Job, Row, Status};
 use tidewatch_proto::time::PaneNo;
 
@@ -45,9 +45,13 @@ impl SeriesState {
         self.touched = None;
     }
 
-    /// The open windows of the slots that have taken readings since the last call, as they stand.
-    pub fn take_touched(&mut self, jobs: &[Job], as_of: Epoch) -> Rows {
-        let slots: Vec<usize> = self.touched.iter_mut().flat_map(Bits::drain).collect();
+    /// The open windows of the slots that have taken readings since the last call, as they stand: of these devices, or of
+    /// all.
+    pub fn take_touched(&mut self, (jobs, devices): (&[Job], Option<&HashSet<Name>>), as_of: Epoch) -> Rows {
+        let (slots, names) = (&self.slots, &self.names.devices);
+        let is_wanted = |slot: &usize| devices.is_none_or(|wanted| wanted.contains(names.name(slots.device(*slot))));
+        let touched = self.touched.iter_mut().flat_map(Bits::drain);
+        let slots: Vec<usize> = touched.filter(is_wanted).collect();
         let mut rows = Rows::default();
         if jobs.contains(&Job::Minute) {
             self.open_minutes(&slots, as_of, &mut rows);

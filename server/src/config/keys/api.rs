@@ -71,6 +71,12 @@ pub(super) const API: Section = Section {
             about: "Reads of rows at a time; one more waits.",
         },
         Key {
+            name: "subscribers_max",
+            kind: Kind::Integer(1, 16_384),
+            default: "1000",
+            about: "WebSockets of `/v1/live` at a time; one more is answered 503. They don't count as connections.",
+        },
+        Key {
             name: "request_timeout",
             kind: Kind::Span(100, 10 * MINUTE),
             default: "10s",
