@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Folder whose `run.sh` starts other systems: see `bench/README.md`
     #[arg(long)]
     rivals: Option<PathBuf>,
+    /// How long the section `soak` is, as in 3m
+    #[arg(long, value_name = "TIME")]
+    soak: Option<String>,
     /// Only says which sections there are
     #[arg(long)]
     list: bool,
@@ -54,7 +57,14 @@ pub(crate) fn run(paths: &Paths, options: &Options) -> Result<()> {
         ..Run::logged(logs.join("bench.log"), LIMIT)
     };
     // All of the package: programs start each other.
-    run.run(steps::cargo(&["build", "--release", "-p", "tidewatch-bench"]))?;
+    run.run(steps::cargo(&[
+        "build",
+        "--release",
+        "-p",
+        "tidewatch-bench",
+        "-p",
+        "tidewatch",
+    ]))?;
     let mut command = Command::new(paths.target.join("release/bench"));
     if options.list {
         command.arg("--list");
@@ -73,6 +83,9 @@ pub(crate) fn run(paths: &Paths, options: &Options) -> Result<()> {
         .envs(&environment);
     if !options.only.is_empty() {
         command.args(["--only", &options.only.join(",")]);
+    }
+    if let Some(soak) = &options.soak {
+        command.args(["--soak", soak]);
     }
     if let Some(rivals) = rivals {
         command.arg("--rivals").arg(rivals);

@@ -38,8 +38,8 @@ enum Command {
         #[command(subcommand)]
         action: Action,
     },
-    /// What takes longer than the gate: measurements and fuzzing
-    Release,
+    /// What takes longer than the gate: measurements, a soak of twenty minutes, fuzzing
+    Release(release::Options),
     /// The benchmarks, whose figures go to bench/RESULTS.md
     Bench(bench::Options),
     /// The fault harness in its long form: kills, every failpoint, damaged checkpoints, seeded mistakes
@@ -81,7 +81,7 @@ fn run(command: Command) -> Result<()> {
         } => components::background::up(&paths, &which),
         Command::Components { action: Action::Down } => components::background::down(&paths),
         Command::Components { action: Action::Env } => components::background::env(&paths),
-        Command::Release => release::run(&paths),
+        Command::Release(options) => release::run(&paths, &options),
         Command::Bench(options) => bench::run(&paths, &options),
         Command::Faults(options) => faults::run(&paths, &options),
         Command::Example { name } => example::run(&paths, &name),

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use clap::builder::PossibleValuesParser;
 
 use crate::components::{Components, Environment};
 use crate::gate::{Table, inherits_components};
@@ -21,7 +22,7 @@ struct Step {
     command: fn(&Paths) -> Result<Command, &'static str>,
 }
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step {
         name: "build",
         command: |paths| Ok(build(paths)),
@@ -29,6 +30,10 @@ const STEPS: [Step; 4] = [
     Step {
         name: "bench",
         command: |paths| Ok(bench(paths)),
+    },
+    Step {
+        name: "soak",
+        command: |paths| Ok(soak(paths)),
     },
     Step {
         name: "idle",
@@ -40,18 +45,39 @@ const STEPS: [Step; 4] = [
     },
 ];
 
-/// Runs all steps, also after one has failed; fails when one has.
-pub(crate) fn run(paths: &Paths) -> Result<()> {
+/// What of it is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only these steps; `build` comes with those that need it
+    #[arg(long, value_name = "STEP", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(STEPS.map(|step| step.name)))]
+    only: Vec<String>,
+}
+
+impl Options {
+    fn has(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    /// Whether a step is run.
+    fn chooses(&self, step: &Step) -> bool {
+        self.has(step.name) || step.name == "build" && (self.has("bench") || self.has("soak"))
+    }
+}
+
+/// Runs the steps, also after one has failed; fails when one has.
+pub(crate) fn run(paths: &Paths, options: &Options) -> Result<()> {
     let mut table = Table::default();
     let mut failed = Vec::new();
-    let components = match inherits_components() {
+    // The others have all that they need.
+    let components = match inherits_components() || !options.has("bench") {
         true => None,
         false => Some(Components::start(paths, &paths.target.join("release-components"))?),
     };
     let environment = components
         .as_ref()
         .map_or_else(Environment::new, Components::environment);
-    for step in &STEPS {
+    for step in STEPS.iter().filter(|step| options.chooses(step)) {
         process::check_interrupted()?;
         let command = match (step.command)(paths) {
             Ok(mut command) => {
@@ -90,7 +116,7 @@ pub(crate) fn run(paths: &Paths) -> Result<()> {
 }
 
 fn build(paths: &Paths) -> Command {
-    let mut command = steps::cargo(&["build", "--release", "-p", "tidewatch-bench"]);
+    let mut command = steps::cargo(&["build", "--release", "-p", "tidewatch-bench", "-p", "tidewatch"]);
     command.current_dir(&paths.root);
     command
 }
@@ -101,6 +127,13 @@ fn bench(paths: &Paths) -> Command {
     command.arg("--folder").arg(paths.target.join("w1"));
     command.arg("--out").arg(paths.target.join("release/RESULTS.md"));
     command.current_dir(&paths.root);
+    command
+}
+
+/// The program for twenty minutes; its curve is left in the target folder.
+fn soak(paths: &Paths) -> Command {
+    let mut command = bench(paths);
+    command.args(["--only", "soak"]);
     command
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidewatch_bench::results::machine::{Machine, commit};
 use tidewatch_bench::results::{Results, stamp};
 use tidewatch_bench::sections::{Context, SECTIONS, Section};
@@ -13,7 +13,7 @@ use tidewatch_bench::w1::topic::brokers_default;
 /// Runs sections of the benchmarks, one after the other, and writes each to the results file as soon as it is done.
 #[derive(Parser)]
 struct Flags {
-    /// The sections; all unless given.
+    /// The sections; all but those that take long (`soak`) unless given.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// How often each system runs.
@@ -37,6 +37,9 @@ struct Flags {
     /// The results file, beside which pictures are put.
     #[arg(long, default_value = "bench/RESULTS.md")]
     out: PathBuf,
+    /// How long the soak is, as in 20m.
+    #[arg(long, default_value = "20m", value_parser = humantime::parse_duration)]
+    soak: Duration,
     /// Only says which sections there are.
     #[arg(long)]
     list: bool,
@@ -62,6 +65,7 @@ fn main() -> Result<()> {
         rivals: flags.rivals,
         rival_systems: flags.rival_systems,
         pictures: flags.out.parent().unwrap_or(Path::new(".")).to_owned(),
+        soak: flags.soak,
     };
     fs::create_dir_all(&context.folder).with_context(|| format!("cannot create {}", context.folder.display()))?;
     println!("{}", machine.table());
@@ -77,13 +81,16 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The sections of these names, in their own order; all of none.
+/// The sections of these names, in their own order; of none all that are not apart.
 fn chosen(names: &[String]) -> Result<Vec<&'static Section>> {
     let known = |name: &String| SECTIONS.iter().any(|section| section.name == name);
     if let Some(name) = names.iter().find(|name| !known(name)) {
         bail!("there is no section {name}: see --list");
     }
-    let is_chosen = |section: &&Section| names.is_empty() || names.iter().any(|name| name == section.name);
+    let is_chosen = |section: &&Section| match names.is_empty() {
+        true => !section.is_apart,
+        false => names.iter().any(|name| name == section.name),
+    };
     Ok(SECTIONS.iter().filter(is_chosen).collect())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
-use tidewatch_bench::sinks::{kafka, postgres, workload};
+use tidewatch_bench::sinks::{embedded, kafka, postgres, workload};
 use tidewatch_bench::w1::topic::brokers_default;
 
 #[global_allocator]
@@ -22,7 +22,7 @@ struct Flags {
     #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u32).range(1..=i64::from(workload::MINUTES_MAX)))]
     minutes: u32,
     /// Which sinks.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "kafka,postgres")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "kafka,postgres,embedded")]
     sinks: Vec<Which>,
     /// Kafka's address.
     #[arg(long, env = "KAFKA_BROKERS", default_value_t = brokers_default())]
@@ -40,6 +40,7 @@ struct Flags {
 enum Which {
     Kafka,
     Postgres,
+    Embedded,
 }
 
 fn rounds(text: &str) -> Result<usize, String> {
@@ -66,6 +67,9 @@ fn main() -> Result<()> {
             "no database: set --postgres or TIDEWATCH_TEST_POSTGRES, or leave it out with --sinks kafka"
         );
         tables.push(postgres::compare(url, flags.rounds, &deliveries)?);
+    }
+    if flags.sinks.contains(&Which::Embedded) {
+        tables.push(embedded::compare(flags.rounds, &deliveries)?);
     }
     let text = tables.join("\n");
     print!("{text}");

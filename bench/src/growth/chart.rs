@@ -1,4 +1,4 @@
-//! A picture of curves over the number of devices: one panel a figure, the devices on a logarithmic axis.
+//! A picture of curves, one panel a figure: over the number of devices, on a logarithmic axis, or over time.
 
 use super::font::{HEIGHT, WIDTH, glyph};
 use anyhow::{Context, Result, ensure};
@@ -30,9 +30,9 @@ const BLACK: u8 = 0;
 /// A point of a curve.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// Its name on the axis.
+    /// Its name on the axis; without one it is only a part of the curve.
     pub label: String,
-    /// How far right it is; the axis is logarithmic.
+    /// How far right it is.
     pub x: f64,
     /// The figure's median.
     pub median: f64,
@@ -42,11 +42,22 @@ pub struct Point {
     pub max: f64,
 }
 
+/// What a figure is drawn over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// A logarithmic axis of this name.
+    Logarithmic(&'static str),
+    /// An even axis of this name.
+    Even(&'static str),
+}
+
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
     /// What the figure is, with its unit.
     pub title: String,
+    /// What is below it.
+    pub axis: Axis,
     /// The curve, from left to right.
     pub points: Vec<Point>,
 }
@@ -75,6 +86,7 @@ pub fn write(path: &Path, panels: &[Panel]) -> Result<()> {
 /// Where a panel's figures are on the canvas.
 struct Scale {
     left: usize,
+    axis: Axis,
     x_range: (f64, f64),
     y_max: f64,
 }
@@ -82,7 +94,10 @@ struct Scale {
 impl Scale {
     fn x(&self, x: f64) -> usize {
         let (from, to) = self.x_range;
-        let share = (x.ln() - from.ln()) / (to.ln() - from.ln());
+        let share = match self.axis {
+            Axis::Logarithmic(_) => (x.ln() - from.ln()) / (to.ln() - from.ln()),
+            Axis::Even(_) => (x - from) / (to - from),
+        };
         self.left + (share * (PANEL_WIDTH - LEFT - RIGHT) as f64).round() as usize
     }
 
@@ -98,12 +113,14 @@ fn draw(canvas: &mut Canvas, at: usize, panel: &Panel) {
     let tick = tick_of(greatest);
     let scale = Scale {
         left: at + LEFT,
+        axis: panel.axis,
         x_range: (points[0].x, points[points.len() - 1].x),
         y_max: tick * TICKS as f64,
     };
     let (right, floor) = (at + PANEL_WIDTH - RIGHT, PANEL_HEIGHT - BOTTOM);
     canvas.text(at + PANEL_WIDTH / 2, TOP / 2, &panel.title);
-    canvas.text(at + PANEL_WIDTH / 2, PANEL_HEIGHT - BOTTOM / 3, "devices");
+    let (Axis::Logarithmic(name) | Axis::Even(name)) = panel.axis;
+    canvas.text(at + PANEL_WIDTH / 2, PANEL_HEIGHT - BOTTOM / 3, name);
     for step in 0..=TICKS {
         let value = tick * step as f64;
         let y = scale.y(value);
@@ -112,7 +129,7 @@ fn draw(canvas: &mut Canvas, at: usize, panel: &Panel) {
         canvas.text(scale.left - 12 - label.len() * STEP / 2, y, &label);
     }
     canvas.line((scale.left, scale.y(scale.y_max)), (scale.left, floor), BLACK);
-    for point in points {
+    for point in points.iter().filter(|point| !point.label.is_empty()) {
         let x = scale.x(point.x);
         canvas.line((x, floor), (x, floor + 5), BLACK);
         canvas.text(x, floor + 18, &point.label);
@@ -222,10 +239,15 @@ mod tests {
         };
         let panel = Panel {
             title: "bytes".into(),
+            axis: Axis::Logarithmic("devices"),
             points: vec![point(1e4, 10.0), point(1e6, 20.0)],
         };
+        let even = Panel {
+            axis: Axis::Even("minutes"),
+            ..panel.clone()
+        };
         let path = std::env::temp_dir().join(format!("chart-{}.png", std::process::id()));
-        write(&path, &[panel.clone(), panel.clone()]).unwrap();
+        write(&path, &[panel.clone(), even]).unwrap();
         let decoder = png::Decoder::new(std::io::BufReader::new(File::open(&path).unwrap()));
         let mut reader = decoder.read_info().unwrap();
         let mut dots = vec![0; reader.output_buffer_size().unwrap()];

@@ -53,7 +53,7 @@ pub struct Quantiles {
 
 impl Quantiles {
     /// Of latencies in microseconds.
-    fn of(mut latencies_us: Vec<u64>) -> Self {
+    pub(crate) fn of(mut latencies_us: Vec<u64>) -> Self {
         latencies_us.sort_unstable();
         let at = |share: f64| {
             let place = ((latencies_us.len() as f64 * share).ceil() as usize).max(1) - 1;
@@ -81,7 +81,7 @@ impl Quantiles {
         })
     }
 
-    fn write(&self, f: &mut fmt::Formatter<'_>, prefix: &str) -> fmt::Result {
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, prefix: &str) -> fmt::Result {
         let Self {
             count,
             p50_ms,

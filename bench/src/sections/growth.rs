@@ -1,7 +1,7 @@
 //! The engine over more and more devices: what a message costs, what a series takes, and no cliff between.
 
 use super::Context;
-use crate::growth::chart::{self, Panel, Point};
+use crate::growth::chart::{self, Axis, Panel, Point};
 use crate::w1::METRICS;
 use crate::w1::report::Spread;
 use anyhow::{Context as _, Result, ensure};
@@ -75,6 +75,7 @@ fn panel(title: &str, spreads: &[Spread]) -> Panel {
     });
     Panel {
         title: title.to_owned(),
+        axis: Axis::Logarithmic("devices"),
         points: points.collect(),
     }
 }

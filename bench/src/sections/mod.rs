@@ -5,7 +5,9 @@ mod external;
 mod growth;
 mod in_process;
 mod latency;
+mod live;
 mod sets;
+mod soak;
 mod w1;
 
 use crate::measure;
@@ -18,6 +20,7 @@ use crate::w1::spec::Spec;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// What every section is given.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Context {
     pub rival_systems: Vec<String>,
     /// Folder for pictures.
     pub pictures: PathBuf,
+    /// How long the soak is.
+    pub soak: Duration,
 }
 
 impl Context {
@@ -95,53 +100,76 @@ pub struct Section {
     pub about: &'static str,
     /// Measures; an error when something fails or an answer is wrong.
     pub run: fn(&Context) -> Result<String>,
+    /// Whether it is run only when it is named.
+    pub is_apart: bool,
 }
 
 /// All sections, in the order of the file.
-pub const SECTIONS: [Section; 9] = [
+pub const SECTIONS: [Section; 11] = [
     Section {
         name: "w1",
         about: "W1 on S and L from Kafka, beside the bare loop and other systems",
         run: w1::cold,
+        is_apart: false,
     },
     Section {
         name: "warm",
         about: "W1 on three times S",
         run: w1::warm,
+        is_apart: false,
     },
     Section {
         name: "sets",
         about: "What more aggregates cost: the full set, W2, a rollup by site",
         run: sets::run,
+        is_apart: false,
     },
     Section {
         name: "in-process",
         about: "The engine and a bare timely chain from memory, on 1, 2 and 4 threads",
         run: in_process::run,
+        is_apart: false,
     },
     Section {
         name: "growth",
         about: "CPU per message and bytes per series from 10,000 to 2 million devices",
         run: growth::run,
+        is_apart: false,
     },
     Section {
         name: "latency",
         about: "From the append of a record to its open window and its complete epoch",
         run: latency::run,
+        is_apart: false,
+    },
+    Section {
+        name: "live",
+        about: "From the append of a record to a WebSocket, with slow subscribers and without",
+        run: live::measure,
+        is_apart: false,
     },
     Section {
         name: "checkpoints",
         about: "What checkpoints cost, and how long it takes to go on from one",
         run: checkpoints::run,
+        is_apart: false,
     },
     Section {
         name: "sinks",
-        about: "Rows into Kafka and PostgreSQL, beside a bare producer and COPY",
+        about: "Rows into Kafka, PostgreSQL and the embedded store, beside a bare producer, COPY and bare SQLite",
         run: external::sinks,
+        is_apart: false,
     },
     Section {
         name: "memory",
         about: "Memory over hours of event time",
         run: external::memory,
+        is_apart: false,
+    },
+    Section {
+        name: "soak",
+        about: "The program for twenty minutes: memory, handles and disk stay flat",
+        run: soak::measure,
+        is_apart: true,
     },
 ];

@@ -1,8 +1,9 @@
 //! What the sinks for rows take a second, each beside the same bytes sent without it.
 //!
-//! `workload` makes the rows, `kafka` and `postgres` deliver them through the real sinks and through a reference that
+//! `workload` makes the rows, `kafka`, `postgres` and `embedded` deliver them through the real sinks and through a reference that
 //! has everything encoded beforehand, `turns` runs both in turn and makes the table.
 
+pub mod embedded;
 pub mod kafka;
 pub mod postgres;
 pub mod turns;
