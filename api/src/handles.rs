@@ -1,6 +1,7 @@
 //! All that the server hands to the API.
 
 use crate::catalogue::Catalogue;
+use crate::kept::Kept;
 use crate::live::LiveFeed;
 use crate::places::Places;
 use crate::reader::{Anomalies, DeviceReader, Letters, ReadError, SeriesReader};
@@ -28,28 +29,6 @@ pub struct BuildInfo {
     pub revision: String,
 }
 
-/// What the archive of raw telemetry counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ArchiveCounts {
-    /// Objects put, merged ones too.
-    pub objects: u64,
-    /// Bytes of these.
-    pub bytes: u64,
-    /// Records archived.
-    pub records: u64,
-    /// Objects that were merged into others.
-    pub merged: u64,
-    /// Files removed that no manifest named.
-    pub removed: u64,
-    /// Attempts that failed and were made again.
-    pub failures: u64,
-    /// Bytes read and not put yet.
-    pub buffered_bytes: u64,
-    /// For each partition that this process archives, its place in the partitions' names, the first position that isn't
-    /// in the archive if it is known, and how many records are known to lie ahead of what was read for it.
-    pub partitions: Vec<(usize, Option<i64>, u64)>,
-}
-
 /// Which run this is, and on how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunInfo {
@@ -74,8 +53,8 @@ pub struct Handles {
     pub partition_names: Vec<String>,
     /// What is counted about each sink; their names differ.
     pub sinks: Vec<Arc<SinkStats>>,
-    /// What the archive counts, when there is one.
-    pub archive: Option<Arc<dyn Fn() -> ArchiveCounts + Send + Sync>>,
+    /// What the process keeps by itself, as it is when this is called.
+    pub kept: Arc<dyn Fn() -> Kept + Send + Sync>,
     /// Where rows are read.
     pub series: Arc<dyn SeriesReader>,
     /// Where devices are listed.
@@ -222,7 +201,7 @@ impl Handles {
             stats: Arc::new(Stats::new(0)),
             partition_names: Vec::new(),
             sinks: Vec::new(),
-            archive: None,
+            kept: Arc::new(Kept::default),
             series: reader.clone(),
             devices: reader,
             calendar: Arc::default(),

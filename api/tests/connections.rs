@@ -6,7 +6,7 @@ use common::{ADMIN, Server, VIEWER, ask, exchange, get, handles, start};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use tidewatch_api::{ApiConfig, ErrorKind, Handles, ReadError, SeriesReader, listen, serve};
+use tidewatch_api::{ApiConfig, ErrorKind, Handles, Kept, ReadError, SeriesReader, listen, serve};
 use tidewatch_proto::ids::Epoch;
 use tidewatch_proto::query::SeriesQuery;
 use tidewatch_proto::row::Row;
@@ -158,7 +158,7 @@ async fn stopping_lets_a_request_finish_and_closes_what_is_idle() {
         go_on: Mutex::new(waits),
     };
     let handles = Handles {
-        archive: None,
+        kept: Arc::new(Kept::default),
         series: Arc::new(held),
         ..handles(&[], Arc::default())
     };

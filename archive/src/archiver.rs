@@ -7,6 +7,7 @@ use crate::error::ArchiveError;
 use crate::merge;
 use crate::names::{Hour, ObjectName};
 use crate::object;
+use crate::retain;
 use crate::stats::Stats;
 use crate::writer::Summary;
 use std::collections::VecDeque;
@@ -14,14 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use tidewatch_checkpoints::Tree;
+use tidewatch_failpoints::{Bug, has_bug};
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};
 
 /// How many records a poll takes at most, about.
 const POLL_RECORDS: usize = 8_192;
-/// How often a partition is looked at whether it has objects to merge.
-const MERGE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a partition is looked at whether it has objects to merge, or to let go.
+const TEND_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Says where to begin: for each partition the next position after what is archived, if anything is.
 pub type Begin = Box<dyn Fn(&[Assignment]) -> Result<Vec<Assignment>, SourceError> + Send + Sync>;
@@ -32,6 +34,8 @@ pub struct Log {
     pub factory: Arc<dyn SourceFactory>,
     /// What it is called in the archive.
     pub name: String,
+    /// What logs are called there that it has taken the place of: nobody reads them any more.
+    pub before: Vec<String>,
     /// The partitions that this process archives.
     pub partitions: Vec<Partition>,
     /// Where to begin.
@@ -73,6 +77,7 @@ struct Part {
     /// The object of what was sealed first.
     ready: Option<Ready>,
     merge_looked: Option<Instant>,
+    expire_looked: Option<Instant>,
 }
 
 /// An object that is to be put.
@@ -80,6 +85,9 @@ struct Ready {
     name: ObjectName,
     bytes: Vec<u8>,
     summary: Summary,
+    /// How much was read for it, and when the log appended the first of that.
+    read_bytes: u64,
+    since_ms: i64,
     /// It is there; its manifest isn't.
     entry: Option<Entry>,
 }
@@ -115,7 +123,7 @@ impl Archiver {
                 }
             }
         }
-        let source = log.factory.open(&begin)?;
+        let source = log.factory.open_with_headers(&begin)?;
         parts
             .iter()
             .for_each(|part| stats.archived(part.chain.partition(), part.chain.next()));
@@ -145,7 +153,10 @@ impl Archiver {
         };
         let polled = self.source.poll(&mut intake, POLL_RECORDS)?;
         self.seal_due(now, polled == Polled::Finished);
+        self.note_buffered();
         self.put_sealed()?;
+        self.note_buffered();
+        self.expire_due(now)?;
         match polled {
             Polled::Some => Ok(Stepped::Busy),
             Polled::Idle => self.merge_due(now),
@@ -183,7 +194,23 @@ impl Archiver {
                 None => break,
             }
         }
-        self.stats.buffered_bytes.store(self.open_bytes(), Ordering::Relaxed);
+    }
+
+    /// Says what was read and is not in the archive yet.
+    fn note_buffered(&self) {
+        let (mut bytes, mut since) = (0, None);
+        for part in &self.parts {
+            let buffers = part.sealed.iter().chain(&part.open);
+            bytes += buffers.clone().map(Buffer::bytes).sum::<u64>();
+            bytes += part.ready.as_ref().map_or(0, |ready| ready.read_bytes);
+            let first = part.ready.as_ref().map(|ready| ready.since_ms);
+            let first = first.or_else(|| buffers.clone().next().map(|buffer| buffer.since_ms));
+            since = first.into_iter().chain(since).min();
+        }
+        self.stats.buffered_bytes.store(bytes, Ordering::Relaxed);
+        self.stats
+            .buffered_since_ms
+            .store(since.unwrap_or(0), Ordering::Relaxed);
     }
 
     fn open_bytes(&self) -> u64 {
@@ -212,7 +239,7 @@ impl Archiver {
         for part in &mut self.parts {
             if part
                 .merge_looked
-                .is_some_and(|last| now.duration_since(last) < MERGE_INTERVAL)
+                .is_some_and(|last| now.duration_since(last) < TEND_INTERVAL)
             {
                 continue;
             }
@@ -230,27 +257,48 @@ impl Archiver {
         Ok(Stepped::Idle)
     }
 
-    /// What the log is called.
-    pub(crate) fn log_name(&self) -> &str {
-        &self.log.name
+    /// Lets go of what is too old.
+    fn expire_due(&mut self, now: Instant) -> Result<(), ArchiveError> {
+        let Some(before_ms) = self.settings.expired_ms() else {
+            return Ok(());
+        };
+        for part in &mut self.parts {
+            let is_due = |last: Instant| now.duration_since(last) >= TEND_INTERVAL;
+            if part.expire_looked.is_none_or(is_due) {
+                retain::expire(&*self.tree, &mut part.chain, before_ms, &self.stats)?;
+                part.expire_looked = Some(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The log.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// The manifests of its partitions, to be added to.
-    pub(crate) fn chains(&mut self) -> impl Iterator<Item = &mut Chain> {
+    pub fn chains(&mut self) -> impl Iterator<Item = &mut Chain> {
         self.parts.iter_mut().map(|part| &mut part.chain)
     }
 }
 
 impl Part {
     fn new(chain: Chain) -> Part {
+        let last = chain.entries().last();
+        let next = match last.filter(|_| has_bug(Bug::ArchiveRewind)) {
+            Some(last) => Some(Offset(last.first)),
+            None => chain.next(),
+        };
         Part {
-            next: chain.next(),
+            next,
             hour: chain.entries().last().map_or(Hour(i64::MIN), Entry::hour),
             chain,
             open: None,
             sealed: VecDeque::new(),
             ready: None,
             merge_looked: None,
+            expire_looked: None,
         }
     }
 
@@ -263,13 +311,16 @@ impl Part {
 
     /// Takes a record. What the log has come to is never more than now: a producer's clock may run fast.
     fn push(&mut self, record: &Record<'_>, is_usable: bool, (now, now_ms): (Instant, i64), spare: &mut Spare) {
-        let hour = Hour::of(record.log_time.map_or(now_ms, |time| time.0.min(now_ms)));
+        let log_ms = record.log_time.map_or(now_ms, |time| time.0.min(now_ms));
+        let hour = Hour::of(log_ms);
         if hour > self.hour {
             self.seal();
             self.hour = hour;
         }
         let (first, hour) = (self.next.unwrap_or(record.offset), self.hour);
-        let open = self.open.get_or_insert_with(|| Buffer::new(first, hour, now, spare));
+        let open = self
+            .open
+            .get_or_insert_with(|| Buffer::new(first, hour, (now, log_ms), spare));
         open.push(record, is_usable, spare);
         self.next = Some(record.offset.next());
     }
@@ -284,8 +335,11 @@ impl Part {
             && let Some(buffer) = self.sealed.pop_front()
         {
             let (name, bytes, summary) = buffer.encode((log, self.chain.partition()), level)?;
+            let (read_bytes, since_ms) = (buffer.bytes(), buffer.since_ms);
             buffer.recycle(spare);
             self.ready = Some(Ready {
+                read_bytes,
+                since_ms,
                 name,
                 bytes,
                 summary,
@@ -354,7 +408,8 @@ impl Intake for Collecting<'_> {
     }
 }
 
-fn wall_ms() -> i64 {
+/// Milliseconds since 1970.
+pub(crate) fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

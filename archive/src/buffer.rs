@@ -6,6 +6,7 @@ use crate::row::{Row, event_time, telemetry};
 use crate::writer::{Summary, Writer};
 use hashbrown::HashMap;
 use std::time::Instant;
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::Record;
 use tidewatch_proto::time::LogTime;
@@ -25,7 +26,9 @@ pub(crate) struct Buffer {
     pub(crate) hour: Hour,
     /// When its first record came.
     pub(crate) since: Instant,
-    /// Keys and payloads.
+    /// When the log appended that, milliseconds since 1970; when it came if the log doesn't know.
+    pub(crate) since_ms: i64,
+    /// Keys, payloads and headers.
     pieces: Vec<Vec<u8>>,
     places: Vec<Place>,
 }
@@ -47,16 +50,19 @@ struct Place {
     /// The key's bytes come first.
     key: Option<u32>,
     payload: u32,
+    /// The headers' bytes come last.
+    headers: u32,
     is_usable: bool,
 }
 
 impl Buffer {
     /// None yet.
-    pub(crate) fn new(first: Offset, hour: Hour, since: Instant, spare: &mut Spare) -> Buffer {
+    pub(crate) fn new(first: Offset, hour: Hour, (since, since_ms): (Instant, i64), spare: &mut Spare) -> Buffer {
         Buffer {
             first,
             hour,
             since,
+            since_ms,
             pieces: Vec::new(),
             places: spare.places.pop().unwrap_or_default(),
         }
@@ -74,7 +80,8 @@ impl Buffer {
     /// Takes a record; one that is not usable is kept as its bytes.
     pub(crate) fn push(&mut self, record: &Record<'_>, is_usable: bool, spare: &mut Spare) {
         let key = record.key.unwrap_or_default();
-        let needed = key.len() + record.payload.len();
+        let headers = record.headers.bytes();
+        let needed = key.len() + record.payload.len() + headers.len();
         let fits = |piece: &Vec<u8>| piece.capacity() - piece.len() >= needed;
         if !self.pieces.last().is_some_and(fits) {
             self.pieces.push(match needed <= PIECE_BYTES {
@@ -92,10 +99,12 @@ impl Buffer {
             start: piece.len() as u32,
             key: record.key.map(length),
             payload: length(record.payload),
+            headers: length(headers),
             is_usable,
         });
         piece.extend_from_slice(key);
         piece.extend_from_slice(record.payload);
+        piece.extend_from_slice(headers);
     }
 
     /// How much memory it takes, about.
@@ -108,12 +117,19 @@ impl Buffer {
         self.places.last().map_or(self.first, |place| place.offset)
     }
 
-    /// A record's key and payload.
-    fn parts(&self, place: &Place) -> (Option<&[u8]>, &[u8]) {
+    /// A record as it came.
+    fn record(&self, place: &Place) -> Record<'_> {
         let (piece, start) = (&self.pieces[place.piece as usize], place.start as usize);
         let key = start..start + place.key.unwrap_or(0) as usize;
         let payload = key.end..key.end + place.payload as usize;
-        (place.key.map(|_| &piece[key]), &piece[payload])
+        let headers = payload.end..payload.end + place.headers as usize;
+        Record {
+            offset: place.offset,
+            log_time: place.log_time,
+            key: place.key.map(|_| &piece[key]),
+            payload: &piece[payload],
+            headers: Headers::new(&piece[headers]),
+        }
     }
 
     /// The object of all of it.
@@ -136,8 +152,7 @@ impl Buffer {
         let mut metrics = Vec::new();
         for at in self.sorted() {
             let place = &self.places[at];
-            let when = (place.offset, place.log_time);
-            writer.push(&Row::of(when, self.parts(place), place.is_usable, &mut metrics))?;
+            writer.push(&Row::of(&self.record(place), place.is_usable, &mut metrics))?;
         }
         let (bytes, summary) = writer.finish()?;
         Ok((name, bytes, summary))
@@ -150,7 +165,7 @@ impl Buffer {
         let mut keys: Vec<(u32, i64, u32)> = Vec::with_capacity(self.places.len());
         let mut metrics = Vec::new();
         for (at, place) in self.places.iter().enumerate() {
-            let message = telemetry(self.parts(place).1, place.is_usable, &mut metrics);
+            let message = telemetry(self.record(place).payload, place.is_usable, &mut metrics);
             let ts = message.as_ref().and_then(event_time).map_or(i64::MIN, |ts| ts.0);
             let device = message.map(|message| message.device_id);
             let next = devices.len() as u32;

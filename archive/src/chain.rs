@@ -59,7 +59,8 @@ pub struct Manifest {
     pub partition: u32,
     /// Its number, from 1 on without gaps.
     pub number: u64,
-    /// The position at which the archive of the partition begins, if that was known before its first record.
+    /// The position at which the archive of the partition begins, if that was known before its first record or objects
+    /// have left since.
     pub begin: Option<i64>,
     /// Whether `add` is everything that is there, whatever records before it say.
     pub whole: bool,
@@ -160,6 +161,33 @@ impl Chain {
             self.begin = before;
         }
         begun
+    }
+
+    /// Lets go of the first objects: so many.
+    ///
+    /// # Errors
+    /// As of [`append`](Chain::append).
+    pub(crate) fn let_go(&mut self, tree: &dyn Tree, count: usize) -> Result<(), ArchiveError> {
+        let gone = &self.entries[..count.min(self.entries.len())];
+        let Some(last) = gone.last() else {
+            return Ok(());
+        };
+        let change = Change {
+            remove: gone.iter().map(|entry| entry.object.clone()).collect(),
+            ..Change::default()
+        };
+        // When all of them go, it still says where the log is gone on with.
+        let before = self.begin.replace(last.last + 1);
+        let gone = self.append(tree, change);
+        if gone.is_err() {
+            self.begin = before;
+        }
+        gone
+    }
+
+    /// The log.
+    pub fn log(&self) -> &str {
+        &self.log
     }
 
     /// The partition.

@@ -7,6 +7,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Ty
 use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::SerializedRowGroupWriter;
 use std::io::Write;
+use tidewatch_proto::headers::Headers;
 
 /// A value of each row, where there is one.
 struct Column<T> {
@@ -28,6 +29,19 @@ struct Metrics {
     last: Vec<ByteArray>,
 }
 
+/// The headers of all rows, one after the other.
+#[derive(Default)]
+struct HeaderColumns {
+    keys: Vec<ByteArray>,
+    values: Vec<ByteArray>,
+    /// 0 where a row has no headers, else 2 at each of them.
+    levels: Vec<i16>,
+    /// The same, but 3 where the header has a value.
+    value_levels: Vec<i16>,
+    /// 0 at the first of a row.
+    repeats: Vec<i16>,
+}
+
 /// Texts that come again and again, each in memory once.
 #[derive(Default)]
 struct Texts(HashMap<Box<[u8]>, ByteArray>);
@@ -43,6 +57,7 @@ pub(crate) struct Columns {
     raw: Column<ByteArray>,
     keys: Column<ByteArray>,
     payloads: Column<ByteArray>,
+    headers: HeaderColumns,
     names: Texts,
 }
 
@@ -121,6 +136,33 @@ impl Metrics {
     }
 }
 
+impl HeaderColumns {
+    fn push(&mut self, headers: Headers<'_>, names: &mut Texts) {
+        if headers.is_empty() {
+            self.levels.push(0);
+            self.value_levels.push(0);
+            self.repeats.push(0);
+            return;
+        }
+        for (place, (key, value)) in headers.iter().enumerate() {
+            // A key that is no text is what readers of Kafka make of it.
+            self.keys.push(names.get(String::from_utf8_lossy(key).as_bytes()));
+            self.values.extend(value.map(ByteArray::from));
+            self.levels.push(2);
+            self.value_levels.push(2 + i16::from(value.is_some()));
+            self.repeats.push(i16::from(place > 0));
+        }
+    }
+
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+        [&mut self.levels, &mut self.value_levels, &mut self.repeats]
+            .into_iter()
+            .for_each(Vec::clear);
+    }
+}
+
 impl Columns {
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
@@ -142,6 +184,7 @@ impl Columns {
         self.raw.push(row.raw.map(ByteArray::from));
         self.keys.push_again(row.key);
         self.payloads.push(row.payload.map(ByteArray::from));
+        self.headers.push(row.headers, &mut self.names);
     }
 
     /// Writes all rows, which are those of a partition, and is empty again.
@@ -171,6 +214,21 @@ impl Columns {
                 }
                 column::RAW => put_some::<ByteArrayType, _>(group, &self.raw),
                 column::KEY => put_some::<ByteArrayType, _>(group, &self.keys),
+                column::HEADER_KEY => {
+                    let HeaderColumns {
+                        keys, levels, repeats, ..
+                    } = &self.headers;
+                    put::<ByteArrayType, _>(group, keys, Some(levels), Some(repeats))
+                }
+                column::HEADER_VALUE => {
+                    let HeaderColumns {
+                        values,
+                        value_levels,
+                        repeats,
+                        ..
+                    } = &self.headers;
+                    put::<ByteArrayType, _>(group, values, Some(value_levels), Some(repeats))
+                }
                 _ => put_some::<ByteArrayType, _>(group, &self.payloads),
             }?;
         }
@@ -184,6 +242,7 @@ impl Columns {
         let texts = [&mut self.devices, &mut self.raw, &mut self.keys, &mut self.payloads];
         texts.into_iter().for_each(Column::clear);
         self.metrics.clear();
+        self.headers.clear();
     }
 }
 

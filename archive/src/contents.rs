@@ -9,6 +9,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int64Ty
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use std::ops::Range;
+use tidewatch_proto::headers::{Header, Headers};
 use tidewatch_proto::ids::Offset;
 use tidewatch_proto::time::{EventTime, LogTime};
 use tidewatch_proto::walk::Metric;
@@ -32,6 +33,14 @@ pub struct Group {
     raw: Vec<Option<ByteArray>>,
     keys: Vec<Option<ByteArray>>,
     payloads: Vec<Option<ByteArray>>,
+    headers: Written,
+}
+
+/// The headers of each row, as [`Headers`] has them; no row when no row has any.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
 }
 
 impl Contents {
@@ -80,6 +89,7 @@ impl Group {
             raw: optional::<ByteArrayType>(group, column::RAW)?,
             keys: optional::<ByteArrayType>(group, column::KEY)?,
             payloads: optional::<ByteArrayType>(group, column::PAYLOAD)?,
+            headers: Written::read(group)?,
         };
         let rows = read.offsets.len();
         let others = [
@@ -90,6 +100,10 @@ impl Group {
             read.raw.len(),
             read.keys.len(),
             read.payloads.len(),
+            match read.headers.ends.len() {
+                0 => rows,
+                headers => headers,
+            },
         ];
         match others.iter().all(|count| *count == rows) {
             true => Ok(read),
@@ -131,7 +145,47 @@ impl Group {
             raw: self.raw[at].as_ref().map(ByteArray::data),
             key: self.keys[at].as_ref().map(ByteArray::data),
             payload: self.payloads[at].as_ref().map(ByteArray::data),
+            headers: self.headers.of(at),
         }
+    }
+}
+
+impl Written {
+    fn read(group: &dyn RowGroupReader) -> Result<Written> {
+        if group.num_columns() <= column::HEADER_VALUE {
+            return Ok(Written::default());
+        }
+        let (levels, repeats, keys) = column::<ByteArrayType>(group, column::HEADER_KEY)?;
+        let (value_levels, _, values) = column::<ByteArrayType>(group, column::HEADER_VALUE)?;
+        let values_wanted = value_levels.iter().filter(|level| **level == 3).count();
+        if levels.len() != value_levels.len() || values.len() != values_wanted {
+            return Err(ParquetError::General("keys and values of headers differ".to_owned()));
+        }
+        if keys.is_empty() {
+            return Ok(Written::default());
+        }
+        let (mut keys, mut values) = (keys.iter(), values.iter());
+        let mut written = Written::default();
+        let mut row: Vec<Header<'_>> = Vec::new();
+        for (at, level) in levels.iter().enumerate() {
+            if *level == 2 {
+                let value = (value_levels[at] == 3).then(|| values.next().map(ByteArray::data));
+                row.extend(keys.next().map(|key| (key.data(), value.flatten())));
+            }
+            if repeats.get(at + 1).is_none_or(|next| *next == 0) {
+                Headers::write(row.drain(..), &mut written.bytes);
+                written.ends.push(written.bytes.len());
+            }
+        }
+        Ok(written)
+    }
+
+    fn of(&self, at: usize) -> Headers<'_> {
+        let Some(end) = self.ends.get(at) else {
+            return Headers::NONE;
+        };
+        let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Headers::new(&self.bytes[begin..*end])
     }
 }
 

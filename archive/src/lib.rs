@@ -7,7 +7,7 @@
 //!   to stop.
 //! * [`Chain`] is the manifest of a partition, a list of numbered records, each put only if there is none of its number.
 //! * [`Writer`] makes Parquet of rows, [`Contents`] rows of Parquet again.
-//! * [`merge`] makes one object of neighbours, [`Collector`] removes what no manifest names.
+//! * [`merge`] makes one object of neighbours, [`expire`] lets go of old ones, [`Collector`] removes what no manifest names.
 //! * [`objects()`] and [`read()`] give back what is there.
 
 mod archiver;
@@ -21,6 +21,7 @@ mod merge;
 mod names;
 mod object;
 mod read;
+mod retain;
 mod row;
 mod run;
 mod schema;
@@ -35,6 +36,7 @@ pub use error::{ArchiveError, Kind};
 pub use merge::merge;
 pub use names::{Hour, ObjectName, log_name};
 pub use read::{Archived, objects, partitions, read, rows};
+pub use retain::expire;
 pub use row::Row;
 pub use run::{Event, run};
 pub use stats::{PartitionStats, Stats};
@@ -57,6 +59,8 @@ pub struct Settings {
     pub compaction: bool,
     /// What no manifest names is removed when it has been seen for so long.
     pub grace: Duration,
+    /// Records that the log appended longer ago leave, a whole object at a time; none do when there is none.
+    pub retention: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -68,6 +72,15 @@ impl Default for Settings {
             level: 3,
             compaction: true,
             grace: Duration::from_secs(600),
+            retention: None,
         }
+    }
+}
+
+impl Settings {
+    /// The time before which records leave, milliseconds since 1970.
+    fn expired_ms(&self) -> Option<i64> {
+        let retention = i64::try_from(self.retention?.as_millis()).ok()?;
+        Some(archiver::wall_ms().saturating_sub(retention))
     }
 }

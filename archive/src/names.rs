@@ -27,6 +27,11 @@ impl Hour {
         self.0 * HOUR_MS
     }
 
+    /// The hour behind it.
+    pub fn next(self) -> Hour {
+        Hour(self.0 + 1)
+    }
+
     /// The hour that a folder's name says.
     fn parse(date: &str, hour: &str) -> Option<Hour> {
         let mut parts = date.split('-').map(str::parse::<i64>);

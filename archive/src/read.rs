@@ -22,6 +22,8 @@ pub struct Archived {
     pub key: Option<Vec<u8>>,
     /// Bytes that say what the record's did: the same ones, unless these said nothing that a `Telemetry` doesn't.
     pub payload: Vec<u8>,
+    /// The record's headers: keys, and their values unless null.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// The logs and partitions that the archive has something of.
@@ -81,11 +83,14 @@ pub fn read(tree: &dyn Tree, entry: &Entry) -> Result<Vec<Archived>, ArchiveErro
 
 impl Archived {
     fn of(row: &Row<'_>) -> Archived {
+        let headers = row.headers.iter();
+        let headers = headers.map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
         Archived {
             offset: row.offset,
             log_time: row.log_time,
             key: row.key.map(<[u8]>::to_vec),
             payload: row.payload.map_or_else(|| encoded(row), <[u8]>::to_vec),
+            headers: headers.collect(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A record of the log as a row.
 
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::Offset;
+use tidewatch_proto::source::Record;
 use tidewatch_proto::time::{EVENT_TIME_MAX, EVENT_TIME_MIN, EventTime, LogTime};
 use tidewatch_proto::walk::{Message, Metric, drop_repeated, walk};
 
@@ -23,26 +25,24 @@ pub struct Row<'a> {
     pub key: Option<&'a [u8]>,
     /// The record's bytes, when the columns don't say everything.
     pub payload: Option<&'a [u8]>,
+    /// The record's headers.
+    pub headers: Headers<'a>,
 }
 
 impl<'a> Row<'a> {
-    /// The row of a record's bytes. The metrics are written to a place that is used again.
-    pub(crate) fn of<'b: 'a>(
-        (offset, log_time): (Offset, Option<LogTime>),
-        (key, payload): (Option<&'b [u8]>, &'b [u8]),
-        is_usable: bool,
-        metrics: &'a mut Vec<Metric<'b>>,
-    ) -> Row<'a> {
-        let log_time = log_time.filter(|time| is_calendar(time.0));
+    /// The row of a record. The metrics are written to a place that is used again.
+    pub(crate) fn of<'b: 'a>(record: &Record<'b>, is_usable: bool, metrics: &'a mut Vec<Metric<'b>>) -> Row<'a> {
+        let payload = record.payload;
         let row = Row {
-            offset,
-            log_time,
+            offset: record.offset,
+            log_time: record.log_time.filter(|time| is_calendar(time.0)),
             device: None,
             ts: None,
             metrics: None,
             raw: None,
-            key,
+            key: record.key,
             payload: Some(payload),
+            headers: record.headers,
         };
         let Some(message) = telemetry(payload, is_usable, metrics) else {
             return row;

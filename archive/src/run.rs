@@ -1,15 +1,19 @@
 //! Archives until it is told to stop: on a thread of its own, since it waits for the place and for the log.
 
 use crate::Settings;
-use crate::archiver::{Archiver, Log, Stepped};
+use crate::archiver::{Archiver, Log, Stepped, wall_ms};
+use crate::chain::Chain;
 use crate::collect::Collector;
 use crate::error::{ArchiveError, Kind};
+use crate::read::partitions;
+use crate::retain;
 use crate::stats::Stats;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidewatch_checkpoints::Tree;
+use tidewatch_proto::ids::Partition;
 
 /// How long to wait when there is nothing to read.
 const IDLE: Duration = Duration::from_millis(20);
@@ -71,6 +75,7 @@ pub fn run(
         match stepped {
             Ok(Stepped::Finished) => break,
             Ok(stepped) => {
+                stats.succeeded();
                 if std::mem::replace(&mut pause, PAUSE) > PAUSE {
                     tell(Event::Works);
                 }
@@ -82,7 +87,7 @@ pub fn run(
                 if error.kind != Kind::Retry {
                     archiver = None;
                 }
-                stats.failures.fetch_add(1, Ordering::Relaxed);
+                stats.failed(wall_ms());
                 tell(Event::Failing(&error));
                 wait(pause, stop);
                 pause = (2 * pause).min(PAUSE_MAX);
@@ -117,10 +122,31 @@ impl Keeper<'_> {
         if !is_due || stepped == Stepped::Busy {
             return Ok(());
         }
+        let mut before = self.expired(tree, archiver.log())?;
+        let chains = archiver.chains().chain(&mut before);
         self.collector
-            .collect(tree, archiver, (now, self.settings.grace), self.stats)?;
+            .collect(tree, chains, (now, self.settings.grace), self.stats)?;
         self.collected = Some(now);
         Ok(())
+    }
+
+    /// Lets go of what is too old in logs that this one has taken the place of. Of several processes one does it.
+    fn expired(&self, tree: &dyn Tree, log: &Log) -> Result<Vec<Chain>, ArchiveError> {
+        let Some(before_ms) = self.settings.expired_ms() else {
+            return Ok(Vec::new());
+        };
+        if log.before.is_empty() || !log.partitions.contains(&Partition(0)) {
+            return Ok(Vec::new());
+        }
+        let mut chains = Vec::new();
+        for (name, partition) in partitions(tree)? {
+            if log.before.contains(&name) {
+                let mut chain = Chain::load(tree, &name, partition)?;
+                retain::expire(tree, &mut chain, before_ms, self.stats)?;
+                chains.push(chain);
+            }
+        }
+        Ok(chains)
     }
 }
 

@@ -24,6 +24,14 @@ message record {
   optional binary raw;
   optional binary key;
   optional binary payload;
+  optional group headers (LIST) {
+    repeated group list {
+      required group element {
+        required binary key (STRING);
+        optional binary value;
+      }
+    }
+  }
 }";
 
 /// The columns' numbers, in the order of the schema.
@@ -38,7 +46,10 @@ pub(crate) mod column {
     pub(crate) const RAW: usize = 7;
     pub(crate) const KEY: usize = 8;
     pub(crate) const PAYLOAD: usize = 9;
-    pub(crate) const COUNT: usize = 10;
+    /// Objects of before headers were kept have neither these nor the next.
+    pub(crate) const HEADER_KEY: usize = 10;
+    pub(crate) const HEADER_VALUE: usize = 11;
+    pub(crate) const COUNT: usize = 12;
 }
 
 /// Up to so many bytes of different values a chunk has them in a dictionary.

@@ -14,12 +14,18 @@ pub struct Stats {
     pub records: AtomicU64,
     /// Objects that others were merged into.
     pub merged: AtomicU64,
+    /// Objects let go because their time was over.
+    pub expired: AtomicU64,
     /// Files removed that no manifest named.
     pub removed: AtomicU64,
     /// Attempts that failed and were made again.
     pub failures: AtomicU64,
+    /// Since when every attempt fails, milliseconds since 1970; 0 while they don't.
+    pub failing_since_ms: AtomicI64,
     /// Bytes read and not put yet.
     pub buffered_bytes: AtomicU64,
+    /// When the log appended the first record of these, milliseconds since 1970; 0 when there is none.
+    pub buffered_since_ms: AtomicI64,
     /// Where each partition stands, in their order.
     pub partitions: Vec<PartitionStats>,
 }
@@ -50,6 +56,20 @@ impl Stats {
     pub(crate) fn put(&self, bytes: u64) {
         self.objects.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes an attempt that failed, now.
+    pub fn failed(&self, now_ms: i64) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        // The first one counts until one succeeds.
+        let _ = self
+            .failing_since_ms
+            .compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Notes one that succeeded.
+    pub fn succeeded(&self) {
+        self.failing_since_ms.store(0, Ordering::Relaxed);
     }
 
     /// Notes how far a partition is in the archive.

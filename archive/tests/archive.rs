@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use prost::Message as _;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tidewatch_archive::{Archiver, Chain, Collector, Settings, Stats, Stepped, objects, read, rows};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+use tidewatch_archive::{Archiver, Chain, Collector, Contents, Settings, Stats, Stepped, expire, objects, read, rows};
 use tidewatch_checkpoints::{Folder, Tree};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::time::LogTime;
 use tidewatch_proto::wire::Telemetry;
@@ -40,18 +42,40 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A record's headers, of which a key may come again.
+fn headers() -> impl Strategy<Value = Vec<u8>> {
+    let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..5));
+    let headers = prop::collection::vec(("[ab]{0,2}", value), 0..4);
+    headers.prop_map(|headers| {
+        let mut bytes = Vec::new();
+        let headers = headers.iter().map(|(key, value)| (key.as_bytes(), value.as_deref()));
+        Headers::write(headers, &mut bytes);
+        bytes
+    })
+}
+
+/// A step of the offset, a log time, key, payload and headers.
+type Made = (i64, Option<i64>, Option<Vec<u8>>, Vec<u8>, Vec<u8>);
+
 fn records() -> impl Strategy<Value = Vec<MemoryRecord>> {
     let key = prop::option::of(prop::collection::vec(any::<u8>(), 0..5));
-    let one = (1..4_i64, prop::option::weighted(0.9, 0..2_000_000_i64), key, payload());
+    let one = (
+        1..4_i64,
+        prop::option::weighted(0.9, 0..2_000_000_i64),
+        key,
+        payload(),
+        headers(),
+    );
     prop::collection::vec(one, 0..300).prop_map(|ones| {
         let mut next = 7;
-        let place = |(step, log_ms, key, payload): (i64, Option<i64>, Option<Vec<u8>>, Vec<u8>)| {
+        let place = |(step, log_ms, key, payload, headers): Made| {
             next += step;
             MemoryRecord {
                 offset: Offset(next),
                 log_time: log_ms.map(|ms| LogTime(1_700_000_000_000 + next * 20_000 + ms)),
                 key,
                 payload,
+                headers,
             }
         };
         ones.into_iter().map(place).collect()
@@ -82,6 +106,8 @@ proptest! {
             for (found, wanted) in found.iter().zip(wanted) {
                 prop_assert_eq!((found.offset, found.log_time, &found.key), (wanted.offset, wanted.log_time, &wanted.key));
                 prop_assert_eq!(said(&found.payload), said(&wanted.payload));
+                let headers = found.headers.iter().map(|(key, value)| (&key[..], value.as_deref()));
+                prop_assert_eq!(headers.collect::<Vec<_>>(), Headers::new(&wanted.headers).iter().collect::<Vec<_>>());
             }
         }
     }
@@ -100,6 +126,7 @@ fn plain(count: i64) -> Vec<MemoryRecord> {
             raw: Vec::new(),
         }
         .encode_to_vec(),
+        headers: Vec::new(),
     };
     (0..count).map(record).collect()
 }
@@ -126,12 +153,17 @@ fn rows_are_sorted_by_device_and_time() {
 
 #[test]
 fn a_writer_may_be_killed_anywhere() {
-    for compaction in [false, true] {
+    // What is older than the 20th record leaves, or nothing does.
+    let twenty = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + 20 * 600_000);
+    let retention = twenty.elapsed().expect("that was long ago");
+    for (compaction, retention) in [(false, None), (true, None), (true, Some(retention))] {
         let settings = Settings {
             compaction,
+            retention,
             grace: Duration::ZERO,
             ..settings()
         };
+        let first = retention.map_or(100, |_| 117);
         for kill_at in 0.. {
             let place = tempfile::tempdir().expect("a folder");
             let folder = || Folder::tree("archive.folder", place.path()).expect("made");
@@ -144,7 +176,7 @@ fn a_writer_may_be_killed_anywhere() {
             run_until_done(&tree, &log_of(log), &settings).expect("the next one does it");
             assert_eq!(
                 positions(&*tree, Partition(0)),
-                (100..140).collect::<Vec<i64>>(),
+                (first..140).collect::<Vec<i64>>(),
                 "killed at {kill_at}"
             );
             if settings.compaction {
@@ -159,6 +191,34 @@ fn a_writer_may_be_killed_anywhere() {
             }
         }
     }
+}
+
+#[test]
+fn when_all_is_too_old_the_archive_still_knows_where_it_was() {
+    let place = tempfile::tempdir().expect("a folder");
+    let tree: Arc<dyn Tree> = Arc::new(Folder::tree("archive.folder", place.path()).expect("made"));
+    let log = MemoryFactory::open_ended(vec![plain(20)]);
+    let stats = Arc::new(Stats::new(1));
+    let archive = || {
+        let mut archiver =
+            Archiver::begin(tree.clone(), log_of(log.clone()), settings(), stats.clone()).expect("begun");
+        archiver.step(Instant::now()).expect("read");
+        archiver.flush().expect("put");
+    };
+    archive();
+    let mut chain = Chain::load(&*tree, "memory", Partition(0)).expect("read");
+    let objects = chain.entries().len() as u64;
+    assert!(!expire(&*tree, &mut chain, 1_700_000_000_000, &stats).expect("nothing is so old"));
+    assert!(expire(&*tree, &mut chain, i64::MAX, &stats).expect("all is"));
+    assert_eq!(stats.expired.load(Ordering::Relaxed), objects);
+    let read = Chain::load(&*tree, "memory", Partition(0)).expect("read");
+    assert_eq!((read.entries().len(), read.next()), (0, Some(Offset(120))));
+    plain(30)
+        .into_iter()
+        .skip(20)
+        .for_each(|record| log.append(Partition(0), record));
+    archive();
+    assert_eq!(positions(&*tree, Partition(0)), (120..130).collect::<Vec<i64>>());
 }
 
 #[test]
@@ -222,7 +282,7 @@ fn of_two_archivers_of_a_partition_one_wins_and_the_other_goes_on_behind_it() {
     // What the loser had put is an orphan, and goes; whoever was about to name it can't any more.
     let (mut collector, stats) = (Collector::default(), Stats::new(1));
     collector
-        .collect(&*tree, &mut older, (Instant::now(), Duration::ZERO), &stats)
+        .collect(&*tree, older.chains(), (Instant::now(), Duration::ZERO), &stats)
         .expect("collected");
     let named = objects(&*tree, "memory", Partition(0), Offset(0)..Offset(1_000)).expect("objects");
     assert_eq!(tree.list_in("raw/").expect("names").len(), named.len());
@@ -239,4 +299,29 @@ fn a_wrong_bit_is_refused_by_name() {
     tree.put(&all[0].object, &bytes).expect("put");
     let problem = read(&*tree, &all[0]).expect_err("refused").to_string();
     assert!(problem.starts_with(&all[0].object), "{problem}");
+}
+
+/// Written by pyarrow, with the columns that objects had before there was one for headers.
+#[test]
+fn objects_without_headers_stay_readable() {
+    let bytes = include_bytes!("golden/without-headers.parquet").to_vec();
+    let contents = Contents::open("raw/golden.parquet", bytes).expect("an object");
+    let group = contents.group(0).expect("a row group");
+    let mut metrics = Vec::new();
+    let read = (0..group.len()).map(|at| {
+        let row = group.row(at, &mut metrics);
+        assert!(row.headers.is_empty());
+        let metrics = row
+            .metrics
+            .map(|metrics| metrics.iter().map(|metric| metric.1).collect());
+        (row.offset.0, row.device.map(<[u8]>::to_vec), metrics)
+    });
+    let device = Some(b"dev-1".to_vec());
+    type Read = (i64, Option<Vec<u8>>, Option<Vec<f64>>);
+    let wanted: [Read; 3] = [
+        (9, None, None),
+        (7, device.clone(), Some(vec![1.5, -2.0])),
+        (8, device, Some(Vec::new())),
+    ];
+    assert_eq!(read.collect::<Vec<_>>(), wanted);
 }

@@ -36,4 +36,10 @@ bugs! {
     LoseCorrection "lose-correction" "One correction of each checkpoint is lost.",
     DeliveredEarly "delivered-early" "A checkpoint says that sinks have taken what they were only given.",
     SwallowError "swallow-error" "A delivery that failed is taken for one that went through.",
+    LogEarlyAck "log-early-ack" "The embedded log acknowledges what is not durable yet.",
+    LogLetsGo "log-lets-go" "The embedded log lets go of what its readers still need.",
+    UnguardedUpsert "unguarded-upsert" "The embedded store takes an older revision in place of a newer one.",
+    MendTwice "mend-twice" "The embedded store forgets which late readings a row has taken.",
+    ArchiveRewind "archive-rewind" "A start archives the last object of a partition again.",
+    CollectNamed "collect-named" "A partition's last object is taken for one that no manifest names.",
 }

@@ -3,7 +3,7 @@
 //! * [`wire`]: protobuf `Telemetry` as prost types, for the edges.
 //! * [`walk`]: the same wire format walked in place, for the engine; [`template`]: compared with the form expected.
 //! * [`ids`], [`time`]: positions and times as types, never bare integers.
-//! * [`source`]: the contract between whatever holds a log and the engine.
+//! * [`source`]: the contract between whatever holds a log and the engine; [`headers`]: what a record has beside key and payload.
 //! * [`limits`], [`reject`]: what is accepted, and why a record is not; [`straggler`]: what came too late for memory.
 //! * [`pane`], [`aggregate`], [`sketch`], [`together`]: what readings become; [`calendar`]: which windows cover a time.
 //! * [`anomaly`]: what is looked for, and what was found.
@@ -14,6 +14,7 @@ pub mod aggregate;
 pub mod anomaly;
 pub mod block;
 pub mod calendar;
+pub mod headers;
 pub mod ids;
 pub mod limits;
 pub mod metric;

@@ -2,6 +2,7 @@
 //!
 //! The connectors live in the crate `sources`, with the conformance suite that each of them passes.
 
+use crate::headers::Headers;
 use crate::ids::{Offset, Partition};
 use crate::reject::Reason;
 use crate::time::LogTime;
@@ -17,6 +18,8 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// A `Telemetry` message in protobuf.
     pub payload: &'a [u8],
+    /// Its headers; none when the reader was not opened for them.
+    pub headers: Headers<'a>,
 }
 
 /// Takes what a source has read. Implemented by the engine.
@@ -76,6 +79,15 @@ pub trait SourceFactory: Send + Sync {
     /// # Errors
     /// When the log can't be opened at these positions.
     fn open(&self, assigned: &[Assignment]) -> Result<Box<dyn Source>, SourceError>;
+
+    /// Opens a reader whose records have their headers, if the log has any: [`open`](SourceFactory::open) leaves them out
+    /// where they cost something.
+    ///
+    /// # Errors
+    /// As of `open`.
+    fn open_with_headers(&self, assigned: &[Assignment]) -> Result<Box<dyn Source>, SourceError> {
+        self.open(assigned)
+    }
 }
 
 /// Reading can't go on.

@@ -4,6 +4,7 @@
 //! what was asked for; and an end that is said only when there is one, and stays said.
 
 use std::time::{Duration, Instant};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceFactory};
@@ -38,6 +39,8 @@ pub struct Seen {
     pub key: Option<Vec<u8>>,
     /// The record's bytes.
     pub payload: Vec<u8>,
+    /// Its headers.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Why it is unusable, if it came as that.
     pub unusable: Option<Reason>,
 }
@@ -49,9 +52,17 @@ impl From<Record<'_>> for Seen {
             log_time: record.log_time,
             key: record.key.map(<[u8]>::to_vec),
             payload: record.payload.to_vec(),
+            headers: owned(record.headers),
             unusable: None,
         }
     }
+}
+
+fn owned(headers: Headers<'_>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let owned = headers
+        .iter()
+        .map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
+    owned.collect()
 }
 
 /// An intake that keeps what it gets.
@@ -117,6 +128,7 @@ pub fn check(subject: &Subject<'_>) {
     );
     everything_once_and_in_order(subject);
     from_any_position(subject);
+    headers_only_for_whoever_wants_them(subject);
     nothing_for_nobody(subject);
     split_over_two_readers(subject);
 }
@@ -166,6 +178,22 @@ fn from_any_position(subject: &Subject<'_>) {
             );
         }
     }
+}
+
+fn headers_only_for_whoever_wants_them(subject: &Subject<'_>) {
+    let assigned: Vec<Assignment> = (0..subject.expected.len())
+        .map(|index| from_start(subject, index))
+        .collect();
+    let source = subject.factory.open(&assigned);
+    let source = source.unwrap_or_else(|error| panic!("can't open {assigned:?}: {error}"));
+    let mut reader = Reader::of(source, subject, 100);
+    reader.read_all(subject, count(subject.expected));
+    let mut wanted = subject.expected.to_vec();
+    // Where they cost nothing they may be there.
+    for records in [&mut wanted, &mut reader.collected.partitions] {
+        records.iter_mut().flatten().for_each(|record| record.headers.clear());
+    }
+    compare(&wanted, &reader.collected.partitions, "read without headers");
 }
 
 fn nothing_for_nobody(subject: &Subject<'_>) {
@@ -238,8 +266,12 @@ impl Reader {
     fn open(subject: &Subject<'_>, assigned: &[Assignment], records_max: usize) -> Reader {
         let source = subject
             .factory
-            .open(assigned)
+            .open_with_headers(assigned)
             .unwrap_or_else(|error| panic!("can't open {assigned:?}: {error}"));
+        Reader::of(source, subject, records_max)
+    }
+
+    fn of(source: Box<dyn Source>, subject: &Subject<'_>, records_max: usize) -> Reader {
         Reader {
             source,
             collected: Collected::new(subject.expected.len()),

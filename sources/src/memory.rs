@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};
 use tidewatch_proto::time::LogTime;
@@ -17,6 +18,8 @@ pub struct MemoryRecord {
     pub key: Option<Vec<u8>>,
     /// A `Telemetry` message in protobuf.
     pub payload: Vec<u8>,
+    /// Its headers, as [`Headers`] has them; empty for none.
+    pub headers: Vec<u8>,
 }
 
 impl MemoryRecord {
@@ -26,6 +29,7 @@ impl MemoryRecord {
             log_time: self.log_time,
             key: self.key.as_deref(),
             payload: &self.payload,
+            headers: Headers::new(&self.headers),
         }
     }
 }
@@ -169,11 +173,15 @@ mod tests {
 
     fn record(offset: i64) -> MemoryRecord {
         let key = (offset % 3 != 0).then(|| vec![offset as u8]);
+        let header = (&b"n"[..], (offset % 2 != 0).then_some(&b"odd"[..]));
+        let mut headers = Vec::new();
+        Headers::write(vec![header; offset as usize % 4].into_iter(), &mut headers);
         MemoryRecord {
             offset: Offset(offset),
             log_time: Some(LogTime(offset)),
             key,
             payload: vec![7; offset as usize % 9],
+            headers,
         }
     }
 

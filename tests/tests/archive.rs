@@ -98,6 +98,28 @@ fn a_fleet_is_archived_by_default_and_others_read_it_over_a_kill() {
 }
 
 #[test]
+fn an_archive_that_is_away_is_told_and_the_rest_goes_on() {
+    let (place, folder) = (Bucket::default(), tempfile::tempdir().expect("a folder"));
+    let mut variables = variables();
+    // Nobody answers there.
+    variables.extend(place.archive_variables_at("http://127.0.0.1:1"));
+    let running = Running::start(&variables, folder.path());
+    wait_for("it is told", || {
+        let page = running.get("/readyz");
+        page.starts_with("HTTP/1.1 503") && page.contains("the archive can't be written since 20")
+    });
+    let page = running.get("/metrics");
+    let failing = page
+        .lines()
+        .find_map(|line| line.strip_prefix("tidewatch_archive_failing_seconds "));
+    let failing: f64 = failing.expect("a metric").parse().expect("a number");
+    assert!(failing >= 2.0, "{failing}");
+    let before = running.counter("tidewatch_messages_total");
+    running.wait_for_messages(before + 1_000);
+    running.stop();
+}
+
+#[test]
 fn a_bucket_takes_what_a_folder_takes() {
     let (place, folder) = (Bucket::default(), tempfile::tempdir().expect("a folder"));
     let mut variables = variables();

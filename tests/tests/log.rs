@@ -219,10 +219,16 @@ fn a_log_that_can_not_be_written_is_told_and_the_fleet_goes_on_when_it_can() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = start(folder.path(), "log-write=error*6@20", &folder.path().join("seen.txt"));
     let begun = Instant::now();
+    let mut told = false;
     while !run.said().contains("it can be written again") {
+        told |= run.get("/readyz").is_some_and(|page| {
+            page.starts_with("HTTP/1.1 503") && page.contains("the embedded log can't be written since 20")
+        });
         assert!(begun.elapsed() < LIMIT, "{}", run.said());
         std::thread::sleep(Duration::from_millis(20));
     }
+    assert!(told, "/readyz says so too");
+    assert!(run.counter("tidewatch_log_write_failures_total") >= Some(6));
     assert!(
         run.said()
             .contains("nothing is lost, what writes to it waits; trying again"),

@@ -3,10 +3,10 @@
 //! Names begin with `tidewatch_`, units are seconds and bytes, counters end in `_total`. Every label has few values,
 //! known beforehand: partitions, sinks, reasons, routes and statuses, never a device.
 
-mod archive;
 mod classic;
 mod engine;
 mod http;
+mod kept;
 mod page;
 
 use crate::handles::Handles;
@@ -70,9 +70,7 @@ impl Collector for All {
         engine::state(&mut page, &self.handles.stats)?;
         engine::partitions(&mut page, &self.handles.stats, &self.handles.partition_names)?;
         engine::sinks(&mut page, &self.handles.sinks)?;
-        if let Some(archive) = &self.handles.archive {
-            archive::encode(&mut page, &archive(), &self.handles.partition_names)?;
-        }
+        kept::encode(&mut page, &(self.handles.kept)(), &self.handles.partition_names)?;
         let subscribers = i64::try_from(self.handles.tap.hub.subscribers()).unwrap_or(i64::MAX);
         page.gauge("live_subscribers", "WebSockets on which rows are pushed", subscribers)?;
         http::encode(&mut page, &self.http)

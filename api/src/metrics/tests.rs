@@ -1,7 +1,8 @@
 //! The page's shape: what `promtool check metrics` would say, without it.
 
 use super::Metrics;
-use crate::handles::{ArchiveCounts, Handles};
+use crate::handles::Handles;
+use crate::kept::{ArchiveCounts, Kept, LogCounts, StoreCounts, Writing};
 use crate::sink_stats::SinkStats;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -30,11 +31,26 @@ fn page(partitions: usize, sinks: &[&str]) -> String {
         stats: Arc::new(stats),
         partition_names: vec!["raw.events/0".to_owned(), "a\"b\\c\n".to_owned()],
         sinks,
-        archive: Some(Arc::new(|| ArchiveCounts {
-            objects: 3,
-            partitions: vec![(0, Some(17), 2), (1, None, 0)],
-            ..ArchiveCounts::default()
-        })),
+        kept: Arc::new(|| Kept {
+            now_ms: 1_700_000_012_000,
+            archive: Some(ArchiveCounts {
+                objects: 3,
+                partitions: vec![(0, Some(17), 2), (1, None, 0)],
+                ..ArchiveCounts::default()
+            }),
+            log: Some(LogCounts {
+                writing: Writing {
+                    failing_since_ms: Some(1_700_000_000_000),
+                    ..Writing::default()
+                },
+                by_room: (5, 600),
+                ..LogCounts::default()
+            }),
+            store: Some(StoreCounts {
+                bytes: 9,
+                evicted: vec![("dead_letters", 2)],
+            }),
+        }),
         ..Handles::of_nothing()
     };
     let metrics = Metrics::new(&handles);
@@ -115,6 +131,12 @@ fn the_page_says_what_was_counted() {
         "tidewatch_sink_items_total{sink=\"timescale\"} 5",
         "tidewatch_sink_retries_total{sink=\"timescale\"} 1",
         "tidewatch_sink_delivery_latency_seconds_count{sink=\"timescale\"} 1",
+        "tidewatch_archive_objects_total 3",
+        "tidewatch_archive_failing_seconds 0.0",
+        "tidewatch_log_failing_seconds 12.0",
+        "tidewatch_log_removed_records_total{reason=\"room\"} 5",
+        "tidewatch_log_removed_bytes_total{reason=\"room\"} 600",
+        "tidewatch_embedded_evictions_total{what=\"dead_letters\"} 2",
         "tidewatch_http_requests_total{route=\"/healthz\",status=\"200\"} 1",
         "tidewatch_http_requests_total{route=\"unmatched\",status=\"404\"} 1",
     ] {

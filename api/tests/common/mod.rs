@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 use tidewatch_api::{
-    Anomalies, AnomalyReader, ApiConfig, BoundServer, BuildInfo, Catalogue, DeviceReader, Handles, LetterReader,
+    Anomalies, AnomalyReader, ApiConfig, BoundServer, BuildInfo, Catalogue, DeviceReader, Handles, Kept, LetterReader,
     Letters, LiveFeed, MemoryReader, Places, ReadError, ReadErrorKind, Readiness, ReplayRefusal, RunInfo, SeriesReader,
     SinkStats, Tap, listen, serve,
 };
@@ -308,7 +308,7 @@ pub(crate) fn handles(not_ready: &[&str], events: Arc<Mutex<Vec<String>>>) -> Ha
         stats: Arc::new(Stats::new(2)),
         partition_names: vec!["raw.events/0".to_owned(), "raw.events/1".to_owned()],
         sinks: vec![Arc::new(SinkStats::new("memory"))],
-        archive: None,
+        kept: Arc::new(Kept::default),
         series: Arc::new(Fake(MemoryReader::new(rows()))),
         devices: Arc::new(Fake(MemoryReader::new(rows()))),
         calendar: Arc::default(),

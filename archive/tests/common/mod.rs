@@ -99,6 +99,7 @@ pub fn memory(records: Vec<MemoryRecord>) -> MemoryFactory {
 pub fn log_of(factory: MemoryFactory) -> Arc<Log> {
     Arc::new(Log {
         name: "memory".to_owned(),
+        before: Vec::new(),
         partitions: (0..factory.partitions().len() as u32).map(Partition).collect(),
         factory: Arc::new(factory),
         begin: Box::new(|archived| Ok(archived.to_vec())),
@@ -113,6 +114,8 @@ pub fn run_until_done(tree: &Arc<dyn Tree>, log: &Arc<Log>, settings: &Settings)
     archiver.step(Instant::now())?;
     archiver.flush()?;
     while archiver.step(Instant::now())? != Stepped::Finished {}
+    // Later what is too old leaves.
+    archiver.step(Instant::now() + Duration::from_secs(60))?;
     if !settings.compaction {
         return Ok(());
     }
@@ -122,7 +125,7 @@ pub fn run_until_done(tree: &Arc<dyn Tree>, log: &Arc<Log>, settings: &Settings)
     }
     let mut archiver = Archiver::begin(tree.clone(), log.clone(), settings.clone(), stats.clone())?;
     let due = (Instant::now(), Duration::ZERO);
-    Collector::default().collect(&**tree, &mut archiver, due, &stats)
+    Collector::default().collect(&**tree, archiver.chains(), due, &stats)
 }
 
 /// All records of a partition, and that its objects leave nothing out.

@@ -41,6 +41,7 @@ pub fn run(spec: Spec, settings: &Settings, folder: &Path) -> Result<Cost> {
     let tree: Arc<dyn Tree> = Arc::new(tree);
     let partitions: Vec<Partition> = (0..spec.partitions).map(Partition).collect();
     let log = Arc::new(Log {
+        before: Vec::new(),
         name: factory.name().to_owned(),
         partitions: partitions.clone(),
         begin: Box::new(|archived| Ok(archived.to_vec())),

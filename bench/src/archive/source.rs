@@ -5,6 +5,7 @@ use crate::w1::generate::{BASE_MS, Telemetry};
 use crate::w1::record::Record;
 use crate::w1::spec::Spec;
 use anyhow::Result;
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::source::{self, Assignment, Intake, Polled, Source, SourceError, SourceFactory};
@@ -101,6 +102,7 @@ impl Source for StreamSource {
                     log_time: Some(LogTime(*log_ms)),
                     key: Some(&lane.bytes[start..*key]),
                     payload: &lane.bytes[*key..*end],
+                    headers: Headers::NONE,
                 });
                 self.offsets[index] += 1;
                 start = *end;

@@ -6,6 +6,7 @@ use crate::w1::spec::Spec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use tidewatch_dataflow::Clock;
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Epoch, Offset, Partition};
 use tidewatch_proto::source::{self, Assignment, Intake, Polled, Source, SourceError, SourceFactory};
 
@@ -177,6 +178,7 @@ impl Lane {
                 log_time: None,
                 key: None,
                 payload: &self.bytes[from..*to],
+                headers: Headers::NONE,
             });
             self.offset += 1;
             from = *to;

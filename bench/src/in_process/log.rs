@@ -7,6 +7,7 @@ use crate::w1::spec::Spec;
 use anyhow::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::{self, Assignment, Intake, Polled, Source, SourceError, SourceFactory};
 
@@ -193,6 +194,7 @@ fn hand_over(log: &SliceLog, cursor: &mut Cursor, held: usize, intake: &mut dyn 
         log_time: None,
         key: None,
         payload: lane.value(index),
+        headers: Headers::NONE,
     });
     let records: Vec<source::Record<'_>> = records.collect();
     intake.records(cursor.partition, &records);
@@ -221,6 +223,7 @@ mod tests {
                 log_time: None,
                 key: None,
                 payload: lane.value(index),
+                headers: Headers::NONE,
             })
             .into()
         };

@@ -28,6 +28,7 @@ impl<'a> MemoryOutput<'a> {
             log_time: None,
             key: Some(record.key.clone()),
             payload: record.value.clone(),
+            headers: Vec::new(),
         });
     }
 }

@@ -63,6 +63,7 @@ impl Suspects {
 mod tests {
     use super::*;
     use crate::witness::At;
+    use tidewatch_proto::headers::Headers;
 
     fn suspects(ranges: &[(u32, i64, i64)]) -> Suspects {
         let crash = |(partition, first, last): &(u32, i64, i64)| Crash {
@@ -100,6 +101,7 @@ mod tests {
             log_time: None,
             key: None,
             payload: b"",
+            headers: Headers::NONE,
         };
         let suspects = suspects(&[(1, 5, 8)]);
         let concern = |partition, first, last| suspects.concern(Partition(partition), &[record(first), record(last)]);

@@ -15,6 +15,7 @@ use tidewatch_dataflow::capture::Captured;
 use tidewatch_dataflow::checkpoint::{Meta, Part};
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Restored, Saved};
 use tidewatch_proto::anomaly::Anomaly;
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::{Job, Row, Status};
@@ -97,6 +98,7 @@ impl Source for LogReader {
                     log_time: list[i].1.map(LogTime),
                     key: None,
                     payload: &list[i].0,
+                    headers: Headers::NONE,
                 })
                 .collect();
             if !records.is_empty() {

@@ -11,6 +11,7 @@ use tidewatch_dataflow::checkpoint::{Meta, Part, Recorder};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::{Clock, Engine, EngineConfig, Handle, Restored, Saved};
 use tidewatch_proto::anomaly::{Anomaly, Rule};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Epoch, Generation, Offset, Partition};
 use tidewatch_proto::reject::Reject;
 use tidewatch_proto::row::Row;
@@ -126,6 +127,7 @@ impl Source for GrowingReader {
                     log_time: record(put).1,
                     key: None,
                     payload: &put.payload,
+                    headers: Headers::NONE,
                 })
                 .collect();
             if !records.is_empty() {

@@ -418,6 +418,8 @@ pub struct ArchiveSection {
     pub kind: Option<ArchiveKind>,
     /// The folder; by default one in that of the state.
     pub folder: Option<PathBuf>,
+    /// How long records stay.
+    pub retention: Option<Span>,
     /// How long a record waits at most.
     pub object_time: Span,
     /// How large an object becomes at most.
@@ -440,6 +442,7 @@ impl Default for ArchiveSection {
         ArchiveSection {
             kind: None,
             folder: None,
+            retention: settings.retention.map(Span),
             object_time: Span(settings.object_time),
             object_bytes: Size(settings.object_bytes),
             memory_bytes: Size(settings.memory_bytes),

@@ -52,6 +52,7 @@ pub(super) fn archive(
             level: archive.compression_level,
             compaction: archive.compaction,
             grace: archive.grace.0,
+            retention: archive.retention.map(|retention| retention.0),
         },
     }))
 }

@@ -7,15 +7,16 @@ use super::sinks::Surroundings;
 use crate::config::{ArchivePlace, ArchiveSettings};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tidewatch_api::ArchiveCounts;
+use tidewatch_api::{ArchiveCounts, Writing};
 use tidewatch_archive::{Begin, Log, Stats, log_name, run};
 use tidewatch_checkpoints::{Folder, S3, Tree};
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::{Assignment, SourceError};
 use tidewatch_sources::begin::Before;
+use tidewatch_sources::clock::wall;
 
 /// How long is waited for the thread at a stop: what it was about to put is read again by the next start.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -56,21 +57,24 @@ impl Archiving {
         let archived = partitions.clone();
         let (counting, stopping) = (stats.clone(), stop.clone());
         let archive = move || {
-            let Some((tree, name)) = open(&settings.place, (&base, &id), &stopping, &terminal) else {
+            let about = (&*stopping, &*terminal, &*counting);
+            let Some((tree, (name, before))) = open(&settings.place, (&base, &id), about) else {
                 return;
             };
             let log = Arc::new(Log {
                 factory,
                 name,
+                before,
                 partitions: archived,
                 begin,
             });
             let tell = |event: tidewatch_archive::Event<'_>| terminal.trouble(&format!("archive: {event}"));
             run(&tree, &log, &settings.writing, &counting, &stopping, &tell);
         };
-        let terminal = around.terminal.clone();
+        let (terminal, crashed) = (around.terminal.clone(), stats.clone());
         let archive = move || {
             if catch_unwind(AssertUnwindSafe(archive)).is_err() {
+                crashed.failed(wall()());
                 terminal.news("archive: its thread has crashed: nothing is archived until the next start");
             }
         };
@@ -84,9 +88,9 @@ impl Archiving {
     }
 
     /// What it counts.
-    pub fn counts(&self) -> Arc<dyn Fn() -> ArchiveCounts + Send + Sync> {
+    pub fn counts(&self) -> impl Fn() -> ArchiveCounts + Send + Sync + use<> {
         let (stats, partitions) = (self.stats.clone(), self.partitions.clone());
-        Arc::new(move || counts(&stats, &partitions))
+        move || counts(&stats, &partitions)
     }
 
     /// How far each partition is in the archive; a partition of which that is not known yet begins with its first record.
@@ -126,25 +130,33 @@ fn counts(stats: &Stats, partitions: &[Partition]) -> ArchiveCounts {
         let next = Some(stats.next.load(Ordering::Relaxed)).filter(|next| *next >= 0);
         Some((partition.index(), next, stats.lag.load(Ordering::Relaxed)))
     };
+    let some = |since: &AtomicI64| Some(since.load(Ordering::Relaxed)).filter(|since| *since != 0);
     ArchiveCounts {
         objects: stats.objects.load(Ordering::Relaxed),
         bytes: stats.bytes.load(Ordering::Relaxed),
         records: stats.records.load(Ordering::Relaxed),
         merged: stats.merged.load(Ordering::Relaxed),
+        expired: stats.expired.load(Ordering::Relaxed),
         removed: stats.removed.load(Ordering::Relaxed),
-        failures: stats.failures.load(Ordering::Relaxed),
-        buffered_bytes: stats.buffered_bytes.load(Ordering::Relaxed),
+        writing: Writing {
+            failures: stats.failures.load(Ordering::Relaxed),
+            failing_since_ms: some(&stats.failing_since_ms),
+            waiting_bytes: stats.buffered_bytes.load(Ordering::Relaxed),
+            waiting_since_ms: some(&stats.buffered_since_ms),
+        },
         partitions: partitions.iter().filter_map(of_partition).collect(),
     }
 }
 
-/// Opens the place, again and again until it can be; gives it with the log's name there. None when it is to stop.
+/// What a log is called in an archive, and what those were called whose place it has taken.
+type Named = (String, Vec<String>);
+
+/// Opens the place, again and again until it can be; gives it with the log's names there. None when it is to stop.
 fn open(
     place: &ArchivePlace,
     (base, id): (&str, &str),
-    stop: &AtomicBool,
-    terminal: &Terminal,
-) -> Option<(Arc<dyn Tree>, String)> {
+    (stop, terminal, stats): (&AtomicBool, &Terminal, &Stats),
+) -> Option<(Arc<dyn Tree>, Named)> {
     while !stop.load(Ordering::SeqCst) {
         let opened = tree(place).and_then(|tree| {
             let name = named(&*tree, base, id).map_err(|error| error.to_string())?;
@@ -152,7 +164,10 @@ fn open(
         });
         match opened {
             Ok(opened) => return Some(opened),
-            Err(problem) => terminal.trouble(&format!("archive: {problem}; it is tried again")),
+            Err(problem) => {
+                stats.failed(wall()());
+                terminal.trouble(&format!("archive: {problem}; it is tried again"));
+            }
         }
         let begun = Instant::now();
         while begun.elapsed() < PAUSE && !stop.load(Ordering::SeqCst) {
@@ -174,12 +189,9 @@ pub fn tree(place: &ArchivePlace) -> Result<Arc<dyn Tree>, String> {
 }
 
 /// What the log is called. When its brokers don't say which one it is, it is the one that the archive knows, if that is
-/// one.
-fn named(tree: &dyn Tree, base: &str, id: &str) -> Result<String, tidewatch_archive::ArchiveError> {
+/// one; else others of its name are logs that were there before it was made anew.
+fn named(tree: &dyn Tree, base: &str, id: &str) -> Result<Named, tidewatch_archive::ArchiveError> {
     let plain = log_name(base, "");
-    if !id.is_empty() {
-        return Ok(log_name(base, id));
-    }
     let mut known: Vec<String> = tidewatch_archive::partitions(tree)?
         .into_iter()
         .map(|(log, _)| log)
@@ -189,10 +201,17 @@ fn named(tree: &dyn Tree, base: &str, id: &str) -> Result<String, tidewatch_arch
         log.strip_prefix(&plain)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     });
-    match known.as_slice() {
-        [one] => Ok(one.clone()),
-        _ => Ok(plain),
+    if id.is_empty() {
+        return Ok(match known.as_slice() {
+            [one] => (one.clone(), Vec::new()),
+            _ => (plain, Vec::new()),
+        });
     }
+    let name = log_name(base, id);
+    // An id has no dot: what has one is another log, of a longer name.
+    let is_before = |log: &String| *log != name && log[plain.len()..].bytes().filter(|byte| *byte == b'.').count() == 1;
+    known.retain(is_before);
+    Ok((name, known))
 }
 
 /// Where to begin. What was archived goes on there, if the log still has it; a partition of which nothing is archived

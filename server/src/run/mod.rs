@@ -10,6 +10,7 @@ mod clock;
 mod collector;
 mod crashes;
 mod feeding;
+mod keeping;
 mod log;
 mod opened;
 mod outlet;

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use tidewatch_api::Readiness;
+use tidewatch_api::{Kept, Readiness};
 use tidewatch_dataflow::Handle;
 
 /// The engine isn't ready when it is so many epochs behind the clock.
 const BEHIND_MAX: i64 = 50;
+
+/// What can't be written is told when it has been so for this long: most of what fails succeeds at once again.
+const PATIENCE_MS: i64 = 2_000;
 
 /// Whether the process can do its work.
 pub struct Ready {
@@ -16,6 +19,8 @@ pub struct Ready {
     pub as_of: Arc<AtomicU64>,
     /// How many sinks are in an outage.
     pub outages: Arc<AtomicUsize>,
+    /// How what the process keeps is.
+    pub kept: Arc<dyn Fn() -> Kept + Send + Sync>,
 }
 
 impl Readiness for Ready {
@@ -31,6 +36,11 @@ impl Readiness for Ready {
         if self.outages.load(Ordering::SeqCst) > 0 {
             reasons.push("a sink is failing and tried again".to_owned());
         }
+        let kept = (self.kept)();
+        let when = (kept.now_ms, PATIENCE_MS);
+        let log = kept.log.map(|log| log.writing.trouble("the embedded log", when));
+        let archive = kept.archive.map(|archive| archive.writing.trouble("the archive", when));
+        reasons.extend(log.into_iter().chain(archive).flatten());
         reasons
     }
 }

@@ -25,7 +25,7 @@ use tidewatch_sinks::postgres::{
     PostgresSink,
 };
 use tidewatch_sinks::retry::{Backoff, Retrying, SinkEvent};
-use tidewatch_sinks::sqlite::{Sqlite, SqliteSettings};
+use tidewatch_sinks::sqlite::{Sqlite, SqliteSettings, Usage};
 use tidewatch_sinks::{ErrorKind, Sink, SinkError, Storing};
 
 /// The running sinks.
@@ -40,6 +40,8 @@ pub struct Sinks {
     pub letters: Result<Arc<dyn LetterStore>, String>,
     /// Where anomalies are read, or why nowhere.
     pub anomalies: Result<Arc<dyn AnomalyStore>, String>,
+    /// How large the embedded store is, when there is one.
+    pub usage: Option<Arc<Usage>>,
     /// What they have taken.
     pub confirmed: Confirmed,
     generation: Generation,
@@ -144,6 +146,7 @@ impl Sinks {
             letters: Err("dead letters are discarded: they are counted and not kept (dead_letter.kind)".to_owned()),
             anomalies: Err("output.store is \"discard\": anomalies are not kept".to_owned()),
             threads: Vec::new(),
+            usage: embedded.as_ref().map(Sqlite::usage),
             confirmed: Confirmed::default(),
             generation,
         };

@@ -5,6 +5,7 @@ use super::begin::Begun;
 use super::clock::{SystemClock, wall_ms};
 use super::collector::Collector;
 use super::feeding::Feeding;
+use super::keeping;
 use super::opened::Opened;
 use super::outlet::Outlet;
 use super::parcel;
@@ -18,7 +19,7 @@ use super::{RunError, reader};
 use crate::config::Settings;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use tidewatch_api::{Anomalies, BoundServer, BuildInfo, Catalogue, Handles, Letters, Port, RunInfo, Tap};
+use tidewatch_api::{Anomalies, BoundServer, BuildInfo, Catalogue, Handles, Kept, Letters, Port, RunInfo, Tap};
 use tidewatch_checkpoints::{Checkpoints, Pace, Writer};
 use tidewatch_dataflow::command::Command;
 use tidewatch_dataflow::stats::Stats;
@@ -105,6 +106,7 @@ impl Wired {
         let takes_back = begun.source.takes_back();
         let Opened { factory, log, feed } = begun.source;
         let sinks = begun.sinks;
+        let kept = keeping::kept(&log, sinks.usage.clone(), archiving.as_ref().map(Archiving::counts));
         let partitions = factory.partitions().to_vec();
         let calendar = settings.engine.calendar.clone();
         let (engine, captured) =
@@ -171,7 +173,7 @@ impl Wired {
             (settings.api, port),
             (calendar, catalogue),
             (&as_of, partitions, takes_back),
-            (tap, run, archiving.as_ref()),
+            (tap, run, kept),
         );
         let sealing = match member.is_first() {
             true => Sealing::Own {
@@ -278,7 +280,7 @@ impl Serving {
         (settings, port): (tidewatch_api::Settings, Port),
         (calendar, catalogue): (Arc<Calendar>, Arc<Catalogue>),
         (as_of, partition_names, takes_back): (&Arc<AtomicU64>, Vec<String>, TakesBack),
-        (tap, run, archiving): (Arc<Tap>, RunInfo, Option<&Archiving>),
+        (tap, run, kept): (Arc<Tap>, RunInfo, Arc<dyn Fn() -> Kept + Send + Sync>),
     ) -> Serving {
         let terminal = around.terminal.clone();
         let reader = Arc::new(reader::Reader {
@@ -291,7 +293,7 @@ impl Serving {
             stats: engine.stats.clone(),
             partition_names,
             sinks: sinks.stats.clone(),
-            archive: archiving.map(Archiving::counts),
+            kept: kept.clone(),
             series: reader.clone(),
             devices: reader,
             calendar,
@@ -312,6 +314,7 @@ impl Serving {
                 engine: engine.clone(),
                 as_of: as_of.clone(),
                 outages: around.outages.clone(),
+                kept,
             }),
             build: BuildInfo {
                 version: env!("CARGO_PKG_VERSION").into(),

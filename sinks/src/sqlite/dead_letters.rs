@@ -6,9 +6,10 @@ use super::folder::Sqlite;
 use super::progress;
 use super::retention::wall_ms;
 use super::session::Session;
+use super::usage::Evicted;
 use crate::parts::Parts;
 use crate::{Sink, SinkError};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Transaction, TransactionBehavior, params};
 use tidewatch_failpoints::{Point, check};
 use tidewatch_proto::ids::stable_hash;
 use tidewatch_proto::reject::Reject;
@@ -101,20 +102,22 @@ fn size(bytes: usize) -> i64 {
 
 /// Lets the oldest letters leave that are too old, or more than may be kept: some of them, in one transaction. Says
 /// whether all of these have left.
-pub(super) fn keep(connection: &Connection, settings: &SqliteSettings, wall_ms: i64) -> Result<bool, Failure> {
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+pub(super) fn keep(session: &Session, settings: &SqliteSettings, wall_ms: i64) -> Result<bool, Failure> {
+    let transaction = Transaction::new_unchecked(&session.connection, TransactionBehavior::Immediate)?;
     let since = wall_ms.saturating_sub(settings.letters_ms);
     let bytes: i64 = transaction.query_row("SELECT bytes FROM dead_letter_bytes", [], |row| row.get(0))?;
     let over = bytes.saturating_sub(i64::try_from(settings.letter_bytes_max).unwrap_or(i64::MAX));
-    let (mut left, mut last, mut count) = (0, None, 0);
+    let (mut left, mut last, mut count, mut early) = (0, None, 0, 0);
     let oldest = "SELECT number, stored_at, length(payload) + coalesce(length(key), 0) + length(CAST(detail AS BLOB))
                   FROM dead_letters ORDER BY number";
     let mut oldest = transaction.prepare_cached(oldest)?;
     let mut letters = oldest.query([])?;
     while let Some(letter) = letters.next()?.filter(|_| count < LEAVE) {
-        if letter.get::<_, i64>(1)? >= since && left >= over {
+        let is_early = letter.get::<_, i64>(1)? >= since;
+        if is_early && left >= over {
             break;
         }
+        early += u64::from(is_early);
         last = Some(letter.get::<_, i64>(0)?);
         left += size(letter.get::<_, i64>(2)? as usize);
         count += 1;
@@ -126,5 +129,6 @@ pub(super) fn keep(connection: &Connection, settings: &SqliteSettings, wall_ms: 
         transaction.execute(COUNT, [-left])?;
     }
     transaction.commit()?;
+    session.usage.evict(Evicted::Letter, early);
     Ok(count < LEAVE)
 }

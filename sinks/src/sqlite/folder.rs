@@ -3,6 +3,7 @@
 use super::config::SqliteSettings;
 use super::failure::Failure;
 use super::session::Session;
+use super::usage::Usage;
 use crate::SinkError;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub type News = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Sqlite {
     writer: Arc<Mutex<Writer>>,
     file: Arc<PathBuf>,
+    usage: Arc<Usage>,
 }
 
 struct Writer {
@@ -70,6 +72,7 @@ impl Sqlite {
         }
         let store = Sqlite {
             file: Arc::new(file(&folder)),
+            usage: Arc::default(),
             writer: Arc::new(Mutex::new(Writer {
                 settings,
                 session: None,
@@ -86,6 +89,11 @@ impl Sqlite {
         &self.file
     }
 
+    /// How large it is, and what had to leave early.
+    pub fn usage(&self) -> Arc<Usage> {
+        self.usage.clone()
+    }
+
     /// Does something with the connection that writes, which is made first if there is none. After an error there is
     /// none.
     pub(super) fn write<T>(
@@ -98,7 +106,7 @@ impl Sqlite {
         let session = writer
             .session
             .take()
-            .map_or_else(|| Session::open(&self.file, &writer.settings), Ok);
+            .map_or_else(|| Session::open(&self.file, &writer.settings, &self.usage), Ok);
         let done = session.and_then(|mut session| {
             let done = work(&mut session, &writer.settings, &writer.news)?;
             writer.session = Some(session);

@@ -8,6 +8,7 @@ use super::stored::{self, row_of};
 use super::tables::{Table, id};
 use crate::mending::{Mended, Reading, Sorted, mend};
 use rusqlite::{Connection, OptionalExtension, params};
+use tidewatch_failpoints::{Bug, has_bug};
 use tidewatch_proto::ids::{Epoch, Name};
 use tidewatch_proto::row::{Job, Row, Status, Values};
 use tidewatch_proto::time::{EventTime, PANE_MS};
@@ -63,8 +64,8 @@ impl Window<'_> {
             None => None,
         };
         let known = match &before {
-            Some(row) => self.taken(table, row.revision)?,
-            None => None,
+            Some(row) if !has_bug(Bug::MendTwice) => self.taken(table, row.revision)?,
+            _ => None,
         };
         let values = before.as_ref().map_or(Values::default(), |row| row.values);
         let Some((values, mended)) = mend(&values, known.as_ref(), readings, quantiles) else {

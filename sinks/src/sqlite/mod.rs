@@ -36,7 +36,7 @@
 //! * `folder`, `session`, `failure`: the lock, one connection, rebuilt after every error; which errors may pass.
 //! * `tables`, `schema`, `names`: the tables by number, made by versioned migrations; names by number.
 //! * `numbers`, `pack`, `packing`: values in few bytes; rows as bytes; fresh rows into packed ones.
-//! * `retention`: what leaves, and when.
+//! * `retention`, `usage`: what leaves, and when; how large the store is.
 //! * `progress`, `sink`, `mend`, `dead_letters`, `anomalies`: what is written.
 //! * `hot`, `stored`, `devices`, `letters`, `found`: what is read; `copy`: a copy as of one moment.
 
@@ -64,6 +64,7 @@ mod stored;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use anomalies::SqliteAnomalies;
 pub use config::{SqliteConfig, SqliteSettings};
@@ -72,3 +73,4 @@ pub use folder::{News, Sqlite};
 pub use hot::SqliteHotStore;
 pub use letters::SqliteLetters;
 pub use sink::SqliteSink;
+pub use usage::{Evicted, Usage};

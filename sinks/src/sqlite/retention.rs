@@ -8,6 +8,7 @@ use super::folder::News;
 use super::names::{self, Names};
 use super::session::{Session, end, keep_from};
 use super::tables::{Table, id, slot, start_of};
+use super::usage::Evicted;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidewatch_proto::time::PANE_MS;
@@ -32,7 +33,7 @@ pub(super) fn tend(session: &mut Session, settings: &SqliteSettings, news: &News
     if now >= session.tend_at {
         let wall_ms = wall_ms();
         by_age(session, settings, wall_ms)?;
-        let letters_done = dead_letters::keep(&session.connection, settings, wall_ms)?;
+        let letters_done = dead_letters::keep(session, settings, wall_ms)?;
         let anomalies_done = anomalies::keep(&session.connection, settings, wall_ms)?;
         let is_done = delete(session, &mut steps)? && letters_done && anomalies_done;
         forget(session)?;
@@ -141,9 +142,12 @@ fn by_size(session: &mut Session, settings: &SqliteSettings, news: &News, mut st
                 cut(session, *table, from)?;
             }
         }
+        let what = [Evicted::Minutes, Evicted::Hours, Evicted::Days][place];
+        session.usage.evict(what, 1);
         tell(session, settings, news, (place, from));
         delete(session, &mut steps)?;
     }
+    session.usage.note(used_bytes(&session.connection)?);
     Ok(())
 }
 

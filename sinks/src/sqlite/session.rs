@@ -6,8 +6,10 @@ use super::names::Names;
 use super::packing::Fresh;
 use super::schema;
 use super::tables::{Table, slot};
+use super::usage::Usage;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long another connection is waited for: somebody who looks into the file.
@@ -29,6 +31,7 @@ pub(super) struct Session {
     pub(super) told: [i64; 3],
     /// Messages for windows that are kept no more, and how many of them were told of.
     pub(super) gone: (usize, usize),
+    pub(super) usage: Arc<Usage>,
 }
 
 /// What of the windows is kept.
@@ -48,7 +51,7 @@ impl Kept {
 }
 
 impl Session {
-    pub(super) fn open(file: &Path, settings: &SqliteSettings) -> Result<Session, Failure> {
+    pub(super) fn open(file: &Path, settings: &SqliteSettings, usage: &Arc<Usage>) -> Result<Session, Failure> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(file, flags)?;
         connection.busy_timeout(BUSY)?;
@@ -74,6 +77,7 @@ impl Session {
             forgotten: i64::MIN,
             told: [i64::MIN; 3],
             gone: (0, 0),
+            usage: usage.clone(),
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::{ErrorKind, Sink, SinkError, Storing};
 use rusqlite::{Statement, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;
 use std::time::Instant;
-use tidewatch_failpoints::{Point, check};
+use tidewatch_failpoints::{Bug, Point, check, has_bug};
 use tidewatch_proto::row::{Delivery, Row};
 use tidewatch_proto::straggler::Straggler;
 
@@ -195,11 +195,15 @@ pub(super) fn upsert(table: Table) -> &'static str {
             )
         };
     }
-    match table {
+    let guarded = match table {
         Table::Minute => upsert!("aggregates_minute"),
         Table::FiveMinutes => upsert!("aggregates_five_minutes"),
         Table::Hour => upsert!("aggregates_hour"),
         Table::Day => upsert!("aggregates_day"),
         Table::Rollups => upsert!("rollups_minute"),
+    };
+    match has_bug(Bug::UnguardedUpsert) {
+        true => guarded.split_once(" WHERE").map_or(guarded, |(unguarded, _)| unguarded),
+        false => guarded,
     }
 }

@@ -11,6 +11,7 @@ use crate::clock::{Clock, wall};
 use prost::Message;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::reject::Reason;
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};
@@ -300,6 +301,7 @@ impl Turn<'_> {
             log_time: None,
             key: None,
             payload,
+            headers: Headers::NONE,
         };
         self.intake.unusable(partition, record, Reason::Schema, detail);
         self.left -= 1;
@@ -314,6 +316,7 @@ impl Turn<'_> {
                 log_time: None,
                 key: None,
                 payload: &self.batch.bytes[start..end],
+                headers: Headers::NONE,
             });
             start = end;
         }

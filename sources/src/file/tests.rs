@@ -26,6 +26,7 @@ fn seen(offset: i64, payload: Vec<u8>, unusable: Option<Reason>) -> Seen {
         log_time: None,
         key: None,
         payload,
+        headers: Vec::new(),
         unusable,
     }
 }

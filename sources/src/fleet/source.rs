@@ -5,6 +5,7 @@ use super::device::{Device, MESSAGES_MAX, id};
 use super::partition::of_key;
 use crate::clock::{Clock, wall};
 use std::sync::Arc;
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::{Assignment, Intake, Polled, Record, Source, SourceError, SourceFactory};
 use tidewatch_proto::time::LogTime;
@@ -242,6 +243,7 @@ impl Batch {
                 log_time: Some(log_time),
                 key,
                 payload: &self.payloads[start..end],
+                headers: Headers::NONE,
             });
             start = end;
         }

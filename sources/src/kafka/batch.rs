@@ -5,6 +5,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use std::ffi::{CStr, c_char};
 use std::time::{Duration, Instant};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::Offset;
 use tidewatch_proto::source::Record;
 use tidewatch_proto::time::LogTime;
@@ -22,7 +23,17 @@ pub(super) struct Fetcher {
     messages: Queue,
     events: Queue,
     slots: Vec<*mut native::rd_kafka_message_t>,
+    /// Of each message the headers, when they are wanted.
+    headers: Option<Written>,
     pub(super) consumer: BaseConsumer,
+}
+
+/// Headers of messages, one behind the other.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    /// Where those of each message end.
+    ends: Vec<usize>,
 }
 
 /// What librdkafka says about a client as a whole.
@@ -75,8 +86,15 @@ impl Fetcher {
             messages,
             events,
             slots: Vec::with_capacity(BATCH_RECORDS_MAX),
+            headers: None,
             consumer,
         })
+    }
+
+    /// The same, with the headers of the records: each is copied.
+    pub(super) fn with_headers(mut self) -> Fetcher {
+        self.headers = Some(Written::default());
+        self
     }
 
     /// The next error of the client as a whole, if there is one. It doesn't block.
@@ -109,7 +127,19 @@ impl Fetcher {
             let taken = native::rd_kafka_consume_batch_queue(self.messages.0, 0, self.slots.as_mut_ptr(), wanted);
             self.slots.set_len(usize::try_from(taken).unwrap_or(0));
         }
-        Batch { slots: &mut self.slots }
+        if let Some(written) = &mut self.headers {
+            written.bytes.clear();
+            written.ends.clear();
+            for message in &self.slots {
+                // SAFETY: the message is valid, and ours alone.
+                unsafe { write_headers(*message, &mut written.bytes) };
+                written.ends.push(written.bytes.len());
+            }
+        }
+        Batch {
+            slots: &mut self.slots,
+            headers: self.headers.as_ref(),
+        }
     }
 
     /// The offset after a partition's last record, as of its last fetch; it asks no broker.
@@ -141,13 +171,16 @@ impl Drop for Fetcher {
 /// Messages that lie in librdkafka's memory; they are given back when the batch is dropped, also by a panic.
 pub(super) struct Batch<'f> {
     slots: &'f mut Vec<*mut native::rd_kafka_message_t>,
+    headers: Option<&'f Written>,
 }
 
 impl Batch<'_> {
     /// What the batch holds, in the order of the queue.
     pub(super) fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        let headers = |at: usize| self.headers.map_or(Headers::NONE, |written| written.of(at));
+        let items = self.slots.iter().enumerate();
         // SAFETY: the slots hold valid messages until the batch is dropped, and the items borrow the batch.
-        self.slots.iter().map(|message| unsafe { item(*message) })
+        items.map(move |(at, message)| unsafe { item(*message, headers(at)) })
     }
 }
 
@@ -160,11 +193,47 @@ impl Drop for Batch<'_> {
     }
 }
 
+impl Written {
+    /// Those of the message at this place.
+    fn of(&self, at: usize) -> Headers<'_> {
+        let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Headers::new(&self.bytes[begin..self.ends[at]])
+    }
+}
+
+/// Writes the headers of a message behind what is there; nothing when it has none, or they can't be read.
+///
+/// # Safety
+/// The pointer is to a message of librdkafka that nobody else uses: its headers are parsed in place.
+unsafe fn write_headers(message: *mut native::rd_kafka_message_t, out: &mut Vec<u8>) {
+    let mut list = std::ptr::null_mut();
+    // SAFETY: the caller's promise, and the place for the list is ours to write; an error has no list.
+    unsafe {
+        if native::rd_kafka_message_headers(message, &mut list) as i32 != 0 || list.is_null() {
+            return;
+        }
+    }
+    // SAFETY: the list lives as long as the message.
+    let count = unsafe { native::rd_kafka_header_cnt(list) };
+    let header = |at: usize| {
+        let (mut key, mut value, mut len) = (std::ptr::null(), std::ptr::null(), 0);
+        // SAFETY: the list is alive; when there is one at this place its key ends with a zero, and its value is null or has
+        // so many bytes; both live as long as the list.
+        unsafe {
+            let code = native::rd_kafka_header_get_all(list, at, &mut key, &mut value, &mut len);
+            let is_there = code as i32 == 0 && !key.is_null();
+            let key = if is_there { CStr::from_ptr(key).to_bytes() } else { &[] };
+            (key, bytes(value, len).filter(|_| is_there))
+        }
+    };
+    Headers::write((0..count).map(header), out);
+}
+
 /// Reads a message.
 ///
 /// # Safety
 /// The pointer is to a message of librdkafka that is not destroyed within `'b`.
-unsafe fn item<'b>(pointer: *mut native::rd_kafka_message_t) -> Item<'b> {
+unsafe fn item<'b>(pointer: *mut native::rd_kafka_message_t, headers: Headers<'b>) -> Item<'b> {
     // SAFETY: the caller's promise.
     let message = unsafe { &*pointer };
     // SAFETY: the field is a 32-bit number in C; it is read as one, since a broker's newer code is no value of the enum.
@@ -191,6 +260,7 @@ unsafe fn item<'b>(pointer: *mut native::rd_kafka_message_t) -> Item<'b> {
             log_time,
             key,
             payload: payload.unwrap_or(&[]),
+            headers,
         },
     )
 }

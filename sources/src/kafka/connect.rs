@@ -189,6 +189,21 @@ impl SourceFactory for KafkaFactory {
     }
 
     fn open(&self, assigned: &[Assignment]) -> Result<Box<dyn Source>, SourceError> {
+        self.reader(assigned, |fetcher| fetcher)
+    }
+
+    fn open_with_headers(&self, assigned: &[Assignment]) -> Result<Box<dyn Source>, SourceError> {
+        self.reader(assigned, Fetcher::with_headers)
+    }
+}
+
+impl KafkaFactory {
+    /// Opens a reader; librdkafka's is told whether to look at headers, ours has them in any case.
+    fn reader(
+        &self,
+        assigned: &[Assignment],
+        told: impl FnOnce(Fetcher) -> Fetcher,
+    ) -> Result<Box<dyn Source>, SourceError> {
         if assigned.is_empty() {
             return Ok(Box::new(KafkaSource::of_nothing()));
         }
@@ -196,7 +211,7 @@ impl SourceFactory for KafkaFactory {
         if let Some(native) = &self.settings.native {
             return Ok(Box::new(NativeSource::open(native, assigned, Arc::clone(&self.hook))?));
         }
-        let fetcher = self.consumer()?;
+        let fetcher = told(self.consumer()?);
         fetcher
             .consumer
             .assign(&list)

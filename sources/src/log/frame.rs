@@ -10,6 +10,7 @@
 //! the payload's length, how much later than the record before it is (zigzag), and then key and payload.
 
 use prost::encoding::{decode_varint, encode_varint};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::Offset;
 use tidewatch_proto::source::Record;
 use tidewatch_proto::time::LogTime;
@@ -232,6 +233,7 @@ impl Place {
             log_time: Some(LogTime(time)),
             key,
             payload,
+            headers: Headers::NONE,
         };
         *self = Place {
             at: body.len() - rest.len(),

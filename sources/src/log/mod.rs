@@ -19,6 +19,7 @@ mod begin;
 pub mod config;
 pub mod copy;
 mod frame;
+mod health;
 mod open;
 mod partition;
 mod replay;
@@ -30,6 +31,7 @@ mod writer;
 
 pub use config::{Feed, LogConfig, LogSettings};
 pub use frame::{Batch, Origin, Tail};
+pub use health::{Left, LogHealth};
 pub use source::LogFactory;
 pub use writer::{AppendError, LogWriter};
 

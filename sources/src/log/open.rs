@@ -2,6 +2,7 @@
 
 use super::config::LogSettings;
 use super::frame::Tail;
+use super::health::Health;
 use super::partition::{Part, Shared};
 use super::segment::{Found, Id, Segment, WAY_ON, look_through};
 use super::write::Active;
@@ -53,6 +54,7 @@ pub(super) fn open(
         parts,
         hook,
         clock,
+        health: Health::default(),
         _lock: lock,
     };
     Ok((shared, actives))

@@ -1,6 +1,7 @@
 //! What leaves the log: whole files, the oldest first, when their time has come or room is needed. What the reader may
 //! still come back to stays, and what an archive still needs; when that is all there is, there is no room.
 
+use super::health::{Leaving, bytes as size};
 use super::partition::{Part, Shared};
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -22,7 +23,7 @@ pub(super) fn make_room(shared: &Shared, bytes: u64) -> io::Result<()> {
             );
             return Err(io::Error::new(ErrorKind::StorageFull, problem));
         };
-        remove_first(part)?;
+        remove_first(shared, part, Leaving::Room)?;
     }
     Ok(())
 }
@@ -34,16 +35,10 @@ pub(super) fn make_room(shared: &Shared, bytes: u64) -> io::Result<()> {
 pub(super) fn expire(shared: &Shared, before: LogTime) -> io::Result<()> {
     for part in &shared.parts {
         while oldest(part).is_some_and(|time| time < Some(before)) {
-            remove_first(part)?;
+            remove_first(shared, part, Leaving::Age)?;
         }
     }
     Ok(())
-}
-
-/// The bytes of all files.
-fn size(shared: &Shared) -> u64 {
-    let of = |part: &Part| part.segments().iter().map(|segment| segment.bytes()).sum::<u64>();
-    shared.parts.iter().map(of).sum()
 }
 
 /// The latest log time of a partition's first file (nothing when it has no records), if that file may leave.
@@ -53,7 +48,7 @@ fn oldest(part: &Part) -> Option<Option<LogTime>> {
     part.is_read(first).then_some(second.before.time)
 }
 
-fn remove_first(part: &Part) -> io::Result<()> {
+fn remove_first(shared: &Shared, part: &Part, why: Leaving) -> io::Result<()> {
     let Some(first) = part.segments().front().cloned() else {
         return Ok(());
     };
@@ -62,5 +57,6 @@ fn remove_first(part: &Part) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => drop(part.segments().pop_front()),
     }
+    shared.health.left(why, &first);
     Ok(check(Point::LogRemoved)?)
 }

@@ -1,14 +1,17 @@
 //! What appends to the log, and the thread that makes it durable.
 
 use super::frame::{BATCH_BYTES_MAX, Batch, HEAD_BYTES, Head, Origin, Tail};
+use super::health::Health;
 use super::partition::{Part, Shared};
 use super::retain;
 use super::write::Active;
+use crate::clock::Clock;
 use crate::event::SourceEvent;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tidewatch_failpoints::{Bug, has_bug};
 use tidewatch_proto::ids::{Offset, Partition};
 use tidewatch_proto::source::SourceError;
 use tidewatch_proto::time::LogTime;
@@ -66,6 +69,9 @@ struct State {
     waiting: usize,
     /// Bytes of them and of what is being written.
     bytes: usize,
+    /// Since when the first of them wait, and when what is being written was taken, milliseconds since 1970.
+    since_ms: i64,
+    taken_ms: i64,
     /// Whether somebody wants it durable at once.
     is_wanted: bool,
     is_closed: bool,
@@ -81,6 +87,8 @@ impl LogWriter {
                 parts: ends.collect(),
                 waiting: 0,
                 bytes: 0,
+                since_ms: 0,
+                taken_ms: 0,
                 is_wanted: false,
                 is_closed: false,
             }),
@@ -169,8 +177,12 @@ impl LogWriter {
         *end = Head::write(batch, (*end, part.end()), *last, frames).end();
         let end = *end;
         let before = state.waiting;
+        if state.bytes == 0 {
+            state.since_ms = (self.0.shared.clock)();
+        }
         state.waiting += bytes;
         state.bytes += bytes;
+        self.0.shared.health.waits(state.bytes, state.since_ms);
         // It knows of the rest when it wakes up.
         if before == 0 || (before < FLUSH_BYTES && state.waiting >= FLUSH_BYTES) {
             self.0.queue.work.notify_one();
@@ -183,6 +195,9 @@ impl LogWriter {
         let Some(part) = self.0.shared.parts.get(partition.index()) else {
             return false;
         };
+        if has_bug(Bug::LogEarlyAck) {
+            return true;
+        }
         let state = self.0.queue.lock();
         let is_missing = |state: &mut State| part.end() < offset && !state.is_closed;
         drop(self.0.queue.done.wait_timeout_while(state, limit, is_missing));
@@ -240,7 +255,7 @@ impl Queue {
     }
 
     /// Waits until there is something to do, takes all that waits, and says whether it is the last time.
-    fn take(&self, actives: &mut [Active], (begun, interval): (Instant, Duration)) -> bool {
+    fn take(&self, actives: &mut [Active], (begun, interval): (Instant, Duration), clock: &Clock) -> bool {
         let mut state = self.lock();
         loop {
             let wait = match state.waiting {
@@ -264,12 +279,18 @@ impl Queue {
             }
         }
         state.waiting = 0;
+        state.taken_ms = clock();
         state.is_wanted = false;
         state.is_closed
     }
 
-    fn written(&self, bytes: usize) {
-        self.lock().bytes -= bytes;
+    fn written(&self, bytes: usize, health: &Health) {
+        let mut state = self.lock();
+        state.bytes -= bytes;
+        // What is left came after what was taken.
+        state.since_ms = state.taken_ms;
+        health.waits(state.bytes, state.since_ms);
+        drop(state);
         self.done.notify_all();
     }
 
@@ -300,7 +321,9 @@ impl Flusher {
                 Some(_) => Duration::ZERO,
                 None => self.shared.settings.sync_interval,
             };
-            let is_last = self.queue.take(&mut self.actives, (begun, interval));
+            let is_last = self
+                .queue
+                .take(&mut self.actives, (begun, interval), &self.shared.clock);
             begun = Instant::now();
             match self.flush() {
                 Ok(()) => self.succeeded(),
@@ -323,7 +346,7 @@ impl Flusher {
             let mut written = 0;
             let done = active.flush(&self.shared, part, &mut written);
             if written > 0 {
-                self.queue.written(written);
+                self.queue.written(written, &self.shared.health);
             }
             flushed = flushed.and(done);
         }
@@ -340,6 +363,7 @@ impl Flusher {
     }
 
     fn succeeded(&mut self) {
+        self.shared.health.succeeded();
         self.queue.done.notify_all();
         if self.failing.take().is_some() {
             (self.shared.hook)(SourceEvent::Recovered {
@@ -353,6 +377,7 @@ impl Flusher {
     fn failed(&mut self, error: &io::Error) -> bool {
         let wait = self.failing.unwrap_or(WAIT.0);
         self.failing = Some((wait * 2).min(WAIT.1));
+        self.shared.health.failed((self.shared.clock)());
         (self.shared.hook)(SourceEvent::Retrying {
             object: self.shared.settings.object(),
             problem: format!("it can't be written: {error}; nothing is lost, what writes to it waits"),

@@ -5,6 +5,7 @@ use super::ledger::Ledger;
 use super::workload::{PARTITIONS, Sent};
 use crate::sources::Topic;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset as At, TopicPartitionList};
 use std::path::Path;
@@ -73,7 +74,8 @@ impl Feed {
                 .partition(sent.partition)
                 .timestamp(sent.log_ms)
                 .key(&sent.key)
-                .payload(&sent.payload);
+                .payload(&sent.payload)
+                .headers(headers(sent));
             while let Err((_, back)) = self.producer.send(record) {
                 self.producer.poll(POLL);
                 record = back;
@@ -144,4 +146,16 @@ impl Feed {
         }
         Ok(())
     }
+}
+
+/// Headers of a record: none to three, of which a key comes again, and one has no value.
+fn headers(sent: &Sent) -> OwnedHeaders {
+    let all = [
+        ("device-id", Some(sent.key.as_bytes())),
+        ("ingest-node-id", None),
+        ("device-id", Some(&sent.payload[..1])),
+    ];
+    let header = |headers: OwnedHeaders, (key, value)| headers.insert(Header { key, value });
+    let count = sent.payload.len() % (all.len() + 1);
+    all.into_iter().take(count).fold(OwnedHeaders::new(), header)
 }

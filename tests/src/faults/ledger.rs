@@ -3,7 +3,7 @@
 use super::workload::PARTITIONS;
 use crate::sinks::unique;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedHeaders, Headers, Message};
 use rdkafka::{ClientConfig, Offset as At, TopicPartitionList};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tidewatch_proto::wire::Telemetry;
 
-/// A reader that follows a topic into a file: partition, offset, log time, device, event time and metrics, by tabs.
-/// A record that is no telemetry has no device.
+/// A reader that follows a topic into a file: partition, offset, log time, device, event time, metrics and headers, by
+/// tabs. A record that is no telemetry has no device.
 pub struct Ledger {
     next: Arc<[AtomicI64; PARTITIONS]>,
     stop: Arc<AtomicBool>,
@@ -53,7 +53,13 @@ impl Ledger {
                 let (partition, offset) = (message.partition(), message.offset());
                 let log_ms = message.timestamp().to_millis().unwrap_or(i64::MIN);
                 write!(out, "{partition}\t{offset}\t{log_ms}\t")?;
-                writeln!(out, "{}", fields(message.payload().unwrap_or_default()))?;
+                write!(out, "{}\t", fields(message.payload().unwrap_or_default()))?;
+                let headers = message.headers().into_iter().flat_map(BorrowedHeaders::iter);
+                writeln!(
+                    out,
+                    "{}",
+                    shown(headers.map(|header| (header.key.as_bytes(), header.value)))
+                )?;
                 read[partition as usize].store(offset + 1, Ordering::SeqCst);
             }
             out.flush()
@@ -76,8 +82,18 @@ impl Ledger {
     }
 }
 
+/// Headers as `key=value`, the value in hexadecimal.
+pub(super) fn shown<'h>(headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]>)>) -> String {
+    let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let one = headers.map(|(key, value)| {
+        let value = value.map_or_else(|| "null".to_owned(), hex);
+        format!("{}={value}", String::from_utf8_lossy(key))
+    });
+    one.collect::<Vec<_>>().join(";")
+}
+
 /// Device, event time and metrics, by the library that others decode with.
-fn fields(payload: &[u8]) -> String {
+pub(super) fn fields(payload: &[u8]) -> String {
     let Ok(message) = <Telemetry as prost::Message>::decode(payload) else {
         return "\t0\t".to_owned();
     };

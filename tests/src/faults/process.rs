@@ -82,19 +82,30 @@ impl Process {
         news.collect::<Vec<_>>().join("\n")
     }
 
-    /// A number from its page of metrics; nothing when it doesn't answer.
+    /// A count from its page of metrics; nothing when it doesn't answer.
     pub fn counter(&self, name: &str) -> Option<u64> {
+        self.number(name).map(|number| number as u64)
+    }
+
+    /// A number from its page of metrics; nothing when it doesn't answer.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        let page = self.get("/metrics")?;
+        let line = page.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// What it answers to a GET, with its head; nothing when it doesn't answer.
+    pub fn get(&self, path: &str) -> Option<String> {
         let api = self.address()?;
         let mut stream = TcpStream::connect(&api).ok()?;
         write!(
             stream,
-            "GET /metrics HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n"
         )
         .ok()?;
         let mut page = String::new();
         stream.read_to_string(&mut page).ok()?;
-        let line = page.lines().find(|line| line.starts_with(name))?;
-        line.rsplit(' ').next()?.parse().ok()
+        Some(page)
     }
 
     /// The answer to a request: its status and its body. Nothing when it doesn't answer.

@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedHeaders, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset as At, TopicPartitionList};
 use std::time::{Duration, Instant};
@@ -160,6 +160,7 @@ impl Topic {
                 .timestamp(START + 1_000 * n);
             record.payload = Some(&payload);
             record.key = key;
+            record.headers = headers(n);
             match producer.send(record) {
                 Ok(()) => return,
                 Err((KafkaError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull), _)) => {
@@ -245,6 +246,7 @@ impl Topic {
                     log_time: message.timestamp().to_millis().map(LogTime),
                     key: message.key().map(<[u8]>::to_vec),
                     payload: message.payload().unwrap_or_default().to_vec(),
+                    headers: message.headers().map(held_headers).unwrap_or_default(),
                     unusable: None,
                 }),
                 Err(KafkaError::PartitionEOF(partition)) => ended[partition as usize] = true,
@@ -297,6 +299,26 @@ impl Topic {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The headers of the `n`th record: most have some, of which a key comes again, and a value may be null or empty.
+fn headers(n: i64) -> Option<OwnedHeaders> {
+    let header = |headers: OwnedHeaders, at: i64| {
+        let value = format!("{at}:{n}");
+        let value = ((n + at) % 3 > 0).then_some(&value[(n + at) as usize % 2 * value.len()..]);
+        headers.insert(Header {
+            key: ["device-id", "schema-version"][(at % 2) as usize],
+            value,
+        })
+    };
+    (n % 4 > 0).then(|| (0..n % 4).fold(OwnedHeaders::new(), header))
+}
+
+fn held_headers(headers: &BorrowedHeaders) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let held = headers
+        .iter()
+        .map(|header| (header.key.as_bytes().to_vec(), header.value.map(<[u8]>::to_vec)));
+    held.collect()
 }
 
 /// The bytes of the `n`th record of a partition, of all lengths.

@@ -1,7 +1,7 @@
 //! The keys of the archive.
 
 use super::super::key::{Key, Kind, Section};
-use super::{DAY, GIB, HOUR, MIB, SECOND, s3};
+use super::{AGES, DAY, GIB, HOUR, MIB, SECOND, s3};
 
 /// `[archive]`
 pub(super) const ARCHIVE: Section = Section {
@@ -23,6 +23,13 @@ pub(super) const ARCHIVE: Section = Section {
             default: "",
             about: "The folder, with `kind = \"folder\"`. By default `archive` in `state.folder`; it is created when missing. The \
                     processes of a cluster share it.",
+        },
+        Key {
+            name: "retention",
+            kind: Kind::Span(HOUR, AGES),
+            default: "",
+            about: "How long records stay, by when the log appended them; by default for ever. A whole object leaves when the \
+                    last of its records is so old, and its file some time after `grace`.",
         },
         Key {
             name: "object_time",

@@ -6,7 +6,7 @@ use crate::hot::HotStore;
 use crate::parts::Parts;
 use crate::sqlite::retention::used_bytes;
 use crate::sqlite::tables::Table;
-use crate::sqlite::{Sqlite, SqliteSettings};
+use crate::sqlite::{Evicted, Sqlite, SqliteSettings};
 use crate::{Sink, Storing};
 use std::sync::{Arc, Mutex};
 use tidewatch_proto::ids::{Offset, Partition};
@@ -191,6 +191,9 @@ fn at_the_bound_of_the_size_the_oldest_leave_and_it_is_said() {
         }
         let used = store.write(|session, _, _| used_bytes(&session.connection)).unwrap();
         assert!(used <= 2 << 20, "{used}");
+        let usage = store.usage();
+        assert_eq!((usage.bytes(), usage.evicted(Evicted::Hours)), (used, 0));
+        assert!(usage.evicted(Evicted::Minutes) > 3, "{usage:?}");
         let left = starts(&store, Job::Minute);
         assert!(left[0] > 60 && left.last() == Some(&(minutes - 1)), "{left:?}");
         assert!(left.len() as i64 == minutes - left[0], "the newest are whole");

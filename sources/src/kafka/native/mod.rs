@@ -4,7 +4,7 @@
 //! * **One thread a reader** ([`fetcher`]) holds a connection to each broker that leads one of its partitions, and asks
 //!   for the next batches as soon as the last ones have come; a queue bounded by bytes ([`queue`]) leads to the worker.
 //! * **The worker** ([`source`]) checks a batch's checksum ([`batch`]), leaves out what belongs to aborted transactions
-//!   ([`aborted`]), decompresses it ([`unpack`]) and walks its records in place ([`walk`]). Headers are stepped over.
+//!   ([`aborted`]), decompresses it ([`unpack`]) and walks its records in place ([`walk`]).
 //! * **Who leads a partition** is asked anew whenever a broker says that it is not it, or can't be reached ([`cluster`]).
 //!
 //! Brokers from Kafka 2.7 on; in the clear and without a login.

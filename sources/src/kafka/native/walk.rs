@@ -1,6 +1,7 @@
-//! Walks the records of a decompressed batch in place; their headers are stepped over.
+//! Walks the records of a decompressed batch in place; their headers are left as they lie there.
 
 use super::batch::{Damage, Head};
+use tidewatch_proto::headers::Headers;
 use tidewatch_proto::ids::Offset;
 use tidewatch_proto::source::Record;
 use tidewatch_proto::time::LogTime;
@@ -87,6 +88,7 @@ impl Walk {
             log_time: (time >= 0).then_some(LogTime(time)),
             key,
             payload,
+            headers: Headers::new(record.0),
         })
     }
 }

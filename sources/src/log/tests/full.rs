@@ -54,6 +54,12 @@ fn a_full_disk_is_told_and_what_waits_goes_on_when_there_is_room() {
     assert!(heard[0].contains("No space left on device"), "{heard:?}");
     let end = writer.tail(Partition(0)).unwrap().end.0;
     assert!(end < appended);
+    let health = log.health();
+    assert!(
+        health.failing_since_ms.is_some() && health.failures > 0 && health.waiting_bytes > 1_000,
+        "{health:?}"
+    );
+    assert!(health.waiting_since_ms <= health.failing_since_ms, "{health:?}");
     assert_eq!(read(&log, 0, 0).unwrap(), records(0, end), "what is durable is read");
     std::fs::remove_file(ballast).unwrap();
     assert!(
@@ -61,6 +67,14 @@ fn a_full_disk_is_told_and_what_waits_goes_on_when_there_is_room() {
         "it goes on by itself"
     );
     assert!(writer.wait(Partition(1), Offset(10), LIMIT));
+    assert!(writer.flush(LIMIT));
+    let begun = Instant::now();
+    while log.health().failing_since_ms.is_some() {
+        assert!(begun.elapsed() < LIMIT, "{:?}", log.health());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let health = log.health();
+    assert_eq!((health.waiting_bytes, health.waiting_since_ms), (0, None));
     assert_eq!(read(&log, 0, 0).unwrap(), records(0, appended));
     assert!(
         place

@@ -101,6 +101,7 @@ fn record(n: i64) -> Seen {
         log_time: Some(LogTime(1_000 * n - 7 * (n % 3))),
         key: (n % 4 != 0).then(|| vec![n as u8; (n % 4) as usize]),
         payload: vec![n as u8; 20 + n as usize % 50],
+        headers: Vec::new(),
         unusable: None,
     }
 }

@@ -49,6 +49,7 @@ fn a_batch_from_a_brokers_disk() {
         read,
         [seen(&Record {
             timestamp: 1_767_225_600_000,
+            headers: Default::default(),
             ..record(0, None, None)
         })]
     );

@@ -55,6 +55,11 @@ fn seen(record: &Record) -> Seen {
         log_time: Some(tidewatch_proto::time::LogTime(record.timestamp)),
         key: record.key.as_ref().map(|key| key.to_vec()),
         payload: record.value.as_ref().map(|value| value.to_vec()).unwrap_or_default(),
+        headers: record
+            .headers
+            .iter()
+            .map(|(key, value)| (key.as_bytes().to_vec(), value.as_ref().map(|value| value.to_vec())))
+            .collect(),
         unusable: None,
     }
 }
