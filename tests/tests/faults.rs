@@ -1,9 +1,12 @@
 //! The fault harness at the size of the gate: kills of clusters over a million messages and a run that is replaced, some
-//! failpoints, those of the archive, two seeded mistakes.
+//! failpoints, those of the archive, what is embedded, four seeded mistakes.
 //! `cargo xtask faults` runs all of it.
 
+use std::path::Path;
 use std::time::Duration;
 use tidewatch_failpoints::{Bug, Point};
+use tidewatch_tests::faults::appender::Appending;
+use tidewatch_tests::faults::embedded::{self, Blow};
 use tidewatch_tests::faults::schedule::{self, Action, Fault, Hung, Letters, Stint, StoreKind};
 use tidewatch_tests::faults::services::Whose;
 use tidewatch_tests::faults::trial::{self, Outcome, Plan};
@@ -98,4 +101,44 @@ fn the_archive_is_whole_wherever_its_writer_is_killed() {
         "{:?}",
         outcome.passed
     );
+}
+
+fn appending(kills: usize, bug: Option<Bug>) -> Result<String, String> {
+    let appending = Appending {
+        program: Path::new(env!("CARGO_BIN_EXE_faults")),
+        seed: SEED,
+        kills,
+        orders: ["log-written=kill@2", "log-rolled=kill@1"].map(str::to_owned).to_vec(),
+        bug,
+    };
+    appending.run()
+}
+
+#[test]
+fn what_the_embedded_log_has_acknowledged_is_there() {
+    println!("  {}", appending(20, None).expect("nothing is lost"));
+    let problem = appending(20, Some(Bug::LogEarlyAck)).expect_err("the mistake is caught");
+    println!("  {problem}");
+}
+
+#[test]
+fn what_is_embedded_keeps_everything_wherever_it_is_killed() {
+    let orders = [
+        "embedded-committed=kill@3",
+        "log-written=kill@20",
+        "archive-stored=kill@3",
+    ];
+    let orders = orders.map(|orders| Blow::Orders(orders.to_owned()));
+    let plan = embedded::Plan::of(SEED, [Blow::Kill].into_iter().chain(orders).collect());
+    let outcome = embedded::run(&plan);
+    say(&outcome);
+    assert_eq!(outcome.problems, [] as [String; 0]);
+    assert!(outcome.verdict.stragglers > 0 && outcome.verdict.dead_letters > 0);
+    let mistaken = embedded::Plan {
+        bug: Some(Bug::ArchiveRewind),
+        ..embedded::Plan::of(SEED, vec![Blow::Kill])
+    };
+    let outcome = embedded::run(&mistaken);
+    println!("archive-rewind: {:?}", outcome.problems.first());
+    assert!(!outcome.problems.is_empty(), "it is not caught");
 }

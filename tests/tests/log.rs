@@ -217,7 +217,7 @@ fn every_place_of_the_log_may_kill_fail_and_wait() {
 #[test]
 fn a_log_that_can_not_be_written_is_told_and_the_fleet_goes_on_when_it_can() {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = start(folder.path(), "log-write=error*6@20", &folder.path().join("seen.txt"));
+    let run = start(folder.path(), "log-write=error*24@20", &folder.path().join("seen.txt"));
     let begun = Instant::now();
     let mut told = false;
     while !run.said().contains("it can be written again") {

@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// What all that is random comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only these parts, of kills, failpoints, fence, hashes, services, outages, network, flips, bugs and recovery;
+    /// Only these parts, of kills, failpoints, fence, hashes, services, outages, network, flips, log, embedded, bugs and recovery;
     /// names of stores (folder, shared, bucket) and of seeded mistakes choose among what a part runs
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,

@@ -37,7 +37,11 @@ impl Archive {
         keys
     }
 
-    fn tree(&self) -> Result<Box<dyn Tree>, Problem> {
+    /// What is in it.
+    ///
+    /// # Errors
+    /// When it can't be reached.
+    pub fn tree(&self) -> Result<Box<dyn Tree>, Problem> {
         Ok(match &self.bucket {
             Some(bucket) => Box::new(S3::open(&bucket.settings()).map_err(|error| error.to_string())?),
             None => Box::new(Folder::tree("the archive", &self.folder)?),

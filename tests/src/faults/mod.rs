@@ -13,10 +13,13 @@
 //! * [`outputs`]: what sinks hold; a new sink is an entry there, and a check in `tests/oracle/oracle.py`.
 //! * [`oracle`]: asks the oracle, which shares no code with the engine.
 //! * [`archive`]: where raw telemetry goes.
+//! * [`embedded`]: trials of the program on its embedded log and store; [`appender`]: that log alone.
 //! * [`flips`]: damaged checkpoints.
 //! * [`recovery`]: how long it takes until a cluster goes on.
 
+pub mod appender;
 pub mod archive;
+pub mod embedded;
 mod feed;
 pub mod flips;
 pub mod ledger;

@@ -1,5 +1,6 @@
 //! What sinks hold, written down for the oracle: an entry for each.
 
+use super::Problem;
 use crate::sinks::kafka::{each_message, header};
 use crate::sinks::postgres::Database;
 use rdkafka::message::Message;
@@ -7,8 +8,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
-use tidewatch_proto::query::LetterQuery;
-use tidewatch_sinks::hot::LetterStore;
+use tidewatch_proto::query::{AnomalyQuery, DeviceQuery, LetterQuery, Order, SeriesQuery};
+use tidewatch_proto::row::{Job, Quantiles, Row};
+use tidewatch_proto::time::EventTime;
+use tidewatch_sinks::hot::{AnomalyStore, HotStore, LetterStore};
 use tidewatch_sinks::sqlite::{Sqlite, SqliteConfig};
 
 /// The tables of windows, and the job of each.
@@ -20,6 +23,11 @@ pub const TABLES: [(&str, &str); 4] = [
 ];
 const COLUMNS: &str = "device_id, metric, (extract(epoch FROM window_start) * 1000)::bigint AS window_start, count, sum, \
                        min, max, first, last, mean, stddev, p50, p95, p99, invalid_count, status, revision";
+
+/// An instant behind all windows, milliseconds since 1970.
+const LATEST: i64 = 32_503_680_000_000;
+const ROW_COLUMNS: &str = "device_id,metric,window_start,count,sum,min,max,first,last,mean,stddev,p50,p95,p99,\
+                           invalid_count,status,revision\n";
 
 /// Writes the tables of windows into `postgres-JOB-STAGE.csv`; nothing while there are none.
 ///
@@ -54,6 +62,36 @@ pub fn postgres_anomalies(database: &Database, folder: &Path) {
     let mut rows = client.copy_out(copy.as_str()).expect("a copy");
     let mut file = File::create(folder.join("anomalies.csv")).expect("a file");
     std::io::copy(&mut rows, &mut file).expect("copied");
+}
+
+/// Writes what rules have found by an embedded store, which nobody else has open: as [`postgres_anomalies`].
+///
+/// # Errors
+/// When the store can't be read or the file can't be written.
+pub fn embedded_anomalies(store: &Path, folder: &Path) -> Result<(), Problem> {
+    let all = AnomalyQuery {
+        limit: usize::MAX,
+        ..AnomalyQuery::default()
+    };
+    let found = open(store)?
+        .reader()
+        .anomalies(&all)
+        .map_err(|error| error.to_string())?;
+    let mut text = "rule,device_id,metric,started_at,ended_at,status,evidence\n".to_owned();
+    for one in found {
+        let evidence = serde_json::to_string(&one.evidence).map_err(|error| error.to_string())?;
+        text += &format!(
+            "{},{},{},{},{},{},\"{}\"\n",
+            one.rule,
+            one.device,
+            one.metric,
+            one.started_at.0,
+            one.ended_at.map_or_else(String::new, |end| end.0.to_string()),
+            one.status.as_str(),
+            evidence.replace('"', "\"\""),
+        );
+    }
+    std::fs::write(folder.join("anomalies.csv"), text).map_err(|error| error.to_string())
 }
 
 /// Writes every message of the topic of rows into `kafka-rows.jsonl`: where it lies, whose it is, and the row.
@@ -104,20 +142,90 @@ pub fn postgres_letters(database: &Database, folder: &Path) {
     out.flush().expect("written");
 }
 
+/// Writes the rows of an embedded store, which nobody else has open, as [`postgres`] does those of tables.
+///
+/// # Errors
+/// When the store can't be read or a file can't be written.
+pub fn embedded_rows(store: &Path, folder: &Path, stage: &str) -> Result<(), Problem> {
+    let reader = open(store)?.reader();
+    let all = DeviceQuery {
+        search: String::new(),
+        after: None,
+        limit: usize::MAX,
+    };
+    let devices = reader.devices(&all).map_err(|error| error.to_string())?;
+    for job in [Job::Minute, Job::FiveMinutes, Job::Hour] {
+        let name = format!("postgres-{}-{stage}.csv", job.as_str());
+        let mut out = BufWriter::new(File::create(folder.join(name)).map_err(|error| error.to_string())?);
+        let mut text = ROW_COLUMNS.to_owned();
+        let series = devices
+            .iter()
+            .flat_map(|device| device.metrics.iter().map(|metric| (&device.device, metric)));
+        for (device, metric) in series {
+            let query = SeriesQuery {
+                job,
+                key: device.clone(),
+                metric: metric.clone(),
+                from: EventTime(0),
+                to: EventTime(LATEST),
+                limit: usize::MAX,
+                order: Order::OldestFirst,
+            };
+            let rows = reader.series(&query).map_err(|error| error.to_string())?;
+            rows.iter().for_each(|row| line(&mut text, row));
+        }
+        out.write_all(text.as_bytes()).map_err(|error| error.to_string())?;
+        out.flush().map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// A row as a line of a table.
+fn line(out: &mut String, row: &Row) {
+    let values = &row.values;
+    let quantile = |of: fn(&Quantiles) -> f64| values.quantiles.as_ref().map(of);
+    let numbers = [
+        values.min,
+        values.max,
+        values.first,
+        values.last,
+        values.mean,
+        values.stddev,
+        quantile(|of| of.p50),
+        quantile(|of| of.p95),
+        quantile(|of| of.p99),
+    ];
+    let numbers = numbers.map(|number| number.map_or_else(String::new, |number| format!("{number:?}")));
+    *out += &format!(
+        "{},{},{},{},{:?},{},{},{},{}\n",
+        row.key,
+        row.metric,
+        row.window_start.0,
+        values.count,
+        values.sum,
+        numbers.join(","),
+        values.invalid_count,
+        row.status.as_str(),
+        row.revision.0
+    );
+}
+
+fn open(store: &Path) -> Result<Sqlite, Problem> {
+    let config = SqliteConfig {
+        folder: Some(store.to_owned()),
+        ..SqliteConfig::default()
+    };
+    let settings = config.resolve(store).map_err(|error| error.to_string())?;
+    Sqlite::open(settings, Arc::new(|_| ())).map_err(|error| error.to_string())
+}
+
 /// Writes what stands among the dead letters of an embedded store, which nobody else has open: as [`kafka_letters`].
 ///
 /// # Panics
 /// When the store or the file fails.
 pub fn embedded_letters(store: &Path, folder: &Path) {
     let mut out = BufWriter::new(File::create(folder.join("letters.tsv")).expect("a file"));
-    let config = SqliteConfig {
-        folder: Some(store.to_owned()),
-        ..SqliteConfig::default()
-    };
-    let settings = config.resolve(store).expect("the folder is there");
-    let reader = Sqlite::open(settings, Arc::new(|_| ()))
-        .expect("nobody has it")
-        .letters();
+    let reader = open(store).expect("nobody has it").letters();
     let all = LetterQuery {
         reason: None,
         before: None,

@@ -143,7 +143,8 @@ impl Iterator for Workload {
     }
 }
 
-fn encoded(device: &str, ts: i64, metrics: &[(&str, f64)]) -> Vec<u8> {
+/// A message.
+pub(super) fn encoded(device: &str, ts: i64, metrics: &[(&str, f64)]) -> Vec<u8> {
     prost::Message::encode_to_vec(&Telemetry {
         device_id: device.into(),
         ts,

@@ -1,7 +1,10 @@
 //! The long form of the fault harness: `faults KILLS MESSAGES SEED [PART…] [STORE…] [BUG…]`. It prints a table and fails when a row of
-//! it is not as it must be.
+//! it is not as it must be. With `append FOLDER` it is the process that the part about the log kills.
+
+mod parts;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tidewatch_failpoints::{Bug, Point};
@@ -9,7 +12,7 @@ use tidewatch_tests::faults::recovery::{Blow, Cluster, Times};
 use tidewatch_tests::faults::schedule::{self, Fault, Letters, Stint, StoreKind, shape};
 use tidewatch_tests::faults::services::{Service, Whose};
 use tidewatch_tests::faults::trial::{self, Outcome, Plan, Trial};
-use tidewatch_tests::faults::{Problem, flips};
+use tidewatch_tests::faults::{Problem, appender, flips};
 
 /// Messages of a stint that is not about their number.
 const FEW: u64 = 6_000;
@@ -63,7 +66,7 @@ impl Asked {
 type Part = fn(&Asked) -> Vec<(String, Done)>;
 
 /// The parts, in the order in which they are run.
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 12] = [
     ("kills", kills),
     ("failpoints", failpoints),
     ("fence", fence),
@@ -72,12 +75,20 @@ const PARTS: [(&str, Part); 10] = [
     ("outages", outages),
     ("network", network),
     ("flips", damaged),
+    ("log", parts::appended),
+    ("embedded", parts::embedded),
     ("bugs", bugs),
     ("recovery", recovery),
 ];
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.peek().is_some_and(|first| first == "append") {
+        let folder = arguments.nth(1).unwrap_or_default();
+        let ended = appender::append(Path::new(&folder)).err();
+        eprintln!("{}", ended.unwrap_or_default());
+        return ExitCode::FAILURE;
+    }
     let mut number = |default: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (kills, messages, seed) = (number(100) as usize, number(10_000_000), number(1));
     let asked = Asked {
@@ -352,15 +363,23 @@ fn bugs(asked: &Asked) -> Vec<(String, Done)> {
     let chosen: Vec<Bug> = Bug::ALL.iter().filter(is_chosen).copied().collect();
     let bugs = if chosen.is_empty() { Bug::ALL } else { &chosen };
     let caught = |bug: &Bug| {
-        let mut problems = STORES.into_iter().flat_map(|store| probe(Some(*bug), store).problems);
-        let done = match problems.next() {
+        let mut elsewhere = STORES.into_iter().flat_map(|store| probe(Some(*bug), store).problems);
+        let problem = match parts::is_about(*bug) {
+            true => parts::probed(asked.seed, *bug).into_iter().next(),
+            false => elsewhere.next(),
+        };
+        let done = match problem {
             Some(problem) => Ok(format!("caught: {}", problem.chars().take(120).collect::<String>())),
             None => Err(vec!["nobody notices".to_owned()]),
         };
         (bug.name().to_owned(), done)
     };
     let none = |store: StoreKind| (format!("none, {}", store.name()), done(&probe(None, store)));
-    STORES.into_iter().map(none).chain(bugs.iter().map(caught)).collect()
+    let is_elsewhere = |bug: &Bug| !parts::is_about(*bug);
+    let stores = STORES.into_iter().filter(|_| bugs.iter().any(is_elsewhere)).map(none);
+    let embedded = bugs.iter().any(|bug| parts::is_about(*bug));
+    let embedded = embedded.then(|| parts::unprobed(asked.seed));
+    stores.chain(embedded).chain(bugs.iter().map(caught)).collect()
 }
 
 /// What is done to a process, how often, and within how many seconds it has to be known.
