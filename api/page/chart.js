@@ -119,7 +119,7 @@ function drawLimits({ ctx, bbox, valToPos }, limits) {
 
 /** A band from least to greatest, the mean, a high quantile, and marks for what was corrected or is still open.
  * data: [times, greatest, least, mean, quantile, corrected, live]; marks: {spans, limits}; usual: {min, max}. */
-export function bandChart(element, data, marks, { onHover, label, usual }) {
+export function bandChart(element, data, marks, { onHover, label, usual, span }) {
   const dot = (stroke, fill, size) => ({
     stroke: () => css(stroke),
     paths: () => null,
@@ -138,7 +138,7 @@ export function bandChart(element, data, marks, { onHover, label, usual }) {
     stroke: () => css(stroke), width: 2, points: { show: true, filter: single, size: 4, fill: () => css(stroke) }, ...more,
   });
   const options = base(element.clientWidth < 500 ? 240 : 320, {
-    scales: { x: { time: true, range: (_, from, to) => (from === to ? [from - 60, to + 60] : [from, to]) } },
+    scales: { x: { time: true, range: () => span() } },
     axes: [
       axis({ values: times, size: timesRoom, space: 70 }),
       axis({ label, labelFont: font(), labelSize: 20, size: numbersRoom, values: (_, splits) => splits.map((value) => measure(value)) }),

@@ -21,8 +21,10 @@ const RANGES = [
   { name: "1y", length: 366 * DAY, step: DAY, asked: { window: "1d" }, otherwise: { window: "1h", step: "1day" } },
 ];
 const TABLE_ROWS = 12;
-/** How often is looked for a series that there isn't. */
-const UNKNOWN_MS = 2_000;
+/** How often is looked for a series that there isn't yet, and again at one that lags behind the clock. */
+const BEHIND_MS = 2_000;
+/** From when on it lags behind. */
+const BACKLOG_MS = 10 * MINUTE;
 const AGAIN_MS = 60_000;
 
 /** Around an anomaly it shows at least so much before and after. */
@@ -130,6 +132,7 @@ export function show(main, [device, metric, when], signal) {
   let asked = 0;
   let last = null;
   let timer = null;
+  let closed = null;
 
   main.replaceChildren(
     h("div.head", null, h("h1", null, device), h("p", null, h("a", { href: "#/devices" }, "all devices"))),
@@ -155,13 +158,13 @@ export function show(main, [device, metric, when], signal) {
       card.hidden = false;
       table.hidden = false;
       draw();
-      if (range.asked) timer = setTimeout(load, AGAIN_MS);
+      if (range.asked) timer = setTimeout(load, isBehind() ? BEHIND_MS : AGAIN_MS);
     } catch (problem) {
       if (signal.aborted || question !== asked) return;
       const unknown = problem.status === 404;
       state.replaceChildren(unknown ? notice("There is no such series", `${device} has sent no ${metric} that is still kept.`) : failure(problem, load));
       // It may have sent nothing yet.
-      if (unknown) timer = setTimeout(load, UNKNOWN_MS);
+      if (unknown) timer = setTimeout(load, BEHIND_MS);
     }
   }
 
@@ -192,6 +195,16 @@ export function show(main, [device, metric, when], signal) {
     }
   }
 
+  /** The log is read as of long ago: what comes fills the curve. */
+  const isBehind = () => closed != null && closed < Date.now() - BACKLOG_MS;
+
+  /** What the curve spans, in seconds: what is shown, without what is still to come. */
+  function span() {
+    const { from, to } = bounds();
+    const end = Math.max(Date.now(), inOrder().at(-1)?.at ?? 0);
+    return [from / 1000, Math.min(to, end) / 1000];
+  }
+
   const inOrder = () => [...points.values()].sort((a, b) => a.at - b.at);
 
   function draw() {
@@ -199,8 +212,9 @@ export function show(main, [device, metric, when], signal) {
     const { from, to } = bounds();
     const shown = all.filter((one) => one.at >= from - range.step && one.at < to);
     const [data, marked] = [columns(shown, range.step), found.within(from, to)];
-    if (!curve) curve = bandChart(plot, data, marked, { onHover: hover, label: `${nameOf(metric)}${unit && `,${unit}`}`, usual });
+    if (!curve) curve = bandChart(plot, data, marked, { onHover: hover, span, label: `${nameOf(metric)}${unit && `,${unit}`}`, usual });
     else curve.set(data, marked);
+    state.replaceChildren(...(shown.length ? [] : [notice("Nothing in this time", "Windows come as they close; a longer time may have some.")]));
     if (!range.asked) showTable(shown);
     showValue();
   }
@@ -247,6 +261,13 @@ export function show(main, [device, metric, when], signal) {
     else showValue();
   }
 
+  /** A minute is closed everywhere. */
+  function hearOf({ minute }) {
+    const before = isBehind();
+    closed = minute?.start ? Date.parse(minute.start) : null;
+    if (range.asked && isBehind() && !before) load();
+  }
+
   function keys(event) {
     const next = RANGES[Number(event.key) - 1];
     if (next && !event.ctrlKey && !event.metaKey && !event.altKey && !/^(INPUT|SELECT)$/.test(event.target.tagName)) choose(next);
@@ -256,7 +277,7 @@ export function show(main, [device, metric, when], signal) {
   load();
   want({ devices: [device], metrics: [metric], throttle_ms: 500, anomalies: true });
   addEventListener("keydown", keys);
-  const offs = [on("rows", hear), on("anomalies", (anomalies) => found.hear(anomalies) && curve && draw()), on("fresh", load)];
+  const offs = [on("rows", hear), on("anomalies", (anomalies) => found.hear(anomalies) && curve && draw()), on("fresh", load), on("progress", hearOf)];
   return () => {
     clearTimeout(timer);
     removeEventListener("keydown", keys);

@@ -73,9 +73,9 @@ const REPLAY: Replay = Replay {
 };
 
 /// Three dead letters.
-struct Kept;
+struct ThreeLetters;
 
-impl LetterReader for Kept {
+impl LetterReader for ThreeLetters {
     fn letters(&self, query: &LetterQuery) -> Result<Vec<Letter>, ReadError> {
         let letter = |number: u64| Letter {
             number,
@@ -314,7 +314,7 @@ pub(crate) fn handles(not_ready: &[&str], events: Arc<Mutex<Vec<String>>>) -> Ha
         calendar: Arc::default(),
         catalogue: Arc::new(catalogue()),
         places: Arc::new(places()),
-        letters: Letters::Here(Arc::new(Kept)),
+        letters: Letters::Here(Arc::new(ThreeLetters)),
         anomalies: Anomalies::Here(Arc::new(Fake({
             let reader = MemoryReader::default();
             found().into_iter().for_each(|one| reader.found(one));

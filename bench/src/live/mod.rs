@@ -5,7 +5,7 @@
 //! ([`crate::latency`]); each says its number, and a window says the last one. Into the embedded log they are written by the
 //! simulated fleet, whose devices send at a known millisecond of each second; there the count of a window says which one was the last.
 //!
-//! Beside those who read at once there may be some who hardly read ([`slow`]).
+//! Beside those who read at once there may be some who hardly read (`slow`).
 
 mod slow;
 mod source;

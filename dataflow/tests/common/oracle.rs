@@ -12,9 +12,12 @@ use tidewatch_proto::time::PaneNo;
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
-/// How clocks go around [`START`], 16:00 UTC: minutes ahead at first, from how many minutes after it on how many then, and
-/// when two days begin there, in minutes after it; before and after, days are alike.
-const ZONES: [(i32, Option<(i32, i32)>, [i64; 2]); 5] = [
+/// How clocks go: minutes ahead at first, from how many minutes after [`START`] on how many then, and when two days begin
+/// there, in minutes after it; before and after, days are alike.
+type Zone = (i32, Option<(i32, i32)>, [i64; 2]);
+
+/// Zones, where [`START`] is 16:00 UTC.
+const ZONES: [Zone; 5] = [
     (0, None, [480, 480 + 1_440]),
     // Clocks go forward at one in the morning, UTC: a day of 23 hours.
     (60, Some((540, 120)), [420, 420 + 1_380]),

@@ -1,7 +1,7 @@
 //! `tidewatch backup` and `tidewatch restore`: all that a run has in folders, as of one moment, in one file.
 //!
 //! The file is a tar under zstd: it can be streamed, is whole or not there (it gets its name last), and `tar --zstd` reads
-//! it. It begins with [`HEAD`] (which format, who made it, of which run) and ends with [`LIST`] (each file with its size and
+//! it. It begins with `HEAD` (which format, who made it, of which run) and ends with `LIST` (each file with its size and
 //! checksum); between these are the files, in a folder a part: `state/`, `log/`, `store/`, `archive/`.
 //!
 //! Nothing has to stop for it, and nothing is asked of the process: it goes by files alone, in the order that makes them fit

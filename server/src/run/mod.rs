@@ -108,10 +108,8 @@ pub fn run(
             settings = load().map_err(RunError::Config)?;
         }
     });
-    if ended.is_err() {
-        // What waits for others waits for ever.
-        runtime.shutdown_background();
-    }
+    // What matters was waited for; who still asks a store that doesn't answer would wait for ever.
+    runtime.shutdown_background();
     ended
 }
 

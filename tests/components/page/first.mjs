@@ -23,23 +23,28 @@ async function until(what, check) {
   }
 }
 
-/** How many points of the first canvas are drawn. */
+/** How many points of the first canvas have the colour of its curve: axes alone are no curve. */
 const drawn = (page) => page.evaluate(() => {
   const canvas = document.querySelector("main canvas");
   if (!canvas?.width) return 0;
-  const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
-  const context = copy.getContext("2d", { willReadFrequently: true });
-  context.drawImage(canvas, 0, 0);
-  const { data } = context.getImageData(0, 0, copy.width, copy.height);
+  const [copy, dot] = [canvas, { width: 1, height: 1 }].map(({ width, height }) => Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true }));
+  dot.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
+  dot.fillRect(0, 0, 1, 1);
+  const accent = dot.getImageData(0, 0, 1, 1).data;
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
   let points = 0;
-  for (let at = 3; at < data.length; at += 4) points += data[at] > 0 ? 1 : 0;
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] > 200 && [0, 1, 2].every((one) => Math.abs(data[at + one] - accent[one]) < 12)) points += 1;
+  }
   return points;
 });
 
 const browser = await playwright.chromium.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"] });
 const page = await (await browser.newContext()).newPage();
 await until("an answer", async () => (await page.goto(`${url}#/device/dev-000042/temperature`))?.ok());
-const curve = await until("a curve", async () => (await drawn(page)) > 2_000);
+await until("the page", () => page.locator("[data-range='24h']").click({ timeout: 1_000 }).then(() => true));
+const curve = await until("a curve", async () => (await drawn(page)) > 100);
 await page.screenshot({ path: path.join(shots, "first-curve.png") });
 await page.evaluate(() => { location.hash = "#/anomalies"; });
 const anomaly = await until("an anomaly", async () => {

@@ -142,19 +142,20 @@ pub fn postgres_letters(database: &Database, folder: &Path) {
     out.flush().expect("written");
 }
 
-/// Writes the rows of an embedded store, which nobody else has open, as [`postgres`] does those of tables.
+/// Writes the rows of an embedded store, which nobody else has open, as [`postgres()`] does those of tables.
 ///
 /// # Errors
 /// When the store can't be read or a file can't be written.
 pub fn embedded_rows(store: &Path, folder: &Path, stage: &str) -> Result<(), Problem> {
     let reader = open(store)?.reader();
     let all = DeviceQuery {
+        among: None,
         search: String::new(),
         after: None,
         limit: usize::MAX,
     };
     let devices = reader.devices(&all).map_err(|error| error.to_string())?;
-    for job in [Job::Minute, Job::FiveMinutes, Job::Hour] {
+    for job in [Job::Minute, Job::FiveMinutes, Job::Hour, Job::Day] {
         let name = format!("postgres-{}-{stage}.csv", job.as_str());
         let mut out = BufWriter::new(File::create(folder.join(name)).map_err(|error| error.to_string())?);
         let mut text = ROW_COLUMNS.to_owned();

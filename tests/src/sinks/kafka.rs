@@ -129,7 +129,8 @@ impl HotStore for Topic {
         }
         let is_asked = |one: &DeviceSummary| {
             let is_after = query.after.as_ref().is_none_or(|after| one.device > *after);
-            is_after && holds(&one.device, &query.search)
+            let is_among = query.among.as_ref().is_none_or(|among| among.contains(&one.device));
+            is_after && is_among && holds(&one.device, &query.search)
         };
         Ok(devices.into_values().filter(is_asked).take(query.limit).collect())
     }

@@ -227,7 +227,7 @@ fn dead_letters_are_read_the_latest_first_and_the_oldest_leave() {
     some(&settings, 5);
     let asked = |settings: &SqliteSettings, reason, before, limit| {
         let query = LetterQuery { reason, before, limit };
-        open(settings).reader().letters(&query).unwrap()
+        open(settings).letters().letters(&query).unwrap()
     };
     let found = asked(&settings, None, None, 3);
     let offsets: Vec<i64> = found.iter().map(|letter| letter.offset.0).collect();

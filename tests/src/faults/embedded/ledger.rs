@@ -22,7 +22,7 @@ const DAYS: i64 = 10 * 24 * 60 * MINUTE;
 const DEVICES: u64 = 5;
 const MESSAGES: u64 = 40;
 /// How far the messages that close all windows lie ahead.
-const AHEAD: i64 = 240 * MINUTE;
+const AHEAD: i64 = 28 * 60 * MINUTE;
 
 fn open(place: &Place) -> Result<(LogWriter, LogFactory), Problem> {
     let settings = place.log().resolve(place.folder()).map_err(|error| error.to_string())?;
