@@ -1,5 +1,5 @@
 //! How often checkpoints are made: the first one at once, so that a run that began again is soon safe again; then every
-//! second, less often when that costs too much.
+//! second, less often when that costs too much, but not in the beginning: somebody waits for what sinks are to get.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest time between two checkpoints.
 const LONGEST: Duration = Duration::from_secs(10);
+/// How long a run's beginning lasts, and the longest time between two checkpoints of it.
+const BEGINNING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(2));
 /// The share of all cores that making checkpoints may take before they are made less often.
 const SHARE_MAX: f64 = 0.05;
 
@@ -51,7 +53,7 @@ impl Pace {
         let (cpu, now) = (thread_cpu(), Instant::now());
         let since = self.last.unwrap_or(self.begun);
         let share = share(cpu.saturating_sub(self.cpu), now - since, self.cores);
-        self.interval = next(self.interval, share);
+        self.interval = next(self.interval, share, longest(now - self.begun));
         (self.cpu, self.last) = (cpu, Some(now));
     }
 }
@@ -60,9 +62,15 @@ fn share(cpu: Duration, wall: Duration, cores: f64) -> f64 {
     cpu.as_secs_f64() / (wall.as_secs_f64().max(f64::MIN_POSITIVE) * cores)
 }
 
-fn next(interval: Duration, share: f64) -> Duration {
+/// The longest time between two checkpoints of a run that has lasted so long.
+fn longest(lasted: Duration) -> Duration {
+    let (beginning, longest) = BEGINNING;
+    if lasted < beginning { longest } else { LONGEST }
+}
+
+fn next(interval: Duration, share: f64, longest: Duration) -> Duration {
     let factor = if share > SHARE_MAX { 1.5 } else { 0.8 };
-    interval.mul_f64(factor).clamp(SHORTEST, LONGEST)
+    interval.mul_f64(factor).clamp(SHORTEST, longest)
 }
 
 /// The CPU time of this thread, where the system tells it.
@@ -91,11 +99,12 @@ mod tests {
         let cheap = share(Duration::from_millis(50), second, 2.0);
         let mut interval = SHORTEST;
         for _ in 0..20 {
-            interval = next(interval, dear);
+            interval = next(interval, dear, longest(BEGINNING.0));
         }
         assert_eq!(interval, LONGEST);
+        assert_eq!(next(interval, dear, longest(Duration::ZERO)), BEGINNING.1);
         for _ in 0..20 {
-            interval = next(interval, cheap);
+            interval = next(interval, cheap, LONGEST);
         }
         assert_eq!(interval, SHORTEST);
     }

@@ -232,7 +232,7 @@ fn kafka_with_a_login() {
             ..KafkaConnection::default()
         };
         let mut source = connect(&connection(&good), &topic.config())
-            .open(&[assign(0, None)])
+            .open_with_headers(&[assign(0, None)])
             .unwrap();
         assert_eq!(read(source.as_mut(), 1, 10).partitions, topic.holds());
         let text = refusal_of_a_broker(&connection(&bad), &topic.config());
@@ -264,7 +264,9 @@ fn kafka_over_tls() {
         ca_file: Some(component("TIDEWATCH_TEST_KAFKA_SSL_CA").into()),
         ..KafkaConnection::default()
     };
-    let mut source = connect(&connection, &topic.config()).open(&[assign(0, None)]).unwrap();
+    let mut source = connect(&connection, &topic.config())
+        .open_with_headers(&[assign(0, None)])
+        .unwrap();
     assert_eq!(read(source.as_mut(), 1, 10).partitions, topic.holds());
     let unchecked = KafkaConnection {
         ca_file: None,
@@ -396,7 +398,7 @@ fn records_larger_than_a_fetch(client: Client) {
         queue_bytes_max: Size(1 << 20),
         ..topic.config()
     };
-    let mut source = topic.connect(&small).open(&[assign(0, None)]).unwrap();
+    let mut source = topic.connect(&small).open_with_headers(&[assign(0, None)]).unwrap();
     assert_eq!(read(source.as_mut(), 1, 500).partitions, topic.holds());
 }
 

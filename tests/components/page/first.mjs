@@ -44,7 +44,7 @@ const browser = await playwright.chromium.launch({ executablePath: chromium, arg
 const page = await (await browser.newContext()).newPage();
 await until("an answer", async () => (await page.goto(`${url}#/device/dev-000042/temperature`))?.ok());
 await until("the page", () => page.locator("[data-range='24h']").click({ timeout: 1_000 }).then(() => true));
-const curve = await until("a curve", async () => (await drawn(page)) > 100);
+const curve = await until("a curve", async () => (await drawn(page)) > 50);
 await page.screenshot({ path: path.join(shots, "first-curve.png") });
 await page.evaluate(() => { location.hash = "#/anomalies"; });
 const anomaly = await until("an anomaly", async () => {
