@@ -8,7 +8,9 @@ use tidewatch_tests::running::Running;
 use tidewatch_tests::sinks::component;
 
 /// Seconds until a curve, and until an anomaly.
-const PROMISED: [&str; 2] = ["10", "30"];
+const PROMISED: [u32; 2] = [10, 30];
+/// A development build, which the gate has, gets twice as long: our own code isn't optimised in it, and machines are busy.
+const FACTOR: u32 = if cfg!(debug_assertions) { 2 } else { 1 };
 
 #[test]
 fn curves_and_an_anomaly_are_there_at_once() {
@@ -29,7 +31,7 @@ fn curves_and_an_anomaly_are_there_at_once() {
         .arg(format!("http://{}/", running.api(0)))
         .arg(target.join("page"))
         .arg(begun.as_millis().to_string())
-        .args(PROMISED)
+        .args(PROMISED.map(|seconds| (seconds * FACTOR).to_string()))
         .output()
         .expect("node starts");
     let (said, wrong) = (
