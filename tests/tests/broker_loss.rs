@@ -43,7 +43,7 @@ fn outlives_its_broker(client: Client) {
         partition: Partition(partition),
         from: None,
     });
-    let mut source = factory.open(&assigned).unwrap();
+    let mut source = factory.open_with_headers(&assigned).unwrap();
     let mut intake = Collected::new(2);
     read_into(source.as_mut(), &mut intake, 1_000);
     for round in 1..3 {
