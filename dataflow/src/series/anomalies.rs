@@ -241,13 +241,23 @@ impl Anomalies {
         }
     }
 
-    /// Takes a minute in which a device has sent a reading.
+    /// Whether it isn't known yet that a device was heard in a minute: its other series may have said so.
     #[inline]
+    pub(super) fn is_news(&self, number: u32, pane: PaneNo) -> bool {
+        self.looks_for_silence() && self.heard[number as usize].last != pane
+    }
+
+    /// Whether a device is silent for a rule, when the log has closed a minute.
+    #[inline]
+    pub(super) fn is_silent(&self, number: u32, closed: PaneNo) -> bool {
+        let last = self.heard[number as usize].last;
+        let mut rules = self.dead_men.iter().map(|place| &self.rules[*place].detector);
+        rules.any(|detector| matches!(detector, Detector::DeadMan(rule) if dead_man::is_silent(rule, last, closed)))
+    }
+
+    /// Takes a minute in which a device has sent a reading.
     pub(super) fn heard(&mut self, subject: Subject<'_>, pane: PaneNo, closed: PaneNo) {
         let before = self.heard[subject.number as usize];
-        if before.last == pane {
-            return;
-        }
         let is_gap = before != Heard::NEVER && (before.last.plus(1) < pane || pane < before.first);
         if is_gap || self.tracks.contains_key(&subject.number) {
             for place in self.dead_men.clone() {

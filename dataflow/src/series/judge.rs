@@ -56,7 +56,7 @@ impl SeriesState {
     ) {
         let (device, metric) = self.slots.series_of(slot);
         let home = &self.partitions[self.devices[device as usize].home.index()];
-        if anomalies.looks_for_silence() {
+        if anomalies.is_news(device, number) {
             anomalies.heard(self.subject(device, epoch), number, home.closed);
         }
         let Some(watching) = anomalies.watching(metric) else {
@@ -83,7 +83,7 @@ impl SeriesState {
                 let (device, metric) = state.slots.series_of(*slot as usize);
                 let partition = state.devices[device as usize].home;
                 let home = &state.partitions[partition.index()];
-                if anomalies.looks_for_silence() {
+                if anomalies.is_news(device, *pane) {
                     anomalies.heard(state.subject(device, epoch), *pane, home.closed);
                 }
                 let watching = anomalies.watching(metric);
@@ -115,7 +115,9 @@ impl SeriesState {
             let devices = (0..).zip(&state.devices).filter(|(_, device)| !device.is_unseen());
             for (number, device) in devices.filter(|(_, device)| due[device.home.index()]) {
                 let closed = state.partitions[device.home.index()].closed;
-                anomalies.look(state.subject(number, epoch), closed);
+                if anomalies.is_silent(number, closed) {
+                    anomalies.look(state.subject(number, epoch), closed);
+                }
             }
             let closed = state.partitions.iter().map(|partition| partition.closed);
             anomalies.checked = closed.collect();
