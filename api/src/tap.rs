@@ -30,9 +30,8 @@ impl Tap {
         self.hub.durable(rows, through);
     }
 
-    /// Shows anomalies that are durable, with all that epochs through this one have brought, as they stand. It doesn't block,
-    /// and while nobody listens it does next to nothing.
-    pub fn anomalies(&self, anomalies: &[Anomaly], _through: Epoch) {
+    /// Shows anomalies that are durable, as they stand. It doesn't block, and while nobody listens it does next to nothing.
+    pub fn anomalies(&self, anomalies: &[Anomaly]) {
         if !anomalies.is_empty() {
             self.found.store(true, Ordering::Relaxed);
             self.hub.anomalies(anomalies);

@@ -53,9 +53,6 @@ pub enum Detector {
 }
 
 impl Detector {
-    /// The names of all detectors.
-    pub const NAMES: [&'static str; 2] = ["threshold", "dead_man"];
-
     /// The word in tables and messages.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -195,7 +192,7 @@ pub enum Evidence {
 pub struct Anomaly {
     /// The rule.
     pub rule: Name,
-    /// What found it: one of [`Detector::NAMES`].
+    /// What found it: the word of a [`Detector`].
     pub detector: Name,
     /// How bad it is.
     pub severity: Severity,

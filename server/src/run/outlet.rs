@@ -44,7 +44,7 @@ impl Owner for Outlet {
 
     fn durable(&mut self, meta: &Meta, cargo: Cargo) {
         self.to.give(&cargo);
-        self.tap.anomalies(&cargo.anomalies.delivery.items, meta.epoch);
+        self.tap.anomalies(&cargo.anomalies.delivery.items);
         let rows: SharedRows = cargo.rows;
         self.tap.durable(&rows, meta.epoch);
         if !matches!(self.log, Log::None) {
