@@ -15,6 +15,7 @@ use tidewatch_sinks::hot::HotStore;
 use tidewatch_sinks::sqlite::{Sqlite, SqliteConfig};
 use tidewatch_sources::conformance::Collected;
 use tidewatch_sources::event::unheard;
+use tidewatch_sources::fleet::FaultConfig;
 use tidewatch_sources::log::{self, LogConfig};
 use tidewatch_tests::running::{LIMIT, Running};
 use tidewatch_tests::sinks::component;
@@ -32,18 +33,7 @@ fn variables() -> Vec<(&'static str, String)> {
         ("LOG__SEGMENT_BYTES", "256KiB".to_owned()),
         ("ARCHIVE__OBJECT_TIME", "1s".to_owned()),
     ];
-    for fault in [
-        "SPIKE",
-        "DRIFT",
-        "SILENCE",
-        "FAST_CLOCK",
-        "SLOW_CLOCK",
-        "LATE",
-        "FLOOD",
-        "GARBAGE",
-        "DUPLICATE",
-        "NAN",
-    ] {
+    for fault in FaultConfig::names().map(str::to_uppercase) {
         variables.push((format!("FLEET__FAULTS__{fault}").leak(), "0".to_owned()));
     }
     variables

@@ -9,6 +9,7 @@ use tidewatch_proto::ids::Partition;
 use tidewatch_proto::source::{Assignment, Polled, SourceFactory};
 use tidewatch_sources::conformance::{Collected, Seen};
 use tidewatch_sources::event::unheard;
+use tidewatch_sources::fleet::FaultConfig;
 use tidewatch_sources::log::{self, LogConfig};
 use tidewatch_tests::faults::process::Process;
 use tidewatch_tests::running::{LIMIT, Running};
@@ -16,18 +17,6 @@ use tidewatch_tests::sinks::component;
 use tidewatch_tests::sinks::postgres::Database;
 
 const PARTITIONS: u32 = 4;
-const FAULTS: [&str; 10] = [
-    "SPIKE",
-    "DRIFT",
-    "SILENCE",
-    "FAST_CLOCK",
-    "SLOW_CLOCK",
-    "LATE",
-    "FLOOD",
-    "GARBAGE",
-    "DUPLICATE",
-    "NAN",
-];
 /// The places of the log.
 const POINTS: [Point; 7] = [
     Point::LogWrite,
@@ -45,7 +34,7 @@ fn variables(devices: u32, more: &[(&'static str, &str)]) -> Vec<(&'static str, 
         ("API__LISTEN", "127.0.0.1:0".to_owned()),
         ("FLEET__DEVICES", devices.to_string()),
     ];
-    for fault in FAULTS {
+    for fault in FaultConfig::names().map(str::to_uppercase) {
         variables.push((format!("FLEET__FAULTS__{fault}").leak(), "0".to_owned()));
     }
     variables.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));

@@ -177,19 +177,7 @@ impl From for Log {
             ("LOG__SYNC_INTERVAL", format!("{}ms", self.sync.as_millis())),
             ("API__SUBSCRIBERS_MAX", subscribers.max(1).to_string()),
         ];
-        let faults = [
-            "SPIKE",
-            "DRIFT",
-            "SILENCE",
-            "FAST_CLOCK",
-            "SLOW_CLOCK",
-            "LATE",
-            "FLOOD",
-            "GARBAGE",
-            "DUPLICATE",
-            "NAN",
-        ];
-        for fault in faults {
+        for fault in FaultConfig::names().map(str::to_uppercase) {
             keys.push((&*format!("FLEET__FAULTS__{fault}").leak(), "0".to_owned()));
         }
         Ok(keys)

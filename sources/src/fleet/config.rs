@@ -122,6 +122,11 @@ impl FaultConfig {
         nan: 0.0,
     };
 
+    /// What can go wrong, by the keys of this section.
+    pub fn names() -> [&'static str; 10] {
+        FaultConfig::NONE.shares().map(|(name, _)| name)
+    }
+
     fn shares(&self) -> [(&'static str, f64); 10] {
         [
             ("spike", self.spike),
