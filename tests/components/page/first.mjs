@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { drawn } from "./curve.mjs";
 
 const [modules, chromium, url, shots, ...numbers] = process.argv.slice(2);
 const [started, curves, anomalies] = numbers.map(Number);
@@ -22,23 +23,6 @@ async function until(what, check) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
-
-/** How many points of the first canvas have the colour of its curve: axes alone are no curve. */
-const drawn = (page) => page.evaluate(() => {
-  const canvas = document.querySelector("main canvas");
-  if (!canvas?.width) return 0;
-  const [copy, dot] = [canvas, { width: 1, height: 1 }].map(({ width, height }) => Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true }));
-  dot.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
-  dot.fillRect(0, 0, 1, 1);
-  const accent = dot.getImageData(0, 0, 1, 1).data;
-  copy.drawImage(canvas, 0, 0);
-  const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
-  let points = 0;
-  for (let at = 0; at < data.length; at += 4) {
-    if (data[at + 3] > 200 && [0, 1, 2].every((one) => Math.abs(data[at + one] - accent[one]) < 12)) points += 1;
-  }
-  return points;
-});
 
 const browser = await playwright.chromium.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"] });
 const page = await (await browser.newContext()).newPage();
